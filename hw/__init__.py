@@ -1,0 +1,1 @@
+"""Gateware of the ST-OS systolic array, written in Amaranth."""

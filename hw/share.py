@@ -1,0 +1,123 @@
+"""Emit each distinct component once, as a Verilog module of its own.
+
+Amaranth writes one module per *instance*: a naive 32 x 32 array is a thousand identical modules.
+Here a `SharedComponent` elaborates to an `Instance` when it is elaborated for a `ModuleLibrary`,
+and the library remembers one component per module name, to be converted once. Elaborated for any
+other platform (a simulation, say) it is its plain self.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.back import rtlil
+from amaranth.hdl import ClockDomain, ClockSignal, Elaboratable, Instance, Module, ResetSignal
+from amaranth.hdl._ir import PortDirection
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In
+
+__all__ = ["ModuleLibrary", "SharedComponent"]
+
+
+class SharedComponent(wiring.Component):
+    """A component that is emitted once per library, however often it is instantiated.
+
+    Its ports are plain bit vectors: a port with a richer shape would add an alias per field to
+    every instance. Subclasses define `body` instead of `elaborate`.
+
+    Parameters
+    ----------
+    kind : str
+        The last part of the Verilog module's name; the first is the name of the core.
+    parameters : object
+        What the body depends on: two components of one kind must agree in it.
+    signature : dict
+        The ports, as `wiring.Component` takes them.
+    resets : bool
+        Whether the body uses the reset; a component without one gets no `rst` port.
+    """
+
+    def __init__(
+        self, *, kind: str, parameters: object, signature: dict[str, Any], resets: bool = False
+    ) -> None:
+        super().__init__(signature)
+        self.kind = kind
+        self.parameters = parameters
+        self.resets = resets
+
+    def body(self, platform: object) -> Module:
+        """Return the logic; `platform` is to be passed to nested components unchanged."""
+        raise NotImplementedError
+
+    def elaborate(self, platform: object) -> Elaboratable | Instance:
+        """Return an instance of the shared module, or the logic itself without a library."""
+        if isinstance(platform, ModuleLibrary):
+            return platform.instance(self)
+        return self.body(platform)
+
+
+class _Body(Elaboratable):
+    """The logic of a shared component, as the top of a conversion."""
+
+    def __init__(self, component: SharedComponent) -> None:
+        self.component = component
+        self.domain = ClockDomain("sync", reset_less=not component.resets)
+
+    def elaborate(self, platform: object) -> Module:
+        m = self.component.body(platform)
+        m.domains += self.domain
+        return m
+
+
+class ModuleLibrary:
+    """The set of modules that a core is made of, in the order in which they are first used.
+
+    Parameters
+    ----------
+    prefix : str
+        First part of every module's name: the name of the core, so that two cores with
+        different names can live in one design.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self.components: dict[str, SharedComponent] = {}
+
+    def instance(self, component: SharedComponent) -> Instance:
+        """Return an `Instance` of the component's module, wired to the component's ports.
+
+        Raises
+        ------
+        ValueError
+            If another component of the same kind has other parameters.
+        """
+        first = self.components.setdefault(component.kind, component)
+        if (first.parameters, first.resets) != (component.parameters, component.resets):
+            raise ValueError(
+                f"two different modules are called {component.kind}: "
+                f"{first.parameters} and {component.parameters}"
+            )
+        ports: dict[str, Any] = {"i_clk": ClockSignal()}
+        if component.resets:
+            ports["i_rst"] = ResetSignal()
+        for name, member in component.signature.members.items():
+            direction = "i" if member.flow == In else "o"
+            ports[f"{direction}_{name}"] = getattr(component, name)
+        return Instance(self.module_name(component.kind), **ports)
+
+    def module_name(self, kind: str) -> str:
+        """Return the name of the Verilog module; the core itself has the bare prefix."""
+        return self.prefix if kind == "core" else f"{self.prefix}_{kind}"
+
+    def rtlil(self, kind: str) -> str:
+        """Return the RTLIL of one kind of component."""
+        component = self.components[kind]
+        body = _Body(component)
+        ports = {"clk": (body.domain.clk, PortDirection.Input)}
+        if component.resets:
+            ports["rst"] = (body.domain.rst, PortDirection.Input)
+        for name, member in component.signature.members.items():
+            direction = PortDirection.Input if member.flow == In else PortDirection.Output
+            ports[name] = (getattr(component, name), direction)
+        name = self.module_name(kind)
+        return rtlil.convert(body, name=name, platform=self, ports=ports, emit_src=False)
