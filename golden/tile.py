@@ -117,9 +117,7 @@ def gemm_tile(
         raise ValueError(f"b must have from 1 to {config.cols} columns, not {b.shape[1]}")
     command = Command(depth=len(b), emit=0 if keep else b.shape[1], accumulate=accumulate)
     command.check(config, kept=accumulate)
-    return Tile(
-        command=command, act=_lanes(a.T, config.rows), wgt=_lanes(b, config.weight_lanes)
-    )
+    return Tile(command=command, act=_lanes(a.T, config.rows), wgt=_lanes(b, config.weight_lanes))
 
 
 def st_os_tile(

@@ -203,8 +203,8 @@ class Command:
         values = {name: word >> low & (1 << width) - 1 for name, low, width in COMMAND_FIELDS}
         if values.pop("reserved") or word >> 64:
             raise CommandError(f"bits 63:50 of a command must be zero, not 0x{word:016x}")
-        values["st_os"], values["accumulate"] = bool(values["st_os"]), bool(values["accumulate"])
-        return cls(**values)
+        st_os, accumulate = bool(values.pop("st_os")), bool(values.pop("accumulate"))
+        return cls(**values, st_os=st_os, accumulate=accumulate)
 
     def check(self, config: ArrayConfig, *, kept: bool = False) -> None:
         """Raise `CommandError` if a core of `config` would refuse this command.
@@ -228,8 +228,7 @@ class Command:
             raise CommandError("folds must be from 1 to 65535, not 0")
         if self.folds != 1 and not (self.st_os and self.emit and not self.accumulate):
             raise CommandError(
-                "folds must be 1 for GEMM, with emit = 0 and with accumulate, "
-                f"not {self.folds}"
+                f"folds must be 1 for GEMM, with emit = 0 and with accumulate, not {self.folds}"
             )
         if self.accumulate and not kept:
             raise CommandError("accumulate must follow a command with emit = 0")

@@ -246,9 +246,7 @@ class Controller(SharedComponent):
             with m.If(advance & finishes):
                 m.d.sync += token.eq(Cat(1, 1, last_fold & (fold_emit == 1)))
             with m.Else():
-                m.d.sync += token.eq(
-                    Cat(draining, 0, draining & closing & (age + 1 == prior))
-                )
+                m.d.sync += token.eq(Cat(draining, 0, draining & closing & (age + 1 == prior)))
         m.d.comb += [self.o_tags.eq(tags), self.o_token.eq(token)]
         if config.st_os:
             move = Signal()

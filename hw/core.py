@@ -14,7 +14,27 @@ from .drain import Drain
 from .share import SharedComponent
 from .skew import Skew
 
-__all__ = ["Core"]
+__all__ = ["Core", "core_ports"]
+
+
+def core_ports(config: ArrayConfig) -> list[tuple[str, str, int]]:
+    """Return (name, direction, width) of every port of a core but `clk` and `rst`."""
+    return [
+        ("s_axis_cmd_tdata", "input", 64),
+        ("s_axis_cmd_tvalid", "input", 1),
+        ("s_axis_cmd_tready", "output", 1),
+        ("s_axis_act_tdata", "input", config.rows * config.act_bytes * 8),
+        ("s_axis_act_tvalid", "input", 1),
+        ("s_axis_act_tready", "output", 1),
+        ("s_axis_wgt_tdata", "input", config.weight_lanes * config.weight_bytes * 8),
+        ("s_axis_wgt_tvalid", "input", 1),
+        ("s_axis_wgt_tready", "output", 1),
+        ("m_axis_out_tdata", "output", config.rows * config.acc_bytes * 8),
+        ("m_axis_out_tvalid", "output", 1),
+        ("m_axis_out_tready", "input", 1),
+        ("m_axis_out_tlast", "output", 1),
+        ("cmd_error", "output", 1),
+    ]
 
 
 class Core(SharedComponent):
@@ -48,25 +68,14 @@ class Core(SharedComponent):
     cmd_error : Out(1)
         An illegal command was taken since reset.
 
-    Latency: see `gemm_latency` and `st_os_latency`. Throughput: `sim.cycles`.
+    Latency: the first result of a GEMM tile is taken ``depth + cols + rows + 1`` cycles after its
+    command, that of an ST-OS pass ``depth + cols + 2``. Throughput: see `sim.cycles`.
     """
 
     def __init__(self, *, config: ArrayConfig) -> None:
-        signature: dict[str, Any] = {
-            "s_axis_cmd_tdata": In(64),
-            "s_axis_cmd_tvalid": In(1),
-            "s_axis_cmd_tready": Out(1),
-            "s_axis_act_tdata": In(config.rows * config.act_bytes * 8),
-            "s_axis_act_tvalid": In(1),
-            "s_axis_act_tready": Out(1),
-            "s_axis_wgt_tdata": In(config.weight_lanes * config.weight_bytes * 8),
-            "s_axis_wgt_tvalid": In(1),
-            "s_axis_wgt_tready": Out(1),
-            "m_axis_out_tdata": Out(config.rows * config.acc_bytes * 8),
-            "m_axis_out_tvalid": Out(1),
-            "m_axis_out_tready": In(1),
-            "m_axis_out_tlast": Out(1),
-            "cmd_error": Out(1),
+        signature = {
+            name: (In if direction == "input" else Out)(width)
+            for name, direction, width in core_ports(config)
         }
         super().__init__(kind="core", parameters=config, signature=signature, resets=True)
         self.config = config

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from amaranth.back import rtlil
-from amaranth.hdl import ClockDomain, ClockSignal, Elaboratable, Instance, Module, ResetSignal
+from amaranth.hdl import ClockDomain, ClockSignal, Fragment, Instance, Module, ResetSignal
 from amaranth.hdl._ir import PortDirection
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
@@ -49,24 +49,11 @@ class SharedComponent(wiring.Component):
         """Return the logic; `platform` is to be passed to nested components unchanged."""
         raise NotImplementedError
 
-    def elaborate(self, platform: object) -> Elaboratable | Instance:
+    def elaborate(self, platform: object) -> Module | Instance:
         """Return an instance of the shared module, or the logic itself without a library."""
-        if isinstance(platform, ModuleLibrary):
+        if isinstance(platform, ModuleLibrary) and platform.converting is not self:
             return platform.instance(self)
         return self.body(platform)
-
-
-class _Body(Elaboratable):
-    """The logic of a shared component, as the top of a conversion."""
-
-    def __init__(self, component: SharedComponent) -> None:
-        self.component = component
-        self.domain = ClockDomain("sync", reset_less=not component.resets)
-
-    def elaborate(self, platform: object) -> Module:
-        m = self.component.body(platform)
-        m.domains += self.domain
-        return m
 
 
 class ModuleLibrary:
@@ -82,6 +69,7 @@ class ModuleLibrary:
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
         self.components: dict[str, SharedComponent] = {}
+        self.converting: SharedComponent | None = None
 
     def instance(self, component: SharedComponent) -> Instance:
         """Return an `Instance` of the component's module, wired to the component's ports.
@@ -109,15 +97,18 @@ class ModuleLibrary:
         """Return the name of the Verilog module; the core itself has the bare prefix."""
         return self.prefix if kind == "core" else f"{self.prefix}_{kind}"
 
-    def rtlil(self, kind: str) -> str:
-        """Return the RTLIL of one kind of component."""
-        component = self.components[kind]
-        body = _Body(component)
-        ports = {"clk": (body.domain.clk, PortDirection.Input)}
+    def rtlil(self, component: SharedComponent) -> str:
+        """Return the RTLIL of one component; those inside it become instances."""
+        self.components.setdefault(component.kind, component)
+        self.converting = component
+        domain = ClockDomain("sync", reset_less=not component.resets)
+        ports = {"clk": (domain.clk, PortDirection.Input)}
         if component.resets:
-            ports["rst"] = (body.domain.rst, PortDirection.Input)
+            ports["rst"] = (domain.rst, PortDirection.Input)
         for name, member in component.signature.members.items():
             direction = PortDirection.Input if member.flow == In else PortDirection.Output
             ports[name] = (getattr(component, name), direction)
-        name = self.module_name(kind)
-        return rtlil.convert(body, name=name, platform=self, ports=ports, emit_src=False)
+        fragment = Fragment.get(component, self)
+        fragment.add_domains(domain)
+        name = self.module_name(component.kind)
+        return rtlil.convert_fragment(fragment, ports=ports, name=name, emit_src=False)[0]

@@ -23,9 +23,7 @@ class _Skew(SharedComponent):
         }
         if bypass:
             signature["i_bypass"] = In(1)
-        super().__init__(
-            kind=kind, parameters=(lanes, width, reverse, bypass), signature=signature
-        )
+        super().__init__(kind=kind, parameters=(lanes, width, reverse, bypass), signature=signature)
         self.lanes = lanes
         self.width = width
         self.reverse = reverse

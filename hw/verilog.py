@@ -50,16 +50,12 @@ def emit_verilog(config: ArrayConfig, *, name: str = "stos_core") -> str:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
         raise ValueError(f"name must be a Verilog identifier, not {name!r}")
     library = ModuleLibrary(name)
-    core = Core(config=config)
-    core.elaborate(library)
-    kinds: list[str] = []
-    texts: list[str] = []
-    while len(kinds) < len(library.components):
-        kind = next(kind for kind in library.components if kind not in kinds)
-        kinds.append(kind)
-        texts.append(library.rtlil(kind))
-    modules = _split(_yosys("".join(texts)))
-    order = [library.module_name(kind) for kind in kinds]
+    texts = {"core": library.rtlil(Core(config=config))}
+    while len(texts) < len(library.components):
+        kind = next(kind for kind in library.components if kind not in texts)
+        texts[kind] = library.rtlil(library.components[kind])
+    modules = _split(_yosys("".join(texts.values())))
+    order = [library.module_name(kind) for kind in texts]
     return _header(config, name) + "".join("\n" + modules[module] for module in order)
 
 

@@ -120,8 +120,9 @@ class Simulator:
             (folder / "core.v").write_text(self.verilog)
             # Rows as functions of their own: by far the fastest build and run from 8 x 8 on.
             (folder / "core.vlt").write_text(
-                '`verilator_config\nno_inline -module "*_row"\n' if config.cols > 8 else
-                "`verilator_config\n"
+                '`verilator_config\nno_inline -module "*_row"\n'
+                if config.cols > 8
+                else "`verilator_config\n"
             )
             sizes = {
                 "ROWS": config.rows,
@@ -243,4 +244,3 @@ def _unpack(lanes: np.ndarray) -> IntArray:
     wide[..., :width] = lanes
     wide[..., width:] = np.where(lanes[..., -1:] & 0x80, 0xFF, 0)
     return wide.view("<i8")[..., 0].astype(np.int64)
-

@@ -1,0 +1,37 @@
+# make gen    write the Verilog of a core (ROWS=, COLS=, GENFLAGS= override)
+# make test   lint, type check, and prove the core right
+# Both set up .venv first. Needed: python3 (3.11 or newer), g++, make, perl.
+
+ROWS ?= 32
+COLS ?= 32
+GENFLAGS ?= --st-os
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: gen test clean
+
+gen: .venv/gen
+	$(BIN)/python -m hw.gen --rows $(ROWS) --cols $(COLS) $(GENFLAGS)
+
+test: .venv/test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest verif/ -n 2
+
+.venv/gen: pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "make: python3 is missing" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "make: python 3.11 or newer is needed" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q -e .
+	@touch $@
+
+.venv/test: .venv/gen
+	@for tool in g++ perl; do command -v $$tool >/dev/null || \
+		{ echo "make: $$tool is missing" >&2; exit 1; }; done
+	$(BIN)/pip install -q -e '.[test]'
+	@touch $@
+
+clean:
+	rm -rf build .venv
