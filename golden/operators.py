@@ -1,0 +1,310 @@
+"""The integer operators, as values.
+
+Arrays are NHWC with batch 1 left out: activations ``(H, W, C)``, conv weights
+``(kh, kw, c_in, c_out)``, depthwise weights ``(kh, kw, c)``, 1-D depthwise weights ``(k, c)``,
+pointwise and linear weights ``(c_in, c_out)``. Operands are integer arrays; results are int64
+accumulators, wrapped to `acc_width` bits like the hardware's.
+
+`padding` is ``"same"`` or ``"valid"`` (as in TensorFlow Lite), one integer, ``(vertical,
+horizontal)``, or ``((top, bottom), (left, right))``; a negative amount crops. `stride` is one
+integer or ``(vertical, horizontal)``. Every function raises `TypeError` for arrays that are not
+integers and `ValueError` for shapes that do not fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .tile import IntArray, wrap
+
+__all__ = [
+    "Window",
+    "abconv2d",
+    "abconv_exp2d",
+    "conv2d",
+    "depthwise_conv2d",
+    "fuse_branches",
+    "fuse_conv2d",
+    "linear",
+    "pointwise_conv2d",
+]
+
+Padding = Any
+Stride = int | tuple[int, int]
+
+
+def integers(name: str, values: Any, ndim: int) -> IntArray:
+    """Return `values` as int64 after checking kind and number of dimensions."""
+    array = np.asarray(values)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name} must be an array of integers, not of {array.dtype}")
+    if array.ndim != ndim or 0 in array.shape:
+        raise ValueError(f"{name} must have {ndim} dimensions, none empty, not {array.shape}")
+    return array.astype(np.int64)
+
+
+def _agree(name: str, got: int, want: int, what: str) -> None:
+    if got != want:
+        raise ValueError(f"{name} must have {want} {what}, not {got}")
+
+
+@dataclass(frozen=True)
+class Window:
+    """A sliding window over an image, with every choice resolved.
+
+    Parameters
+    ----------
+    size : (int, int)
+        Height and width of the image.
+    kernel, stride : (int, int)
+        Vertical and horizontal.
+    padding : ((int, int), (int, int))
+        (top, bottom), (left, right); negative amounts crop.
+    """
+
+    size: tuple[int, int]
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[tuple[int, int], tuple[int, int]]
+
+    @classmethod
+    def of(
+        cls, size: tuple[int, int], kernel: tuple[int, int], stride: Stride, padding: Padding
+    ) -> Window:
+        """Resolve `stride` and `padding` as operators take them."""
+        pair = (stride, stride) if isinstance(stride, int) else tuple(stride)
+        if len(pair) != 2 or min(pair) < 1:
+            raise ValueError(f"stride must be one or two integers of at least 1, not {stride}")
+        if padding == "valid":
+            padding = 0
+        if padding == "same":
+            totals = [
+                max((-(-n // s) - 1) * s + k - n, 0)
+                for n, k, s in zip(size, kernel, pair, strict=True)
+            ]
+            padding = tuple((total // 2, total - total // 2) for total in totals)
+        elif isinstance(padding, str):
+            raise ValueError(f"padding must be 'same', 'valid' or amounts, not {padding!r}")
+        amounts = np.asarray(padding)
+        if amounts.dtype.kind not in "iu" or amounts.shape not in ((), (2,), (2, 2)):
+            raise ValueError(f"padding must be 'same', 'valid' or amounts, not {padding!r}")
+        if amounts.ndim == 1:
+            amounts = amounts[:, None]
+        (top, bottom), (left, right) = np.broadcast_to(amounts, (2, 2)).tolist()
+        window = cls(size, kernel, (pair[0], pair[1]), ((top, bottom), (left, right)))
+        if min(window.output) < 1:
+            raise ValueError(f"a {kernel} window does not fit a {size} image, padding {padding}")
+        return window
+
+    @property
+    def output(self) -> tuple[int, int]:
+        """Height and width of the result."""
+        h, w = (
+            (n + sum(pad) - k) // s + 1
+            for n, k, s, pad in zip(self.size, self.kernel, self.stride, self.padding, strict=True)
+        )
+        return h, w
+
+    @property
+    def transposed(self) -> Window:
+        """The same window over the transposed image."""
+        return Window(self.size[::-1], self.kernel[::-1], self.stride[::-1], self.padding[::-1])
+
+    def patches(self, x: IntArray, pad_value: int) -> IntArray:
+        """Return what the window sees at every position.
+
+        Returns
+        -------
+        int64 array (H_out, W_out, kh, kw, C)
+        """
+        spans = [
+            np.arange(out)[:, None] * s - pad[0] + np.arange(k)
+            for out, s, k, pad in zip(
+                self.output, self.stride, self.kernel, self.padding, strict=True
+            )
+        ]
+        rows, columns = spans[0][:, None, :, None], spans[1][None, :, None, :]
+        return gather(x, rows, columns, slice(None), pad_value)
+
+
+def gather(x: IntArray, rows: IntArray, columns: IntArray, channels: Any, pad: int) -> IntArray:
+    """Return ``x[rows, columns, channels]``, with `pad` for what lies outside the image."""
+    inside = (rows >= 0) & (rows < x.shape[0]) & (columns >= 0) & (columns < x.shape[1])
+    values = x[np.clip(rows, 0, x.shape[0] - 1), np.clip(columns, 0, x.shape[1] - 1), channels]
+    if values.ndim > inside.ndim:
+        inside = inside[..., None]
+    return np.where(inside, values, pad)
+
+
+def linear(x: Any, w: Any, *, acc_width: int = 32) -> IntArray:
+    """Return ``y[n] = sum_k x[k] * w[k, n]`` for x ``(c_in,)``, w ``(c_in, c_out)``."""
+    x, w = integers("x", x, 1), integers("w", w, 2)
+    _agree("w", w.shape[0], x.shape[0], "input channels")
+    return wrap(x @ w, acc_width)
+
+
+def pointwise_conv2d(x: Any, w: Any, *, acc_width: int = 32) -> IntArray:
+    """Return ``y[h, w, n] = sum_k x[h, w, k] * w[k, n]``; shape ``(H, W, c_out)``."""
+    x, w = integers("x", x, 3), integers("w", w, 2)
+    _agree("w", w.shape[0], x.shape[2], "input channels")
+    return wrap(x @ w, acc_width)
+
+
+def conv2d(
+    x: Any,
+    w: Any,
+    *,
+    stride: Stride = 1,
+    padding: Padding = "same",
+    pad_value: int = 0,
+    acc_width: int = 32,
+) -> IntArray:
+    """Return the convolution of x ``(H, W, c_in)`` with w ``(kh, kw, c_in, c_out)``.
+
+    ``y[i, j, n] = sum_{u, v, c} x[i*s - top + u, j*s - left + v, c] * w[u, v, c, n]``
+    """
+    x, w = integers("x", x, 3), integers("w", w, 4)
+    _agree("w", w.shape[2], x.shape[2], "input channels")
+    window = Window.of(x.shape[:2], w.shape[:2], stride, padding)
+    patches = window.patches(x, pad_value).reshape(*window.output, -1)
+    return wrap(patches @ w.reshape(-1, w.shape[3]), acc_width)
+
+
+def depthwise_conv2d(
+    x: Any,
+    w: Any,
+    *,
+    stride: Stride = 1,
+    padding: Padding = "same",
+    pad_value: int = 0,
+    acc_width: int = 32,
+) -> IntArray:
+    """Return the convolution of every channel of x ``(H, W, c)`` with its own w ``(kh, kw, c)``.
+
+    ``y[i, j, c] = sum_{u, v} x[i*s - top + u, j*s - left + v, c] * w[u, v, c]``
+    """
+    x, w = integers("x", x, 3), integers("w", w, 3)
+    _agree("w", w.shape[2], x.shape[2], "channels")
+    window = Window.of(x.shape[:2], w.shape[:2], stride, padding)
+    return wrap((window.patches(x, pad_value) * w).sum((2, 3)), acc_width)
+
+
+def fuse_branches(
+    x: Any, w_row: Any, w_col: Any, variant: str, stride: Stride, padding: Padding
+) -> list[tuple[IntArray, IntArray, Window]]:
+    """Return FuSeConv as depthwise convolutions: image, weights and window of both branches.
+
+    A 1-D filter sits in the middle row (column) of the k x k window that it replaces, so that the
+    branches agree in size whatever the padding.
+    """
+    x = integers("x", x, 3)
+    w_row, w_col = integers("w_row", w_row, 2), integers("w_col", w_col, 2)
+    channels = x.shape[2]
+    if variant not in ("half", "full"):
+        raise ValueError(f"variant must be 'half' or 'full', not {variant!r}")
+    if variant == "half" and channels % 2:
+        raise ValueError(f"x must have an even number of channels for 'half', not {channels}")
+    each = channels // 2 if variant == "half" else channels
+    _agree("w_row", w_row.shape[1], each, "channels")
+    _agree("w_col", w_col.shape[1], each, "channels")
+    k = len(w_row)
+    _agree("w_col", len(w_col), k, "taps")
+    square = Window.of(x.shape[:2], (k, k), stride, padding)
+    (top, bottom), (left, right) = square.padding
+    before, after = k // 2, k - 1 - k // 2
+    vertical = ((top - before, bottom - after), (left, right))
+    horizontal = ((top, bottom), (left - before, right - after))
+    return [
+        (x[..., :each], w_row[None], Window(square.size, (1, k), square.stride, vertical)),
+        (x[..., -each:], w_col[:, None], Window(square.size, (k, 1), square.stride, horizontal)),
+    ]
+
+
+def fuse_conv2d(
+    x: Any,
+    w_row: Any,
+    w_col: Any,
+    *,
+    variant: str = "half",
+    stride: Stride = 1,
+    padding: Padding = "same",
+    pad_value: int = 0,
+    acc_width: int = 32,
+) -> IntArray:
+    """Return FuSeConv: row filters 1 x k and column filters k x 1, concatenated [row, column].
+
+    ``"half"``: the first half of the channels gets the row filters, the second half the column
+    filters, w_row and w_col ``(k, c/2)``, result ``(H_out, W_out, c)``. ``"full"``: both on all
+    channels, w_row and w_col ``(k, c)``, result ``(H_out, W_out, 2*c)``. `padding` is that of the
+    k x k depthwise convolution that is replaced. Source: FuSeConv, DATE 2021.
+    """
+    parts = []
+    for image, w, window in fuse_branches(x, w_row, w_col, variant, stride, padding):
+        parts.append((window.patches(image, pad_value) * w).sum((2, 3)))
+    return wrap(np.concatenate(parts, axis=2), acc_width)
+
+
+def check_groups(x: IntArray, w: IntArray, groups: int) -> None:
+    """Raise `ValueError` unless x has `groups` blocks of as many channels as w takes."""
+    if groups < 1 or x.shape[2] % groups:
+        raise ValueError(f"groups must divide the {x.shape[2]} channels of x, not {groups}")
+    _agree("w", w.shape[2], x.shape[2] // groups, "input channels (those of x over groups)")
+
+
+def abconv2d(
+    x: Any,
+    w: Any,
+    groups: int,
+    *,
+    stride: Stride = 1,
+    padding: Padding = "same",
+    pad_value: int = 0,
+    acc_width: int = 32,
+) -> IntArray:
+    """Return ABConv: one convolution, shared by all `groups` channel blocks of x.
+
+    x ``(H, W, c_in)``, w ``(kh, kw, c_in/g, c_out/g)`` (or ``(c_in/g, c_out/g)`` for 1 x 1); output
+    block j comes from input block j, so for k = 1 it is ``y = x @ kron(I_g, w)``. Source: ABConv,
+    MLSys 2023 on-device intelligence workshop.
+    """
+    x, w = integers("x", x, 3), integers("w", w, 2 if np.ndim(w) == 2 else 4)
+    w = w.reshape(1, 1, *w.shape) if w.ndim == 2 else w
+    check_groups(x, w, groups)
+    blocks = [
+        conv2d(block, w, stride=stride, padding=padding, pad_value=pad_value, acc_width=acc_width)
+        for block in np.split(x, groups, axis=2)
+    ]
+    return np.concatenate(blocks, axis=2)
+
+
+def abconv_exp2d(
+    x: Any,
+    w_expand: Any,
+    w: Any,
+    groups: int,
+    *,
+    activation: Callable[[IntArray], IntArray],
+    stride: Stride = 1,
+    padding: Padding = "same",
+    pad_value: int = 0,
+    acc_width: int = 32,
+) -> IntArray:
+    """Return ABConv-exp: a shared 1 x 1 expansion of every block, then a shared convolution.
+
+    w_expand ``(c_in/g, c_mid)``, w ``(kh, kw, c_mid, c_out/g)``. `activation` turns the
+    accumulators of the expansion into operands for the convolution.
+    """
+    middle = activation(abconv2d(x, w_expand, groups, acc_width=acc_width))
+    return abconv2d(
+        middle,
+        w,
+        groups,
+        stride=stride,
+        padding=padding,
+        pad_value=pad_value,
+        acc_width=acc_width,
+    )
