@@ -1,5 +1,5 @@
 """How long the array takes: the exact cycle model, and the runner that measures it on the RTL."""
 
-from .model import cycles
+from .model import Timing, cycles, schedule
 
-__all__ = ["cycles"]
+__all__ = ["Timing", "cycles", "schedule"]

@@ -2,11 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from hw.config import ArrayConfig, Command
 
-__all__ = ["cycles"]
+__all__ = ["Timing", "cycles", "schedule"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """When one command runs, in cycles after the first command was taken.
+
+    Parameters
+    ----------
+    command : Command
+    first_weight : int
+        The first weight of the first fold enters.
+    last_weight : int
+        The last weight of the first fold enters.
+    fold : int
+        Cycles from one fold to the next.
+    first_output : int
+        The first output of the first fold is taken, if the command emits.
+    """
+
+    command: Command
+    first_weight: int
+    last_weight: int
+    fold: int
+    first_output: int
+
+    @property
+    def last_output(self) -> int:
+        """Cycle in which the last output is taken, if the command emits."""
+        command = self.command
+        return self.first_output + (command.folds - 1) * self.fold + command.emit - 1
 
 
 def cycles(commands: Iterable[Command], config: ArrayConfig) -> int:
@@ -16,8 +47,29 @@ def cycles(commands: Iterable[Command], config: ArrayConfig) -> int:
     at which the last output beat is taken, when every input stream always has its next beat and
     every output beat is taken at once. It is exact: the RTL is compared with it by equality.
 
-    The rules are those of `hw.controller.Controller`. With `enter` the cycle in which a beat
-    enters:
+    Parameters
+    ----------
+    commands : iterable of Command
+    config : ArrayConfig
+
+    Raises
+    ------
+    ValueError
+        If a command is illegal, or if nothing is emitted at all.
+    """
+    end = 0
+    for timing in schedule(commands, config):
+        if timing.command.emit:
+            end = timing.last_output
+    if end == 0:
+        raise ValueError("the commands emit nothing")
+    return end
+
+
+def schedule(commands: Iterable[Command], config: ArrayConfig) -> Iterator[Timing]:
+    """Yield when every command runs, if nothing ever stalls.
+
+    The rules are those of `hw.controller.Controller`:
 
     - Beats of a command enter in consecutive cycles, the first one in the cycle after the last
       beat of the command before.
@@ -30,51 +82,48 @@ def cycles(commands: Iterable[Command], config: ArrayConfig) -> int:
     - The first output of a fold is taken ``rows + cols + 1`` (GEMM) or 3 (ST-OS) cycles after its
       last beat entered, the others in consecutive cycles.
 
-    Parameters
-    ----------
-    commands : iterable of Command
-    config : ArrayConfig
-
     Raises
     ------
     ValueError
-        If a command is illegal, or if nothing is emitted at all.
+        If a command is illegal.
     """
     rows, cols = config.rows, config.cols
     two = config.accumulators == 2
     now = 1  # the earliest cycle for the next beat; the first command is taken in cycle 0
+    other = 1  # the same for a command of the other mode
     mode: bool | None = None
-    wave = 0  # the earliest cycle for a beat of the other mode
     last = -cols  # cycle in which the last beat of the last emitting fold entered
     prior = 0  # outputs per row of that fold
-    end = 0
     kept = False
     for command in commands:
         command.check(config, kept=kept)
-        depth, emit = command.depth, command.emit
-        if mode is not None and command.st_os != mode:
-            now = max(now, wave)
+        depth, emit, folds = command.depth, command.emit, command.folds
+        start = now if mode in (None, command.st_os) else other
         mode = command.st_os
         if two and kept and not command.accumulate:
-            now += 1
+            start += 1
         kept = emit == 0
-        width = cols if command.folds > 1 else emit
-        tap = now + (cols - 1 if command.st_os else 0)  # the first weight enters
+        width = cols if folds > 1 else emit
+        first = start + (cols - 1 if mode else 0)
+        fold = cols
         if two:
-            finish = tap + depth - 1
+            finish = first + depth - 1
             if emit:
                 finish = max(finish, last + max(prior, width))
-            finish += (command.folds - 1) * cols
         else:
+            fold += depth - 1
             if not command.accumulate:
-                tap = max(tap, last + max(prior, width or cols))
-            finish = tap + depth - 1
-            finish += (command.folds - 1) * (cols + depth - 1)
+                first = max(first, last + max(prior, width or cols))
+            finish = first + depth - 1
+        yield Timing(
+            command=command,
+            first_weight=first,
+            last_weight=finish,
+            fold=fold,
+            first_output=finish + (3 if mode else rows + cols + 1),
+        )
+        finish += (folds - 1) * fold
         if emit:
             last, prior = finish, emit
-            end = finish + (3 if mode else rows + cols + 1) + emit - 1
         now = finish + 1
-        wave = now + (1 if mode else rows + cols - 2)
-    if end == 0:
-        raise ValueError("the commands emit nothing")
-    return end
+        other = now + (1 if mode else rows + cols - 2)
