@@ -188,6 +188,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     facts = describe(config, arguments.name, text)
     sidecar = json.dumps(facts, indent=2) + "\n"
     path = Path(output) if output else Path("build", f"{arguments.name}.v")
+    if path.suffix == ".json":
+        parser.error(f"-o must not end in .json, where the side-car goes, not {output}")
     files = {path: text, path.with_suffix(".json"): sidecar}
     try:
         write_atomically(files)

@@ -68,6 +68,7 @@ def test_files(tmp_path, monkeypatch, capsys):
         ("--rows 3 --cols 3 --name 3x3", "name must be a Verilog identifier, not '3x3'"),
         ("--rows 3 --cols 3 -o file/x.v", "cannot write"),
         ("--rows 3 --cols 3 -o folder", "cannot write"),
+        ("--rows 3 --cols 3 -o x.json", "-o must not end in .json"),
     ],
 )
 def test_bad_input(flags, text, tmp_path, monkeypatch, capsys):
@@ -122,6 +123,25 @@ def test_shared_equals_plain(config, monkeypatch):
         assert shared.cycles == naive.cycles
         for one, other in zip(shared.outputs, naive.outputs, strict=True):
             np.testing.assert_array_equal(one, other)
+
+
+def test_example(tmp_path):
+    """The example of docs/interface.md prints A @ B."""
+    environment = verilator_environment()
+    (tmp_path / "core.v").write_text(emit_verilog(ArrayConfig(rows=4, cols=4, st_os=True)))
+    example = Path(__file__).parents[1] / "docs" / "example.v"
+    command = [
+        str(shutil.which("verilator", path=environment["PATH"])),
+        *("--binary", "--timing", "-CFLAGS", "-std=c++20"),
+        *("-Wno-fatal", "-Wno-lint", str(example), "core.v"),
+    ]
+    subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=True)
+    run = subprocess.run(
+        [tmp_path / "obj_dir" / "Vexample"], capture_output=True, text=True, check=True
+    )
+    printed = [[int(word) for word in line.split()] for line in run.stdout.splitlines()[:4]]
+    r, k, n = np.arange(4), np.arange(3), np.arange(4)
+    np.testing.assert_array_equal(np.array(printed).T, (r[:, None] + k) @ (n - k[:, None]))
 
 
 def test_config():
