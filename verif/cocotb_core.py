@@ -14,8 +14,9 @@ import numpy as np
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, RisingEdge, with_timeout
 from cocotbext.axi import AxiStreamBus, AxiStreamFrame, AxiStreamSink, AxiStreamSource
-from tiles import gemm, random_tiles, st_os
+from tiles import gemm, operands, random_tiles, st_os
 
+import golden
 from golden import Tile, execute
 from hw.config import ArrayConfig
 from sim import cycles
@@ -132,7 +133,6 @@ async def full_speed(dut) -> None:
         for _ in range(CONFIG.rows + CONFIG.cols + 3):
             await RisingEdge(dut.clk)
         tiles = random_tiles(rng, CONFIG, 6)
-        # The command goes last, so that its operands are there when it arrives.
         await bench.check(tiles)
         predicted = cycles([tile.command for tile in tiles], CONFIG)
         assert bench.last_output - bench.first_command == predicted
@@ -147,6 +147,39 @@ async def stalled(dut) -> None:
     for idle, pressure in itertools.product((0.0, 0.1, 0.5, 0.9), repeat=2):
         bench.stall(idle, pressure)
         await bench.check(random_tiles(rng, CONFIG, 4))
+
+
+@cocotb.test()
+async def operators(dut) -> None:
+    """Small layers of the operators, as golden lowers them, with a few stalls."""
+    bench = Bench(dut)
+    bench.stall(0.1, 0.1)
+    await bench.reset()
+    rng = np.random.default_rng(5)
+    x = operands(rng, (5, 4, 4), CONFIG.act_width)
+
+    def weights(*shape: int) -> np.ndarray:
+        return operands(rng, shape, CONFIG.weight_width)
+
+    lowerings = [
+        golden.lower_linear(x[0, 0], weights(4, 7), CONFIG),
+        golden.lower_pointwise_conv2d(x, weights(4, 3), CONFIG),
+        golden.lower_conv2d(x, weights(3, 2, 4, 3), CONFIG, stride=2, pad_value=-3),
+        golden.lower_depthwise_conv2d(x, weights(3, 3, 4), CONFIG, pad_value=2),
+        golden.lower_fuse_conv2d(x, weights(3, 2), weights(3, 2), CONFIG),
+        golden.lower_fuse_conv2d(x, weights(3, 4), weights(3, 4), CONFIG, variant="full", stride=2),
+        golden.lower_abconv2d(x, weights(3, 3, 2, 2), 2, CONFIG),
+        *golden.lower_abconv_exp2d(
+            x,
+            weights(2, 4),
+            weights(1, 1, 4, 3),
+            2,
+            CONFIG,
+            activation=lambda acc: np.clip(acc >> 4, 0, 7),
+        ),
+    ]
+    for lowering in lowerings:
+        await bench.check(lowering.tiles)
 
 
 @cocotb.test()

@@ -21,7 +21,13 @@ CONFIGS = [
     ArrayConfig(rows=3, cols=4, act_width=4, weight_width=16, acc_width=21),
     ArrayConfig(rows=8, cols=8, st_os=True),
 ]
-TESTS = {"full_speed", "stalled", "reset_in_mid_tile", "results_need_no_later_input"}
+TESTS = {
+    "full_speed",
+    "stalled",
+    "operators",
+    "reset_in_mid_tile",
+    "results_need_no_later_input",
+}
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=ArrayConfig.flags)
