@@ -55,6 +55,26 @@ def test_files(tmp_path, monkeypatch, capsys):
     assert not re.search(r"stos_core|/", re.sub(r"//.*", "", Path("build/mine.v").read_text()))
 
 
+def test_ports():
+    """The ports of section 6 for rows > cols and 9-bit activations, by hand."""
+    config = ArrayConfig(rows=5, cols=3, st_os=True, act_width=9, acc_width=20)
+    top = emit_verilog(config).split("endmodule")[0]
+    ports = sorted(re.findall(r"^  (input|output) (?:\[(\d+):0\] )?(\w+);", top, re.M))
+    assert ports == sorted(
+        [
+            *(("input", "", name) for name in ("clk", "rst", "m_axis_out_tready")),
+            *(("input", "", f"s_axis_{name}_tvalid") for name in ("cmd", "act", "wgt")),
+            *(("output", "", f"s_axis_{name}_tready") for name in ("cmd", "act", "wgt")),
+            *(("output", "", name) for name in ("m_axis_out_tvalid", "m_axis_out_tlast")),
+            ("output", "", "cmd_error"),
+            ("input", "63", "s_axis_cmd_tdata"),
+            ("input", "79", "s_axis_act_tdata"),  # 5 lanes of 2 bytes
+            ("input", "39", "s_axis_wgt_tdata"),  # max(5, 3) lanes of 1 byte
+            ("output", "119", "m_axis_out_tdata"),  # 5 lanes of 3 bytes
+        ]
+    )
+
+
 @pytest.mark.parametrize(
     ("flags", "text"),
     [

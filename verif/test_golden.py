@@ -186,6 +186,7 @@ CONFIG = ArrayConfig(rows=2, cols=2, st_os=True)
         (lambda: golden.fuse_conv2d(X, W[0], W[0]), ValueError, "1 channels, not 2"),
         (lambda: golden.fuse_conv2d(X, W[0], W[0], variant="third"), ValueError, "'third'"),
         (lambda: golden.abconv2d(X, W[0, :1], 3), ValueError, "groups must divide"),
+        (lambda: golden.gemm_tile([[1.0]], [[1]], CONFIG), TypeError, "a must be an array of int"),
         (lambda: golden.gemm_tile([[128]], [[1]], CONFIG), ValueError, "-128 to 127"),
         (lambda: golden.gemm_tile([[1]] * 3, [[1]], CONFIG), ValueError, "1 to 2 rows, not 3"),
         (lambda: golden.st_os_tile([[1] * 5], [[1] * 3], CONFIG), ValueError, "1 to 2, not 3"),
