@@ -23,9 +23,8 @@ from .operators import (
     check_groups,
     fuse_branches,
     gather,
-    integers,
 )
-from .tile import IntArray, Tile, gemm_tile, st_os_tile
+from .tile import IntArray, Tile, gemm_tile, integers, st_os_tile
 
 __all__ = [
     "Lowering",

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from .tile import IntArray, wrap
+from .tile import IntArray, integers, wrap
 
 __all__ = [
     "Window",
@@ -35,16 +35,6 @@ __all__ = [
 
 Padding = Any
 Stride = int | tuple[int, int]
-
-
-def integers(name: str, values: Any, ndim: int) -> IntArray:
-    """Return `values` as int64 after checking kind and number of dimensions."""
-    array = np.asarray(values)
-    if array.dtype.kind not in "iu":
-        raise TypeError(f"{name} must be an array of integers, not of {array.dtype}")
-    if array.ndim != ndim or 0 in array.shape:
-        raise ValueError(f"{name} must have {ndim} dimensions, none empty, not {array.shape}")
-    return array.astype(np.int64)
 
 
 def _agree(name: str, got: int, want: int, what: str) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hw.config import ArrayConfig, Command
 
-__all__ = ["Tile", "check_operand", "gemm_tile", "st_os_tile", "wrap"]
+__all__ = ["Tile", "check_operand", "gemm_tile", "integers", "st_os_tile", "wrap"]
 
 IntArray = NDArray[np.int64]
 
@@ -28,6 +28,16 @@ def wrap(values: IntArray, width: int) -> IntArray:
     return (values << shift) >> shift
 
 
+def integers(name: str, values: Any, ndim: int) -> IntArray:
+    """Return `values` as int64 after checking kind and number of dimensions."""
+    array = np.asarray(values)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name} must be an array of integers, not of {array.dtype}")
+    if array.ndim != ndim or 0 in array.shape:
+        raise ValueError(f"{name} must have {ndim} dimensions, none empty, not {array.shape}")
+    return array.astype(np.int64)
+
+
 def check_operand(name: str, values: Any, ndim: int, width: int) -> IntArray:
     """Return `values` as int64 after checking kind, dimensions and range.
 
@@ -38,16 +48,12 @@ def check_operand(name: str, values: Any, ndim: int, width: int) -> IntArray:
     ValueError
         If it has another number of dimensions, or a value does not fit `width` signed bits.
     """
-    array = np.asarray(values)
-    if array.dtype.kind not in "iu":
-        raise TypeError(f"{name} must be an array of integers, not of {array.dtype}")
-    if array.ndim != ndim:
-        raise ValueError(f"{name} must have {ndim} dimensions, not shape {array.shape}")
+    array = integers(name, values, ndim)
     low, high = -(1 << width - 1), (1 << width - 1) - 1
-    if array.size and not (low <= int(array.min()) and int(array.max()) <= high):
+    if not (low <= int(array.min()) and int(array.max()) <= high):
         worst = int(array.min()) if int(array.min()) < low else int(array.max())
         raise ValueError(f"{name} must be from {low} to {high} ({width} bits), not {worst}")
-    return array.astype(np.int64)
+    return array
 
 
 @dataclass(frozen=True, kw_only=True)
