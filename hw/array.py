@@ -109,9 +109,9 @@ class Grid(SharedComponent):
     o_result : Out(rows * acc_width)
         East ends of the result chains.
 
-    Latency: an operand that enters row r, column c in step t is accumulated in step t + 1; the
-    result of the last column of a row is visible after its last accumulation and moves on in the
-    step after the row's release.
+    Latency: an operand that enters row r, column c in step t is accumulated in step
+    ``t + mac_stages``; the result of the last column of a row is visible after its last
+    accumulation and moves on in the step after the row's release.
     """
 
     def __init__(self, *, config: ArrayConfig) -> None:

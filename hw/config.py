@@ -53,6 +53,8 @@ class ArrayConfig:
     accumulators : int
         Accumulator-wide registers per PE: with 2, a row drains one tile while it computes the
         next; with 1, the two take turns.
+    mac_stages : int
+        Steps of a multiply-accumulate: 1, or 2 with a register between multiplier and adder.
 
     Raises
     ------
@@ -69,6 +71,7 @@ class ArrayConfig:
     weight_width: int = 8
     acc_width: int = 32
     accumulators: int = 2
+    mac_stages: int = 1
 
     def __post_init__(self) -> None:
         """Check every field, and turn NumPy integers into plain ones."""
@@ -82,6 +85,7 @@ class ArrayConfig:
         check("weight_width", 2, 16)
         check("acc_width", self.act_width + self.weight_width, 64)
         check("accumulators", 1, 2)
+        check("mac_stages", 1, 2)
         _boolean("st_os", self.st_os)
 
     @property

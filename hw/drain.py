@@ -45,7 +45,8 @@ class Drain(SharedComponent):
     o_bypass : Out(1)
         The beat at the output needs no deskew. ST-OS only.
 
-    Latency: ``cols + rows`` steps from a GEMM's token to `o_valid`, 2 steps for ST-OS.
+    Latency: ``cols + rows + mac_stages - 1`` steps from a GEMM's token to `o_valid`,
+    ``mac_stages + 1`` steps for ST-OS.
     """
 
     def __init__(self, *, config: ArrayConfig) -> None:
@@ -69,9 +70,14 @@ class Drain(SharedComponent):
         beat = Signal(DRAIN_WIDTH)
         none = Const(0, DRAIN_WIDTH)
 
-        wave = self.i_token
-        if config.st_os:
-            wave = Mux(self.i_direct, none, self.i_token)
+        token = self.i_token
+        to_all = self.i_direct if config.st_os else Const(0)
+        if config.mac_stages == 2:  # tokens wait for the products
+            token_q, to_all_q = Signal.like(token), Signal()
+            with m.If(self.i_en):
+                m.d.sync += [token_q.eq(token), to_all_q.eq(to_all)]
+            token, to_all = token_q, to_all_q
+        wave = Mux(to_all, none, token) if config.st_os else token
         if config.cols > 1:
             across = Signal(DRAIN_WIDTH * (config.cols - 1))
             with m.If(self.i_en):
@@ -81,28 +87,28 @@ class Drain(SharedComponent):
         # Row 0 takes the wave when it arrives; the rows below take it from the row above.
         above = [wave, *rows[:-1]]
         if config.st_os:
-            direct = Mux(self.i_direct, self.i_token, none)
-            # One step longer than i_direct, so that a last direct token is not passed down.
+            direct = Mux(to_all, token, none)
+            # One step longer than to_all, so that a last direct token is not passed down.
             spread = Signal()
             direct_q = Signal()
             spread_q = Signal()
             bypass = Signal()
-            m.d.comb += spread.eq(self.i_direct | direct_q)
-            above = [wave | direct] + [Mux(spread, direct, token) for token in above[1:]]
+            m.d.comb += spread.eq(to_all | direct_q)
+            above = [wave | direct] + [Mux(spread, direct, row) for row in above[1:]]
             with m.If(self.i_en):
                 m.d.sync += [
-                    direct_q.eq(self.i_direct),
+                    direct_q.eq(to_all),
                     spread_q.eq(spread),
                     bypass.eq(spread_q),
                 ]
             m.d.comb += self.o_bypass.eq(bypass)
         with m.If(self.i_en):
-            for token, source in zip(rows, above, strict=True):
-                m.d.sync += token.eq(source)
+            for row, source in zip(rows, above, strict=True):
+                m.d.sync += row.eq(source)
             m.d.sync += beat.eq(rows[-1])
 
         m.d.comb += [
-            self.o_release.eq(Cat(token[1] for token in rows)),
+            self.o_release.eq(Cat(row[1] for row in rows)),
             self.o_valid.eq(beat[0]),
             self.o_last.eq(beat[2]),
         ]

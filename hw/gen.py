@@ -61,6 +61,12 @@ def config_parser(prog: str, description: str) -> argparse.ArgumentParser:
         "--acc-width", type=int, default=32, help="bits of an accumulator, act + weight to 64"
     )
     array.add_argument("--accumulators", type=int, default=2, help="accumulators per PE, 1 or 2")
+    array.add_argument(
+        "--mac-stages",
+        type=int,
+        default=1,
+        help="steps of a multiply-accumulate: 2 puts a register behind the multiplier",
+    )
     return parser
 
 
@@ -80,6 +86,7 @@ def config_from(arguments: argparse.Namespace) -> ArrayConfig:
         weight_width=arguments.weight_width,
         acc_width=arguments.acc_width,
         accumulators=arguments.accumulators,
+        mac_stages=arguments.mac_stages,
     )
 
 

@@ -58,7 +58,8 @@ class PE(SharedComponent):
     i_result, o_result : acc_width
         Result chain from the west and to the east.
 
-    Latency: operands presented in step t are registered in step t and accumulated in step t + 1.
+    Latency: operands presented in step t are registered in step t and accumulated in step
+    ``t + mac_stages``.
     """
 
     def __init__(self, *, config: ArrayConfig) -> None:
@@ -101,11 +102,18 @@ class PE(SharedComponent):
             else:
                 m.d.sync += operand.eq(self.i_operand)
 
-        product = Signal(signed(config.act_width + config.weight_width))
+        product = Signal(signed(config.act_width + config.weight_width), reset_less=True)
         total = Signal(config.acc_width)  # narrower than the sum: wraps modulo 2**acc_width
         acc = Signal(signed(config.acc_width), reset_less=True)
         held = Signal(reset_less=True)
-        m.d.comb += product.eq(activation * weight)
+        if config.mac_stages == 1:
+            m.d.comb += product.eq(activation * weight)
+        else:
+            valid_q = Signal(reset_less=True)
+            mark_q = Signal(reset_less=True)
+            with m.If(self.i_en):
+                m.d.sync += [product.eq(activation * weight), valid_q.eq(valid), mark_q.eq(mark)]
+            valid, mark = valid_q, mark_q
 
         if config.accumulators == 2:
             result = Signal(config.acc_width, reset_less=True)

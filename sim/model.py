@@ -79,8 +79,9 @@ def schedule(commands: Iterable[Command], config: ArrayConfig) -> Iterator[Timin
       counts as ``N = cols``.
     - Two accumulators: dropping kept sums takes one cycle.
     - GEMM after ST-OS: one cycle in between. ST-OS after GEMM: ``rows + cols - 2``.
-    - The first output of a fold is taken ``rows + cols + 1`` (GEMM) or 3 (ST-OS) cycles after its
-      last beat entered, the others in consecutive cycles.
+    - The first output of a fold is taken ``rows + cols + mac_stages`` (GEMM) or
+      ``mac_stages + 2`` (ST-OS) cycles after its last beat entered, the others in consecutive
+      cycles.
 
     Raises
     ------
@@ -120,7 +121,7 @@ def schedule(commands: Iterable[Command], config: ArrayConfig) -> Iterator[Timin
             first_weight=first,
             last_weight=finish,
             fold=fold,
-            first_output=finish + (3 if mode else rows + cols + 1),
+            first_output=finish + config.mac_stages + (2 if mode else rows + cols),
         )
         finish += (folds - 1) * fold
         if emit:

@@ -20,6 +20,7 @@ CONFIGS = [
     ArrayConfig(rows=5, cols=3, st_os=True, accumulators=1),
     ArrayConfig(rows=3, cols=4, act_width=4, weight_width=16, acc_width=21),
     ArrayConfig(rows=8, cols=8, st_os=True),
+    ArrayConfig(rows=4, cols=3, st_os=True, mac_stages=2),
 ]
 TESTS = {
     "full_speed",

@@ -23,6 +23,11 @@ CONFIGS = [
     ArrayConfig(rows=4, cols=3, st_os=True, act_width=16, weight_width=16, acc_width=64),
     ArrayConfig(rows=4, cols=3, st_os=True, act_width=9, weight_width=5, acc_width=19),
     ArrayConfig(rows=16, cols=16, st_os=True),
+    ArrayConfig(rows=1, cols=1, st_os=True, accumulators=1, mac_stages=2),
+    ArrayConfig(rows=3, cols=5, accumulators=1, mac_stages=2),
+    ArrayConfig(rows=5, cols=3, mac_stages=2),
+    ArrayConfig(rows=3, cols=5, st_os=True, mac_stages=2),
+    ArrayConfig(rows=5, cols=3, st_os=True, accumulators=1, mac_stages=2),
 ]
 ids = ArrayConfig.flags
 

@@ -27,6 +27,7 @@ CONFIGS = [
     ArrayConfig(rows=3, cols=5, st_os=True),
     ArrayConfig(rows=5, cols=3, st_os=True, accumulators=1),
     ArrayConfig(rows=4, cols=4, accumulators=1, act_width=5, weight_width=9, acc_width=20),
+    ArrayConfig(rows=4, cols=4, st_os=True, mac_stages=2),
 ]
 
 
@@ -82,6 +83,7 @@ def test_ports():
         ("--rows 3 --cols 300", "cols must be an integer from 1 to 256, not 300"),
         ("--rows 3 --cols 3 --acc-width 12", "acc_width must be an integer from 16 to 64, not 12"),
         ("--rows 3 --cols 3 --accumulators 3", "accumulators must be an integer from 1 to 2"),
+        ("--rows 3 --cols 3 --mac-stages 0", "mac_stages must be an integer from 1 to 2, not 0"),
         ("--rows 3 --cols 3 --colour", "unrecognized arguments: --colour"),
         ("--rows 3", "the following arguments are required: --cols"),
         ("--rows three --cols 3", "invalid int value: 'three'"),

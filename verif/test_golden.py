@@ -69,6 +69,7 @@ def machines(draw):
         st_os=draw(st.booleans()),
         acc_width=draw(st.sampled_from([17, 24, 32])),
         accumulators=draw(st.integers(1, 2)),
+        mac_stages=draw(st.integers(1, 2)),
     )
 
 
