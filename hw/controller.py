@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib.wiring import In, Out
 
 from .config import COMMAND_FIELDS, ArrayConfig
@@ -53,7 +53,8 @@ class Controller(SharedComponent):
     o_cmd_error : Out(1)
         An illegal command was taken since reset.
 
-    Latency: a command taken in cycle t can bring in its first beat in cycle t + 1. After reset
+    Latency: a command taken in cycle t can bring in its first beat in cycle t + 2; commands are
+    taken one ahead, so that none waits for the one before. After reset
     the first command is taken after `flush_steps` + 1 cycles, when nothing of the past is left.
     """
 
@@ -88,26 +89,32 @@ class Controller(SharedComponent):
         return self.config.rows + self.config.cols - 2
 
     def body(self, platform: object) -> Module:
-        """Build the command decoder, the beat counter and the rules."""
+        """Build the command buffer, the command in progress and the rules.
+
+        What a rule needs to know is worked out one step ahead and kept as a flag, so that the
+        way from the streams' valid to the array is only a few gates long.
+        """
         config = self.config
         cols = config.cols
         m = Module()
 
+        go = Signal()  # a beat may enter
+        advance = Signal()  # and does
+        load = Signal()  # the buffered command becomes the one in progress
+        accept = Signal()
+
         # Command word: decode and check.
         word = {name: self.i_cmd[low : low + width] for name, low, width in COMMAND_FIELDS}
         kept = Signal()  # the previous command had emit = 0
-        single = Signal()
-        legal = Signal()
         keeps = word["emit"] == 0
-        m.d.comb += [
-            single.eq(word["folds"] == 1),
-            legal.eq(
-                (word["depth"] != 0)
-                & (word["emit"] <= cols)
-                & (word["reserved"] == 0)
-                & (~word["accumulate"] | kept)
-            ),
-        ]
+        single = word["folds"] == 1
+        legal = Signal()
+        m.d.comb += legal.eq(
+            (word["depth"] != 0)
+            & (word["emit"] <= cols)
+            & (word["reserved"] == 0)
+            & (~word["accumulate"] | kept)
+        )
         if config.st_os:
             with m.If(word["st_os"] & (word["depth"] > cols)):
                 m.d.comb += legal.eq(0)
@@ -119,134 +126,198 @@ class Controller(SharedComponent):
             with m.If(word["st_os"] | ~single):
                 m.d.comb += legal.eq(0)
 
-        # The command in progress.
-        busy = Signal()
-        last_index = Signal(16)  # depth - 1
-        folds = Signal(16)  # folds left
-        emit = Signal(range(cols + 1))
-        st_os = Signal()
-        fresh = Signal()  # starts from zero
-        index = Signal(16)  # beat within the tile, or position within the fold
-        fill = Signal()  # ST-OS: the first cols - 1 beats only fill the row
-        clear = Signal()  # an unwanted kept sum is to be cleared first
-
-        tap = Signal()  # this beat carries weights
-        last_tap = Signal()
-        last_fold = Signal()
-        ends = Signal()
-        fold_emit = Signal.like(emit)
-        if config.st_os:
-            m.d.comb += [
-                tap.eq(~fill & (index <= last_index)),
-                last_fold.eq(folds == 1),
-                fold_emit.eq(Mux(last_fold, emit, cols)),
-            ]
-        else:
-            m.d.comb += [tap.eq(1), last_fold.eq(1), fold_emit.eq(emit)]
-        m.d.comb += [
-            last_tap.eq(tap & (index == last_index)),
-            ends.eq(last_tap & last_fold),
-        ]
-
-        # Rule for results: `age` counts the steps since the last beat of the fold before.
-        age = Signal(range(cols + 1), init=cols)
-        prior = Signal.like(emit)  # outputs of that fold
-        closing = Signal()  # it was the last fold of its command
-        first_tap = Signal()
-        gated = Signal()
-        results_ok = Signal()
-        m.d.comb += first_tap.eq(tap & (index == 0) & fresh)
-        finishes = last_tap & (emit != 0)
-        if config.accumulators == 2:
-            m.d.comb += gated.eq(finishes)
-            needed = fold_emit
-        else:
-            m.d.comb += gated.eq(first_tap)
-            needed = Mux(emit == 0, cols, fold_emit)
-        m.d.comb += results_ok.eq(~gated | ((age >= prior) & (age >= needed)))
-
-        # Rules for changing over between GEMM and ST-OS.
-        wave = Signal(range(self.flush_steps + 1), init=self.flush_steps)
+        # The buffered command. `width` is what the rule for results counts with.
+        width = Signal(range(cols + 1))
+        m.d.comb += width.eq(Mux(single, word["emit"], cols))
+        if config.accumulators == 1:
+            with m.If(keeps):
+                m.d.comb += width.eq(cols)
+        full = Signal()
+        next_depth_1 = Signal(16)  # depth - 1
+        next_emit = Signal(range(cols + 1))
+        next_width = Signal(range(cols + 1))
+        next_fresh = Signal()  # starts from zero
+        next_clear = Signal()  # but a kept sum is to be cleared first
+        next_folds = Signal(16)
+        next_st_os = Signal()
         flush = Signal(init=1)
-        mode_ok = Signal()
-        tags = Signal(2)
-        if config.st_os:
-            broadcast = Signal()
-            m.d.comb += mode_ok.eq(Mux(st_os, wave == 0, ~(broadcast & tags.any())))
-        else:
-            m.d.comb += mode_ok.eq(1)
-
-        # One beat, or a clearing step, or a bubble.
-        go = Signal()
-        advance = Signal()
-        wipe = Signal()
-        flushed = Signal()
+        ends = Signal()
         m.d.comb += [
-            go.eq(self.i_en & busy & ~clear & mode_ok & results_ok),
-            self.o_act_ready.eq(go & (self.i_wgt_valid | ~tap)),
-            self.o_wgt_ready.eq(go & self.i_act_valid & tap),
-            advance.eq(self.o_act_ready & self.i_act_valid),
-            flushed.eq(flush & (wave == 0) & self.i_en),
-            wipe.eq(self.i_en & busy & clear & mode_ok),
-            self.o_cmd_ready.eq(~flush & (~busy | (advance & ends))),
+            self.o_cmd_ready.eq(~flush & (~full | load)),
+            accept.eq(self.i_cmd_valid & self.o_cmd_ready),
         ]
-
-        with m.If(self.i_en):
-            with m.If(wave != 0):
-                m.d.sync += wave.eq(wave - 1)
-            with m.If(age != cols):
-                m.d.sync += age.eq(age + 1)
-        with m.If(flushed):
-            m.d.sync += flush.eq(0)
-        with m.If(wipe):
-            m.d.sync += clear.eq(0)
-        with m.If(advance):
-            m.d.sync += index.eq(index + 1)
-            if config.st_os:
-                with m.If(fill & (index == cols - 2)):
-                    m.d.sync += [fill.eq(0), index.eq(0)]
-                with m.If(~fill & st_os & (index == cols - 1)):
-                    m.d.sync += [index.eq(0), folds.eq(folds - 1)]
-            with m.If(ends):
-                m.d.sync += busy.eq(0)
-            with m.If(finishes):
-                m.d.sync += [age.eq(1), prior.eq(fold_emit), closing.eq(last_fold)]
-        if config.st_os:
-            with m.If((advance | wipe) & ~st_os):
-                m.d.sync += wave.eq(self.wave_steps)
-
-        with m.If(self.i_cmd_valid & self.o_cmd_ready):
+        with m.If(load):
+            m.d.sync += full.eq(0)
+        with m.If(accept):
             with m.If(legal):
                 m.d.sync += [
-                    busy.eq(1),
-                    last_index.eq(word["depth"] - 1),
-                    emit.eq(word["emit"]),
-                    fresh.eq(~word["accumulate"]),
-                    index.eq(0),
+                    full.eq(1),
                     kept.eq(keeps),
+                    next_depth_1.eq(word["depth"] - 1),
+                    next_emit.eq(word["emit"]),
+                    next_width.eq(width),
+                    next_fresh.eq(~word["accumulate"]),
+                    next_clear.eq(kept & ~word["accumulate"]),
+                    next_folds.eq(word["folds"]),
+                    next_st_os.eq(word["st_os"]),
                 ]
-                if config.accumulators == 2:
-                    m.d.sync += clear.eq(kept & ~word["accumulate"])
-                if config.st_os:
-                    m.d.sync += [
-                        folds.eq(word["folds"]),
-                        st_os.eq(word["st_os"]),
-                        fill.eq(word["st_os"] & (cols > 1)),
-                    ]
             with m.Else():
                 m.d.sync += self.o_cmd_error.eq(1)
 
+        # The command in progress, and what its next beat is.
+        busy = Signal()
+        emit = Signal(range(cols + 1))
+        emits = Signal()
+        fresh = Signal()
+        clear = Signal()
+        folds = Signal(16)  # folds left
+        last_fold = Signal()
+        st_os = Signal()
+        taps_left = Signal(16)  # after this one
+        tap = Signal()  # this beat carries weights: all but fill and rest of an ST-OS fold
+        first_tap = Signal()
+        last_tap = Signal()
+        finishes = Signal()  # the last one of a fold that emits
+        m.d.comb += [finishes.eq(last_tap & emits), ends.eq(last_tap & last_fold)]
+        with m.If(advance):
+            m.d.sync += [
+                taps_left.eq(taps_left - 1),
+                first_tap.eq(0),
+                last_tap.eq(tap & (taps_left == 1)),
+            ]
+            with m.If(ends):
+                m.d.sync += busy.eq(0)
+        if config.st_os:
+            depth_1 = Signal(range(cols))
+            fill = Signal()  # the first cols - 1 beats only fill the row
+            position = Signal(range(cols))
+            turn = Signal()  # position is cols - 1: a fold begins with the next beat
+            with m.If(advance & st_os):
+                m.d.sync += [
+                    position.eq(position + 1),
+                    turn.eq((position == cols - 2) if cols > 1 else 1),
+                ]
+                with m.If(last_tap):
+                    m.d.sync += tap.eq(0)
+                with m.If(turn):
+                    m.d.sync += [
+                        position.eq(0),
+                        turn.eq(cols == 1),
+                        fill.eq(0),
+                        tap.eq(1),
+                        first_tap.eq(fresh),
+                        last_tap.eq(depth_1 == 0),
+                        taps_left.eq(depth_1),
+                    ]
+                    with m.If(~fill):
+                        m.d.sync += [folds.eq(folds - 1), last_fold.eq(folds == 2)]
+        else:
+            m.d.comb += [tap.eq(1), last_fold.eq(1), st_os.eq(0)]
+        with m.If(load):
+            m.d.sync += [
+                busy.eq(1),
+                emit.eq(next_emit),
+                emits.eq(next_emit != 0),
+                fresh.eq(next_fresh),
+                taps_left.eq(next_depth_1),
+                first_tap.eq(next_fresh),
+                last_tap.eq(next_depth_1 == 0),
+            ]
+            if config.st_os:
+                # The fill is one beat shorter than a fold: it starts at position 1.
+                fills = next_st_os & (cols > 1)
+                m.d.sync += [
+                    st_os.eq(next_st_os),
+                    depth_1.eq(next_depth_1),
+                    folds.eq(next_folds),
+                    last_fold.eq(next_folds == 1),
+                    fill.eq(fills),
+                    position.eq(fills),
+                    turn.eq(cols <= 2),
+                    tap.eq(~fills),
+                ]
+                with m.If(fills):
+                    m.d.sync += [first_tap.eq(0), last_tap.eq(0)]
+
+        # Rule for results: the gated beat waits until the fold before (its last beat came `age`
+        # steps ago, and `left` of its results are still to be announced) leaves room.
+        age = Signal(range(cols + 1), init=cols)
+        left = Signal(range(cols + 1))
+        left_last = Signal()  # left is 1
+        closing = Signal()  # it was the last fold of its command
+        fold_width = Signal(range(cols + 1))
+        narrow = Signal()  # fold_width <= 1
+        room = Signal()  # age >= fold_width
+        draining = Signal()  # left != 0
+        gated = first_tap if config.accumulators == 1 else finishes
+        older = Signal.like(age)
+        m.d.comb += older.eq(age + (age != cols))
+        with m.If(self.i_en):
+            m.d.sync += age.eq(older)
+            with m.If(draining):
+                m.d.sync += [left.eq(left - 1), draining.eq(~left_last), left_last.eq(left == 2)]
+            m.d.sync += room.eq(older >= fold_width)
+        with m.If(advance & finishes):
+            # From here on fold_width is that of the fold that follows in the same command.
+            coming = Mux(folds == 2, emit, cols)
+            m.d.sync += [
+                age.eq(1),
+                left.eq(fold_width - 1),
+                draining.eq(~narrow),
+                left_last.eq(fold_width == 2),
+                closing.eq(last_fold),
+                fold_width.eq(coming),
+                narrow.eq(coming <= 1),
+                room.eq(coming <= 1),
+            ]
+        with m.If(load):
+            m.d.sync += [fold_width.eq(next_width), narrow.eq(next_width <= 1)]
+            m.d.sync += room.eq((next_width <= 1) | (~(advance & finishes) & (older >= next_width)))
+
+        # Rules for changing over between GEMM and ST-OS.
+        wave = Signal(range(self.flush_steps + 1), init=self.flush_steps)
+        settled = Signal()  # wave is 0
+        wipe = Signal()
+        flushed = Signal()
+        with m.If(self.i_en & ~settled):
+            m.d.sync += [wave.eq(wave - 1), settled.eq(wave <= 1)]
+        tags = Signal(2)
+        mode_ok = Const(1)
+        if config.st_os:
+            broadcast = Signal()
+            mode_ok = Mux(st_os, settled, ~(broadcast & tags.any()))
+            with m.If((advance | wipe) & ~st_os):
+                m.d.sync += [wave.eq(self.wave_steps), settled.eq(self.wave_steps == 0)]
+        m.d.comb += flushed.eq(flush & settled & self.i_en)
+        with m.If(flushed):
+            m.d.sync += flush.eq(0)
+        if config.accumulators == 2:
+            m.d.comb += wipe.eq(self.i_en & busy & clear & mode_ok)
+            with m.If(wipe):
+                m.d.sync += clear.eq(0)
+            with m.If(load):
+                m.d.sync += clear.eq(next_clear)
+
+        # One beat, or a clearing step, or a bubble.
+        m.d.comb += [
+            go.eq(self.i_en & busy & ~clear & mode_ok & (~gated | (room & ~draining))),
+            self.o_act_ready.eq(go & (self.i_wgt_valid | ~tap)),
+            self.o_wgt_ready.eq(go & self.i_act_valid & tap),
+            advance.eq(self.o_act_ready & self.i_act_valid),
+            load.eq(full & self.i_en & (~busy | (advance & ends))),
+        ]
+
         # What enters the array, one step later.
         token = Signal(DRAIN_WIDTH)
-        draining = age < prior
-        mark = advance & finishes if config.accumulators == 2 else advance & first_tap
-        clears = (wipe | flushed) if config.accumulators == 2 else 0
+        mark = advance & first_tap
+        if config.accumulators == 2:
+            mark = (advance & finishes) | wipe | flushed
         with m.If(self.i_en):
-            m.d.sync += tags.eq(Cat(advance & tap, mark | clears))
+            m.d.sync += tags.eq(Cat(advance & tap, mark))
             with m.If(advance & finishes):
-                m.d.sync += token.eq(Cat(1, 1, last_fold & (fold_emit == 1)))
+                m.d.sync += token.eq(Cat(1, 1, last_fold & narrow))
             with m.Else():
-                m.d.sync += token.eq(Cat(draining, 0, draining & closing & (age + 1 == prior)))
+                m.d.sync += token.eq(Cat(draining, 0, draining & closing & left_last))
         m.d.comb += [self.o_tags.eq(tags), self.o_token.eq(token)]
         if config.st_os:
             move = Signal()

@@ -68,9 +68,9 @@ class Core(SharedComponent):
     cmd_error : Out(1)
         An illegal command was taken since reset.
 
-    Latency: the first result of a GEMM tile is taken ``depth + cols + rows + mac_stages`` cycles
-    after its command, that of an ST-OS pass ``depth + cols + mac_stages + 1``. Throughput: see
-    `sim.cycles`.
+    Latency: the first result of a GEMM tile is taken ``depth + cols + rows + mac_stages + 1``
+    cycles after its command, that of an ST-OS pass ``depth + cols + mac_stages + 2``.
+    Throughput: see `sim.cycles`.
     """
 
     def __init__(self, *, config: ArrayConfig) -> None:

@@ -90,8 +90,8 @@ def schedule(commands: Iterable[Command], config: ArrayConfig) -> Iterator[Timin
     """
     rows, cols = config.rows, config.cols
     two = config.accumulators == 2
-    now = 1  # the earliest cycle for the next beat; the first command is taken in cycle 0
-    other = 1  # the same for a command of the other mode
+    now = 2  # the earliest cycle for the next beat; the first command is taken in cycle 0
+    other = 2  # the same for a command of the other mode
     mode: bool | None = None
     last = -cols  # cycle in which the last beat of the last emitting fold entered
     prior = 0  # outputs per row of that fold
