@@ -13,6 +13,7 @@ from .controller import Controller
 from .drain import Drain
 from .share import SharedComponent
 from .skew import Skew
+from .skid import Skid
 
 __all__ = ["Core", "core_ports"]
 
@@ -46,7 +47,7 @@ class Core(SharedComponent):
     ST-OS: ``y[r, i] = sum_k w[r, k] * x[r, i + k]``; beat u of `s_axis_act` is ``x[:, u]``, beat
     k of `s_axis_wgt` is ``w[:, k]`` (repeated per fold), beat i of `m_axis_out` is ``y[:, i]``.
 
-    The whole array moves by one enable: it stands still exactly when a result beat waits for
+    The whole array moves by one enable: it stands still while a result beat waits for
     `m_axis_out_tready`. Missing operands stop the current command, not the results of earlier
     ones.
 
@@ -102,10 +103,10 @@ class Core(SharedComponent):
             reverse=True,
             bypass=config.st_os,
         )
+        m.submodules.skid = skid = Skid(width=rows * config.acc_width + 1)
 
         # The one enable: a result beat that is not taken freezes the array.
-        en = Signal()
-        m.d.comb += en.eq(~drain.o_valid | self.m_axis_out_tready)
+        en = skid.o_en
         for part in (controller, act_skew, wgt_skew, grid, drain, deskew):
             m.d.comb += part.i_en.eq(en)
 
@@ -169,9 +170,12 @@ class Core(SharedComponent):
             drain.i_token.eq(controller.o_token),
             grid.i_release.eq(drain.o_release),
             deskew.i.eq(grid.o_result),
-            self.m_axis_out_tdata.eq(_lanes(deskew.o, rows, config.acc_width)),
-            self.m_axis_out_tvalid.eq(drain.o_valid),
-            self.m_axis_out_tlast.eq(drain.o_last),
+            skid.i.eq(Cat(deskew.o, drain.o_last)),
+            skid.i_valid.eq(drain.o_valid),
+            self.m_axis_out_tdata.eq(_lanes(skid.o[:-1], rows, config.acc_width)),
+            self.m_axis_out_tlast.eq(skid.o[-1]),
+            self.m_axis_out_tvalid.eq(skid.o_valid),
+            skid.i_ready.eq(self.m_axis_out_tready),
         ]
         return m
 
