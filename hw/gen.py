@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,27 @@ class _OneLineParser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}\n")
 
 
-def config_parser(prog: str, description: str) -> argparse.ArgumentParser:
-    """Return a parser with the options that describe an array."""
+def _integers(text: str) -> list[int]:
+    return [int(word) for word in text.split(",")]
+
+
+def config_parser(
+    prog: str,
+    description: str,
+    *,
+    sizes_required: bool = True,
+    many_accumulators: bool = False,
+) -> argparse.ArgumentParser:
+    """Return a parser with the options that describe an array.
+
+    Parameters
+    ----------
+    prog, description : str
+    sizes_required : bool
+        Whether --rows and --cols must be given.
+    many_accumulators : bool
+        Whether --accumulators takes a list, as in 1,2.
+    """
     parser = _OneLineParser(
         prog=prog,
         description=description,
@@ -39,16 +58,11 @@ def config_parser(prog: str, description: str) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     array = parser.add_argument_group("array")
-    array.add_argument(
-        "--rows", type=int, required=True, default=argparse.SUPPRESS, help="rows of PEs, 1 to 256"
-    )
-    array.add_argument(
-        "--cols",
-        type=int,
-        required=True,
-        default=argparse.SUPPRESS,
-        help="columns of PEs, 1 to 256",
-    )
+    for name, what in (("rows", "rows"), ("cols", "columns")):
+        array.add_argument(
+            f"--{name}", type=int, required=sizes_required, default=argparse.SUPPRESS,
+            help=f"{what} of PEs, 1 to 256",
+        )  # fmt: skip
     array.add_argument(
         "--st-os",
         action=argparse.BooleanOptionalAction,
@@ -60,7 +74,15 @@ def config_parser(prog: str, description: str) -> argparse.ArgumentParser:
     array.add_argument(
         "--acc-width", type=int, default=32, help="bits of an accumulator, act + weight to 64"
     )
-    array.add_argument("--accumulators", type=int, default=2, help="accumulators per PE, 1 or 2")
+    if many_accumulators:
+        array.add_argument(
+            "--accumulators", type=_integers, default="2", metavar="N,N",
+            help="accumulators per PE, 1 or 2, or both as 1,2",
+        )  # fmt: skip
+    else:
+        array.add_argument(
+            "--accumulators", type=int, default=2, help="accumulators per PE, 1 or 2"
+        )
     array.add_argument(
         "--mac-stages",
         type=int,
@@ -120,8 +142,8 @@ def describe(config: ArrayConfig, name: str, text: str) -> dict[str, Any]:
     }
 
 
-def write_atomically(files: dict[Path, str]) -> None:
-    """Write text files so that none is ever half-written.
+def write_atomically(files: Mapping[Path, str | bytes]) -> None:
+    """Write files, text as UTF-8, so that none is ever half-written.
 
     Raises
     ------
@@ -137,8 +159,8 @@ def write_atomically(files: dict[Path, str]) -> None:
                 raise IsADirectoryError(21, "is a directory", str(path))
             handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
             staged.append((temporary, path))
-            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-                file.write(text)
+            with os.fdopen(handle, "wb") as file:
+                file.write(text.encode() if isinstance(text, str) else text)
             mask = os.umask(0)
             os.umask(mask)
             os.chmod(temporary, 0o666 & ~mask)

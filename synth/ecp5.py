@@ -12,14 +12,16 @@ from hw.config import ArrayConfig
 __all__ = ["pack_product_register"]
 
 _PATTERN = """\
-module product_register(input clk, input en, input [{a}:0] a, input [{w}:0] w, output reg [{p}:0] p);
+module product_register(input clk, input en, input [{a}:0] a, input [{w}:0] w,
+                        output reg [{p}:0] p);
   wire [{p}:0] y = $signed(a) * $signed(w);
   always @(posedge clk) if (en) p <= y;
 endmodule
 """
 
 _MAP = """\
-module product_register(input clk, input en, input [{a}:0] a, input [{w}:0] w, output [{p}:0] p);
+module product_register(input clk, input en, input [{a}:0] a, input [{w}:0] w,
+                        output [{p}:0] p);
   wire [17:0] x = {{{{{xa}{{a[{a}]}}}}, a}};
   wire [17:0] y = {{{{{xw}{{w[{w}]}}}}, w}};
   wire [35:0] z;

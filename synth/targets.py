@@ -23,7 +23,7 @@ __all__ = ["FPGA_TARGETS", "TARGETS", "Target", "gates", "liberty"]
 
 # Smallest multiplier and adder, and mapping for area: against a larger array, ST-OS would look
 # cheaper than it is. docs/area.md has the comparison.
-_GENERIC = "synth -noabc -booth {flatten} -top {top}"
+_GENERIC = "synth -noabc -booth {flatten} -run begin:check -top {top}"
 _ABC = "+strash;ifraig;scorr;dc2;dc2;dch,-f;amap,-m"
 
 # Transistors of a static CMOS gate, as in Yosys' `stat -tech cmos`.
@@ -80,6 +80,8 @@ class Target:
         ToolError
             If the type is not known: nothing is counted as zero by accident.
         """
+        if cell == "$scopeinfo":  # remembers a flattened module
+            return {}
         if cell in self.cells:
             return self.cells[cell]
         for pattern, cost in self.cells.items():
@@ -107,7 +109,7 @@ class Target:
 
 
 def gates() -> Target:
-    """Simple static CMOS gates: transistors, and gate equivalents of a two-input NAND."""
+    """Return the target of static CMOS gates: transistors, and equivalents of a two-input NAND."""
     return Target(
         name="gates",
         resources=("GE", "transistors"),
@@ -131,8 +133,15 @@ def _pack_if_registered(config: ArrayConfig, top: str) -> tuple[str, dict[str, s
     return pack_product_register(config, top) if config.mac_stages == 2 else ("", {})
 
 
-_LUT, _FF, _CARRY = {"LUT": 1}, {"FF": 1}, {"carry": 1}
-_DSP, _BRAM, _NONE = {"DSP": 1}, {"BRAM": 1}, dict[str, float]()
+_LUT: dict[str, float] = {"LUT": 1}
+_FF: dict[str, float] = {"FF": 1}
+_DSP: dict[str, float] = {"DSP": 1}
+_BRAM: dict[str, float] = {"BRAM": 1}
+_NONE: dict[str, float] = {}
+# A carry cell with the look-up tables it takes the place of, where they are not cells themselves.
+_CARRY: dict[str, float] = {"carry": 1}
+_CARRY_1: dict[str, float] = {"carry": 1, "LUT": 1}
+_CARRY_2: dict[str, float] = {"carry": 1, "LUT": 2}
 _RESOURCES = ("LUT", "FF", "carry", "DSP", "BRAM")
 
 FPGA_TARGETS = {
@@ -144,7 +153,7 @@ FPGA_TARGETS = {
             unit="LUT4",
             script="synth_ecp5 {noflatten} -top {top}\n",
             cells={
-                "LUT4": _LUT, "TRELLIS_FF": _FF, "CCU2C": _CARRY, "MULT18X18D": _DSP,
+                "LUT4": _LUT, "TRELLIS_FF": _FF, "CCU2C": _CARRY_2, "MULT18X18D": _DSP,
                 "DP16KD": _BRAM, "PFUMX": _NONE, "L6MUX21": _NONE,
             },
             flip_flops=("TRELLIS_FF",),
@@ -167,7 +176,7 @@ FPGA_TARGETS = {
             unit="LUT4",
             script="synth_gowin -noiopads {noflatten} -top {top}\n",
             cells={
-                "LUT[1-4]": _LUT, "DFF*": _FF, "ALU": _CARRY, "MULT*": _DSP, "MULTADD*": _DSP,
+                "LUT[1-4]": _LUT, "DFF*": _FF, "ALU": _CARRY_1, "MULT*": _DSP, "MULTADD*": _DSP,
                 "SDP*": _BRAM, "DP*": _BRAM, "MUX2_LUT[5-8]": _NONE, "GSR": _NONE,
                 "GND": _NONE, "VCC": _NONE, "INV": _LUT,
             },

