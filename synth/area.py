@@ -84,7 +84,7 @@ class Comparison:
             "drain": delta("drain"),
         }
         total = delta()
-        parts["rest"] = subtract(total, add(parts.values()))
+        parts["rest, mapping noise"] = subtract(total, add(parts.values()))
         return {
             part: {name: values.get(name, 0) for name in self.target.resources}
             for part, values in parts.items()
@@ -238,7 +238,7 @@ def sheets(comparisons: Sequence[Comparison], detailed: Sequence[Comparison]) ->
     found = [Sheet(title="What ST-OS adds", columns=columns, rows=summary)]
     flat: list[tuple[str, ...]] = [
         (
-            f"{one.config.rows} x {one.config.cols}, {one.target.name}, {kind}",
+            f"{_machine(one.config)}, {one.target.name}, {kind}",
             name,
             _number(part.unit[name]),
             _number(one.flat[key].get(name, 0)),
