@@ -1,5 +1,6 @@
 # make gen    write the Verilog of a core (ROWS=, COLS=, GENFLAGS= override)
 # make test   lint, type check, and prove the core right
+# make report measure area and timing again and write docs/area.md (LIBERTY= cell libraries; an hour)
 # Both set up .venv first. Needed: python3 (3.11 or newer), g++, make, perl.
 
 ROWS ?= 32
@@ -8,7 +9,9 @@ GENFLAGS ?= --st-os
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: gen test clean
+LIBERTY ?= $(wildcard ../shared/pdk/*.lib.gz)
+
+.PHONY: gen test report clean
 
 gen: .venv/gen
 	$(BIN)/python -m hw.gen --rows $(ROWS) --cols $(COLS) $(GENFLAGS)
@@ -18,6 +21,9 @@ test: .venv/test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest verif/ -n 2
+
+report: .venv/test
+	$(BIN)/python docs/report_area.py --liberty $(LIBERTY)
 
 .venv/gen: pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "make: python3 is missing" >&2; exit 1; }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,10 @@ from hw.config import ArrayConfig
 from hw.gen import write_atomically
 from sim import cycles
 from synth.area import Comparison, Sheet, compare, figure, sheets
-from synth.netlist import Resources
+from synth.netlist import Resources, synthesize, tree
 from synth.targets import FPGA_TARGETS, gates, liberty
 from synth.timing import Placed, delays, fmax_sheets, place
-from synth.tools import BUILD, tool_version
+from synth.tools import tool_version
 
 HERE = Path(__file__).parent
 SIZES = (8, 16, 32, 64, 128)
@@ -93,6 +94,26 @@ def efficiency(one: Comparison) -> list[tuple[str, ...]]:
     return rows
 
 
+def small_numbers(one: Comparison) -> dict[str, str]:
+    """Return the numbers in the running text."""
+    config = one.config.replace(st_os=False)
+    defaults = replace(
+        gates(),
+        script="synth -noabc -run begin:check -top {top}\ndfflegalize -cell $_DFF_P_ x\n"
+        "opt_clean\nabc -g cmos4\nopt_clean\n",
+    )
+    netlist, _ = synthesize(config, defaults)
+    unit = tree(netlist, config, defaults, "stos_core").find(*PE).unit
+    lines = config.weight_width + 2 + 1
+    buffers = config.rows * lines * -(-config.cols // 16)
+    return {
+        "pe_default": f"{unit['transistors']:,}",
+        "pe_ours": f"{one.plain.find(*PE).unit['transistors']:,}",
+        "buffers": f"{buffers:,}",
+        "buffers_percent": f"{100 * buffers / one.plain.unit['GE']:.2f}",
+    }
+
+
 def fmax_picture(placed: list[Placed]) -> bytes:
     """Return a picture of Fmax by array size."""
     import matplotlib as mpl
@@ -159,7 +180,7 @@ def main() -> None:
     arguments = parser.parse_args()
     console = Console(stderr=True)
 
-    libraries = [liberty(path, BUILD / path.name.split(".")[0]) for path in arguments.liberty]
+    libraries = [liberty(path) for path in arguments.liberty]
     asic = [gates(), *(target for pair in libraries for target in pair)]
     comparisons: list[Comparison] = []
     for accumulators in (2, 1):
@@ -236,10 +257,10 @@ def main() -> None:
         chosen = [one for one in placed if one.config.mac_stages == stages]
         for name, table in zip(("fmax", "cost", "paths"), fmax_sheets(chosen), strict=True):
             tables[f"{name}{stages}"] = table
-    template = (HERE / "area.md.in").read_text()
     values = {name: table.markdown() for name, table in tables.items()}
     values["versions"] = ", ".join(versions)
-    text = template
+    values |= small_numbers(pick(2, asic[:1], 32)[0])
+    text = (HERE / "area.md.in").read_text()
     for name, value in values.items():
         text = text.replace(f"@{name}@", value.rstrip())
     files: dict[Path, str | bytes] = {

@@ -429,7 +429,7 @@ def _targets(arguments: argparse.Namespace) -> list[Target]:
         if name == "gates":
             found.append(gates())
         elif name == "liberty" and path is not None:
-            found += liberty(path, BUILD / "liberty")
+            found += liberty(path)
         else:
             found.append(FPGA_TARGETS[name])
     return found

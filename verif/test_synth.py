@@ -34,16 +34,13 @@ CONFIGS = [
 
 @pytest.fixture(autouse=True)
 def build(tmp_path_factory, monkeypatch):
-    """Keep the runs of a session, and nothing of the user's."""
-    folder = tmp_path_factory.getbasetemp() / "synth"
-    for module in ("tools", "netlist", "area", "timing"):
-        monkeypatch.setattr(f"synth.{module}.BUILD", folder)
-    return folder
+    """Run the tools anew in every session: take nothing from earlier runs."""
+    monkeypatch.setattr("synth.tools.BUILD", tmp_path_factory.getbasetemp() / "synth")
 
 
-def all_targets(build):
+def all_targets():
     """Return every target, with the library of the tests."""
-    return [gates(), *FPGA_TARGETS.values(), *liberty(LIBRARY, build / "lib")]
+    return [gates(), *FPGA_TARGETS.values(), *liberty(LIBRARY)]
 
 
 def counted(folder, command):
@@ -55,9 +52,9 @@ def counted(folder, command):
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=ArrayConfig.flags)
-def test_totals_are_those_of_yosys(config, build):
+def test_totals_are_those_of_yosys(config):
     """Our sum over the hierarchy equals Yosys' own count, for every target."""
-    for target in all_targets(build):
+    for target in all_targets():
         netlist, folder = synthesize(config, target)
         total = tree(netlist, config, target, "stos_core").unit
         if target.name == "gates":
@@ -89,9 +86,9 @@ def check_sums(part: Part):
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=ArrayConfig.flags)
-def test_parts(config, build):
+def test_parts(config):
     """Parts add up, and hold the registers that the design says they hold."""
-    for target in all_targets(build):
+    for target in all_targets():
         one = area.compare(config, target)
         check_sums(one.plain)
         check_sums(one.st_os)
@@ -119,9 +116,9 @@ def test_parts(config, build):
         assert one.split()["broadcast lines"]["LUT"] >= config.rows * config.weight_width
 
 
-def test_clock_gating(build):
+def test_clock_gating():
     """A library with a clock gate is reported with and without it; each PE gets gates."""
-    plain, gated = liberty(LIBRARY, build / "lib")
+    plain, gated = liberty(LIBRARY)
     config = ArrayConfig(rows=2, cols=2, st_os=True)
     found = []
     for target in (plain, gated):
@@ -132,7 +129,7 @@ def test_clock_gating(build):
     assert found[1][0] >= 4 and found[1][1] == 83
 
 
-def test_flat_agrees(build):
+def test_flat_agrees():
     """Hierarchical and flat synthesis agree within 2 % at 8 x 8."""
     one = area.compare(ArrayConfig(rows=8, cols=8), gates(), flat=True)
     for core, flat in ((one.plain, one.flat["plain"]), (one.st_os, one.flat["st_os"])):
@@ -215,10 +212,10 @@ VARIANTS = [
 
 
 @pytest.mark.parametrize("config", VARIANTS, ids=ArrayConfig.flags)
-def test_mapped_pe_is_equivalent(config, tmp_path, build):
+def test_mapped_pe_is_equivalent(config, tmp_path):
     """The PE that the numbers are about computes what the RTL says: gates and a library."""
     prove_equal(config, gates(), "stos_core_pe", tmp_path)
-    prove_equal(config, liberty(LIBRARY, build / "lib")[0], "stos_core_pe", tmp_path)
+    prove_equal(config, liberty(LIBRARY)[0], "stos_core_pe", tmp_path)
 
 
 def test_mapped_8_bit_pe_is_equivalent(tmp_path):
@@ -285,9 +282,9 @@ def test_gate_level_simulation(config):
     run_netlist(config, (folder / "netlist.v").read_text())
 
 
-def test_clock_gated_simulation(build):
+def test_clock_gated_simulation():
     """So does a clock-gated netlist of library cells, also while it stalls."""
-    _, gated = liberty(LIBRARY, build / "lib")
+    _, gated = liberty(LIBRARY)
     config = CONFIGS[2]
     _, folder = synthesize(config, gated)
     netlist = (folder / "netlist.v").read_text()
@@ -352,9 +349,9 @@ def test_place_names(cell, name):
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="../shared/pdk is absent")
-def test_library_delays(build):
+def test_library_delays():
     """Two MAC stages shorten the longest path of a PE; the PE is the slowest module."""
-    target = liberty(SHARED / "sg13g2_stdcell_typ_1p20V_25C.lib.gz", build / "sg13g2")[0]
+    target = liberty(SHARED / "sg13g2_stdcell_typ_1p20V_25C.lib.gz")[0]
     config = ArrayConfig(rows=2, cols=2, st_os=True)
     one, two = (timing.delays(config.replace(mac_stages=n), target) for n in (1, 2))
     assert next(iter(one)) == "pe"
