@@ -20,7 +20,7 @@ from golden import Lowering
 from hw.config import ArrayConfig
 from hw.gen import write_atomically
 from sim import cycles
-from synth.area import Comparison, Sheet, compare, figure, sheets
+from synth.area import PE, Comparison, Sheet, compare, figure, sheets
 from synth.netlist import Resources, synthesize, tree
 from synth.targets import FPGA_TARGETS, gates, liberty
 from synth.timing import Placed, delays, fmax_sheets, place
@@ -52,9 +52,6 @@ def summary(one: Comparison) -> dict[str, Any]:
             for part, values in one.split().items()
         },
     }
-
-
-PE = ("grid", "row", "pe")
 
 
 def efficiency(one: Comparison) -> list[tuple[str, ...]]:

@@ -26,6 +26,7 @@ from .tools import BUILD, ToolError, tool_version
 __all__ = ["Comparison", "Sheet", "compare", "main", "sheets"]
 
 TOP = "stos_core"
+PE = ("grid", "row", "pe")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +75,7 @@ class Comparison:
                     sides.append({})
             return subtract(*sides)
 
-        mux = delta("grid", "row", "pe", "ST-OS mux")
+        mux = delta(*PE, "ST-OS mux")
         parts = {
             "ST-OS mux": {name: pes * value for name, value in mux.items()},
             "broadcast lines": delta("streams", "broadcast lines"),
@@ -101,7 +102,7 @@ class Comparison:
             "overhead_percent": {
                 "core": self.overhead(),
                 "grid": self.overhead("grid"),
-                "pe": self.overhead("grid", "row", "pe"),
+                "pe": self.overhead(*PE),
             },
             "split": self.split(),
             "flat": self.flat,
@@ -153,9 +154,9 @@ def compare(config: ArrayConfig, target: Target, *, flat: bool = False) -> Compa
 
 def _separate_mux(plain: Part, st_os: Part) -> None:
     """Show the multiplexer of a PE: what its operand registers have more than in a plain PE."""
-    pe = st_os.find("grid", "row", "pe")
+    pe = st_os.find(*PE)
     registers = pe.find("operand registers")
-    without = plain.find("grid", "row", "pe", "operand registers").unit
+    without = plain.find(*PE, "operand registers").unit
     pe.parts.append(Part(name="ST-OS mux", count=1, unit=subtract(registers.unit, without)))
     registers.unit = without
 
@@ -213,7 +214,7 @@ def sheets(comparisons: Sequence[Comparison], detailed: Sequence[Comparison]) ->
     summary: list[tuple[str, ...]] = []
     for one in comparisons:
         core, grid = one.overhead(), one.overhead("grid")
-        pe = one.overhead("grid", "row", "pe")
+        pe = one.overhead(*PE)
         for name in one.target.resources:
             if not one.plain.unit[name] and not one.st_os.unit[name]:
                 continue
@@ -227,8 +228,8 @@ def sheets(comparisons: Sequence[Comparison], detailed: Sequence[Comparison]) ->
                     _percent(core, name),
                     _percent(grid, name),
                     _percent(pe, name),
-                    _number(one.plain.find("grid", "row", "pe").unit[name]),
-                    _number(one.st_os.find("grid", "row", "pe").unit[name]),
+                    _number(one.plain.find(*PE).unit[name]),
+                    _number(one.st_os.find(*PE).unit[name]),
                 )
             )
     columns = (
@@ -304,6 +305,22 @@ def _split(one: Comparison) -> Sheet:
     return Sheet(title=title, columns=tuple(columns), rows=rows)
 
 
+def _stack(core: Part, config: ArrayConfig, resource: str) -> Resources:
+    """Return what the bars of a picture show, bottom to top. It adds up to the core."""
+    pes = config.rows * config.cols
+    pe = {part.name: part.unit.get(resource, 0) for part in core.find(*PE).parts}
+    names = (
+        "multiplier", "adder", "accumulators", "product register", "operand registers", "ST-OS mux",
+    )  # fmt: skip
+    stack = {name: pes * pe.get(name, 0) for name in names}
+    if config.mac_stages == 1:
+        del stack["product register"]
+    stack["deskew"] = core.find("deskew").unit[resource]
+    stack["skew"] = sum(core.find(name).unit[resource] for name in ("act_skew", "wgt_skew"))
+    stack["rest"] = core.unit[resource] - sum(stack.values())
+    return stack
+
+
 def figure(comparisons: Sequence[Comparison], file_format: str) -> bytes:
     """Return a picture: overhead against array size, and the parts of the largest array.
 
@@ -320,9 +337,12 @@ def figure(comparisons: Sequence[Comparison], file_format: str) -> bytes:
     import matplotlib.pyplot as plt
 
     mpl.rcParams["svg.hashsalt"] = "stos"
-    colours = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
-    parts = ("PE", "deskew", "skid", "act_skew", "wgt_skew", "streams", "controller", "drain")
-    drawing, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
+    # Okabe and Ito's palette, safe for the colour-blind.
+    colours = (
+        "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000",
+        "#999999",
+    )  # fmt: skip
+    drawing, (left, right) = plt.subplots(1, 2, figsize=(12, 4.2), layout="constrained")
 
     kinds = list(dict.fromkeys((one.target.name, one.config.accumulators) for one in comparisons))
     for index, (name, accumulators) in enumerate(kinds):
@@ -356,11 +376,10 @@ def figure(comparisons: Sequence[Comparison], file_format: str) -> bytes:
         whole = one.plain.unit[resource]
         for offset, core, kind in ((-0.2, one.plain, "plain"), (0.2, one.st_os, "ST-OS")):
             bottom = 0.0
-            for index, part in enumerate(parts):
-                found = core.find("grid") if part == "PE" else core.find(part)
-                share = 100 * found.count * found.unit.get(resource, 0) / whole
+            for index, (part, value) in enumerate(_stack(core, one.config, resource).items()):
+                share = 100 * value / whole
                 right.bar(
-                    position + offset, share, 0.36, bottom, color=(*colours, "#999999")[index],
+                    position + offset, share, 0.36, bottom, color=colours[index],
                     label=part if position == 0 and kind == "plain" else None,
                 )  # fmt: skip
                 bottom += share
@@ -369,8 +388,8 @@ def figure(comparisons: Sequence[Comparison], file_format: str) -> bytes:
     right.set_xticks(range(len(bars)), labels, fontsize="small")
     right.set_ylabel("percent of the plain core")
     right.set_title(f"parts of {bars[0].config.rows} x {bars[0].config.cols}", fontsize="medium")
-    right.set_ylim(0, 122)
-    right.legend(fontsize="x-small", ncols=4, loc="upper center")
+    right.margins(y=0.08)
+    right.legend(fontsize="x-small", loc="center left", bbox_to_anchor=(1, 0.5), reverse=True)
     buffer = io.BytesIO()
     metadata = {"Date": None} if file_format == "svg" else None
     drawing.savefig(buffer, format=file_format, dpi=150, metadata=metadata)

@@ -22,7 +22,7 @@ from hw.core import core_ports
 from hw.gen import config_from, config_parser, write_atomically
 from hw.verilog import emit_verilog
 
-from .area import TOP, Sheet
+from .area import PE, TOP, Sheet
 from .netlist import synthesize, tree
 from .targets import FPGA_TARGETS, Target, liberty
 from .tools import BUILD, ToolError, run_tool, run_yosys, tool_version
@@ -199,7 +199,7 @@ def place(
         fmax=[round(fmax, 1) for fmax, _ in results],
         paths=[path for _, path in results],
         core=parts.unit,
-        pe=parts.find("grid", "row", "pe").unit,
+        pe=parts.find(*PE).unit,
         log=str(folder),
     )
 
