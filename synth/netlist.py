@@ -171,6 +171,8 @@ def _pe_part(
         return "accumulators"
     if sources <= {"activation", "weight"} and not sinks <= _OPERANDS:
         return "multiplier"
+    if sinks == {"multiplier"}:  # a DSP, which may add, too
+        return "adder" if sources & _SUMS else "multiplier"
     if sinks <= _OPERANDS | {"multiplier"}:  # a DSP may have a copy of the operand registers
         return "operand registers"
     if sinks <= _PRODUCT:

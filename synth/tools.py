@@ -117,7 +117,11 @@ def run_yosys(label: str, files: dict[str, str], script: str) -> Path:
     fresh = Path(tempfile.mkdtemp(dir=BUILD, prefix=f"unfinished-{label}-"))
     for name, text in (files | {"run.ys": script}).items():
         (fresh / name).write_text(text)
-    run_tool(tool, ["run.ys"], fresh, "yosys.log")
+    try:
+        run_tool(tool, ["run.ys"], fresh, "yosys.log")
+    except KeyboardInterrupt:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
     try:
         fresh.rename(folder)
     except OSError:  # another process was faster
