@@ -1,7 +1,7 @@
 # make gen    write the Verilog of a core (ROWS=, COLS=, GENFLAGS= override)
 # make test   lint, type check, and prove the core right
 # make report measure area and timing again and write docs/area.md (LIBERTY= cell libraries; an hour)
-# Both set up .venv first. Needed: python3 (3.11 or newer), g++, make, perl.
+# All set up .venv first. Needed: python3 (3.11 or newer), g++, make, perl.
 
 ROWS ?= 32
 COLS ?= 32

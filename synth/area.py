@@ -410,7 +410,7 @@ def figure(comparisons: Sequence[Comparison], file_format: str) -> bytes:
 def _parser() -> argparse.ArgumentParser:
     parser = config_parser(
         "synth.area",
-        "Compare the area of the plain and the ST-OS array. Both are always synthesized.",
+        "Compare the area of the plain and the ST-OS array: always both, whatever --st-os says.",
         sizes_required=False,
         many_accumulators=True,
     )

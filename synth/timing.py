@@ -382,7 +382,8 @@ def _seeds(text: str) -> list[int]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = config_parser(
-        "synth.timing", "Estimate how fast the plain and the ST-OS array run; always both."
+        "synth.timing",
+        "Estimate how fast the plain and the ST-OS array run: always both, whatever --st-os says.",
     )
     parser.add_argument(
         "--target", choices=("ecp5", "liberty"), default="ecp5",
