@@ -237,7 +237,8 @@ def sheets(comparisons: Sequence[Comparison], detailed: Sequence[Comparison]) ->
                 continue
             summary.append(
                 (
-                    f"{one.config.rows} x {one.config.cols}, {one.config.accumulators} acc.",
+                    f"{one.config.rows} x {one.config.cols}, {one.config.accumulators} acc."
+                    + ", 2 MAC stages" * (one.config.mac_stages == 2),
                     one.target.name,
                     name,
                     _number(one.plain.unit[name]),

@@ -201,11 +201,11 @@ def place(
 
     with ThreadPoolExecutor(2) as pool:
         results = list(pool.map(run, seeds))
-    netlist = json.loads((folder / "netlist.json").read_text())["modules"]["harness"]
+    modules = synthesize(config, target)[0]["modules"]
     return Placed(
         config=config,
         fmax=[round(fmax, 1) for fmax, _ in results],
-        paths=[_path(steps, netlist) for _, steps in results],
+        paths=[_path(steps, modules) for _, steps in results],
         core=parts.unit,
         pe=parts.find(*PE).unit,
         log=str(folder),
@@ -223,34 +223,37 @@ def _read(report: dict[str, Any]) -> tuple[float, list[dict[str, Any]]]:
     return fmax, path
 
 
-def _path(steps: list[dict[str, Any]], netlist: dict[str, Any]) -> PathSummary:
+def _path(steps: list[dict[str, Any]], modules: dict[str, Any]) -> PathSummary:
     delay = {True: 0.0, False: 0.0}
     for step in steps:
         delay[step["type"] == "routing"] += step["delay"]
     return PathSummary(
-        start=place_name(_register(steps[0]["from"]["cell"], netlist)),
-        end=place_name(_register(steps[-1]["to"]["cell"], netlist)),
+        start=place_name(_named(steps[0]["from"]["cell"], modules)),
+        end=place_name(_named(steps[-1]["to"]["cell"], modules)),
         logic=round(delay[False], 2),
         routing=round(delay[True], 2),
     )
 
 
-def _register(cell: str, netlist: dict[str, Any]) -> str:
-    """Return the name that the designer gave a flip-flop; of other cells, their own name."""
-    data = netlist["cells"].get(cell, {"connections": {}})
-    bits = data["connections"].get("Q", [])
-    module = cell.rpartition(".")[0]
+def _named(cell: str, modules: dict[str, Any]) -> str:
+    """Return the name of a cell of the flat netlist, with the emitter's `_n3` told by its register.
+
+    `modules` is the netlist of the core, module by module.
+    """
+    *path, local = cell.split(".")
+    found = re.match(r"_n\d+", local)
+    if not found or path[:1] != ["core"]:
+        return cell
+    module = modules[TOP]
+    for instance in path[1:]:
+        module = modules[module["cells"][instance]["type"]]
+    bits = set(module["netnames"].get(found[0], {"bits": []})["bits"])
     names = [
         name
-        for name, net in netlist["netnames"].items()
-        if set(bits) & set(net["bits"])
-        and name.rpartition(".")[0] == module
-        and not re.search(r"\b_n\d+$", name)
+        for name, net in module["netnames"].items()
+        if bits & set(net["bits"]) and not re.match(r"_n\d+$", name) and not net["hide_name"]
     ]
-    # A register that is also a port has the names of both.
-    return min(
-        names, key=lambda name: ("." + name).split(".")[-1][:2] in ("i_", "o_"), default=cell
-    )
+    return ".".join([*path, min(names)]) if names else cell
 
 
 # Registers of a PE are also its ports; the netlist names them after those.
