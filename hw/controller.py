@@ -249,6 +249,10 @@ class Controller(SharedComponent):
         narrow = Signal()  # fold_width <= 1
         room = Signal()  # age >= fold_width
         draining = Signal()  # left != 0
+
+        def at_most_one(value: Any) -> Any:
+            return value <= 1 if cols > 1 else Const(1)
+
         gated = first_tap if config.accumulators == 1 else finishes
         older = Signal.like(age)
         m.d.comb += older.eq(age + (age != cols))
@@ -267,12 +271,14 @@ class Controller(SharedComponent):
                 left_last.eq(fold_width == 2),
                 closing.eq(last_fold),
                 fold_width.eq(coming),
-                narrow.eq(coming <= 1),
-                room.eq(coming <= 1),
+                narrow.eq(at_most_one(coming)),
+                room.eq(at_most_one(coming)),
             ]
         with m.If(load):
-            m.d.sync += [fold_width.eq(next_width), narrow.eq(next_width <= 1)]
-            m.d.sync += room.eq((next_width <= 1) | (~(advance & finishes) & (older >= next_width)))
+            m.d.sync += [fold_width.eq(next_width), narrow.eq(at_most_one(next_width))]
+            m.d.sync += room.eq(
+                at_most_one(next_width) | (~(advance & finishes) & (older >= next_width))
+            )
 
         # Rules for changing over between GEMM and ST-OS.
         wave = Signal(range(self.flush_steps + 1), init=self.flush_steps)
@@ -280,7 +286,7 @@ class Controller(SharedComponent):
         wipe = Signal()
         flushed = Signal()
         with m.If(self.i_en & ~settled):
-            m.d.sync += [wave.eq(wave - 1), settled.eq(wave <= 1)]
+            m.d.sync += [wave.eq(wave - 1), settled.eq(wave <= 1 if self.flush_steps > 1 else 1)]
         tags = Signal(2)
         mode_ok = Const(1)
         if config.st_os:
