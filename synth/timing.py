@@ -132,8 +132,8 @@ class TooLarge(ValueError):
     """A core is larger than the device."""
 
 
-def check_fit(config: ArrayConfig) -> Part:
-    """Return what a core is made of on ECP5.
+def check_fit(config: ArrayConfig) -> tuple[Part, dict[str, Any]]:
+    """Return what a core is made of on ECP5, and its netlist module by module.
 
     Raises
     ------
@@ -149,7 +149,7 @@ def check_fit(config: ArrayConfig) -> Part:
                 f"a {config.rows} x {config.cols} array needs {parts.unit[name]:.0f} {name}, "
                 f"but {DEVICE} has {capacity}"
             )
-    return parts
+    return parts, netlist["modules"]
 
 
 def place(
@@ -174,7 +174,7 @@ def place(
         If a tool fails.
     """
     target = FPGA_TARGETS["ecp5"]
-    parts = check_fit(config)
+    parts, modules = check_fit(config)
     flags = [*_DEVICE_FLAGS, "--freq", _GOAL, "--timing-allow-fail", "--json", "netlist.json"]
     files = target.inputs(config, "harness") | {
         "core.v": emit_verilog(config, name=TOP),
@@ -201,7 +201,6 @@ def place(
 
     with ThreadPoolExecutor(2) as pool:
         results = list(pool.map(run, seeds))
-    modules = synthesize(config, target)[0]["modules"]
     return Placed(
         config=config,
         fmax=[round(fmax, 1) for fmax, _ in results],
