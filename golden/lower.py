@@ -2,7 +2,8 @@
 
 Every function takes what its operator in `golden.operators` takes, and the machine, and returns
 a `Lowering`: the tiles in order, and where their outputs go. The same tiles drive the golden
-executor, the RTL and the cycle model.
+executor, the RTL and the cycle model. Which tiles they are says `golden.mapping`: `mapping` is one
+of its `MAPPINGS`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,16 @@ import numpy as np
 
 from hw.config import ArrayConfig
 
+from .mapping import (
+    Branch,
+    PatchMapping,
+    StreamMapping,
+    depth_spans,
+    map_depthwise,
+    map_gemm,
+    stream_pitch,
+    stream_span,
+)
 from .operators import (
     Padding,
     Stride,
@@ -36,8 +47,6 @@ __all__ = [
     "lower_linear",
     "lower_pointwise_conv2d",
 ]
-
-_DEEPEST = 0xFFFF
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,23 +110,41 @@ class _Builder:
             full[: place.shape[0], : place.shape[1]] = place
             self.places.append(full)
 
-    def gemm(self, a: IntArray, b: IntArray, place: IntArray) -> None:
-        """Add ``Y[M, N] = A[M, K] @ B[K, N]``, with the place of every element of Y.
-
-        Tiles of one width follow each other: results of different widths leave less well.
-        """
+    def gemm(self, a: IntArray, b: IntArray, place: IntArray, mapping: str) -> None:
+        """Add ``Y[M, N] = A[M, K] @ B[K, N]``, with the place of every element of Y."""
         config = self.config
-        for n in range(0, b.shape[1], config.cols):
-            for m in range(0, a.shape[0], config.rows):
-                for k in range(0, a.shape[1], _DEEPEST):
-                    tile = gemm_tile(
-                        a[m : m + config.rows, k : k + _DEEPEST],
-                        b[k : k + _DEEPEST, n : n + config.cols],
-                        config,
-                        keep=k + _DEEPEST < a.shape[1],
-                        accumulate=k > 0,
-                    )
-                    self.add(tile, place[m : m + config.rows, n : n + config.cols].T)
+        found = map_gemm(*a.shape, b.shape[1], config, mapping)
+        for strip in found.strips:
+            held = slice(*strip.span)
+            for on_rows, on_cols in strip.parts():
+                row, col = slice(*on_rows), slice(*on_cols)
+                # Two blocks of the result: pixels p1 on rows against channels n1 on columns, and
+                # channels n2 on rows against pixels p2 on columns. Empty if nothing moves there.
+                none = slice(0, 0)
+                with_row = held if row.start < row.stop else none
+                with_col = held if col.start < col.stop else none
+                if strip.held == "pixels":
+                    p1, n1, p2, n2 = with_col, col, with_row, row
+                else:
+                    p1, n1, p2, n2 = row, with_row, col, with_col
+                first, second = place[p1, n1], place[p2, n2].T
+                where = np.full(np.add(first.shape, second.shape), -1, np.int64)
+                where[: first.shape[0], : first.shape[1]] = first
+                where[first.shape[0] :, first.shape[1] :] = second
+                self.tile(
+                    np.concatenate([a[p1], b[:, n2].T]),
+                    np.concatenate([b[:, n1], a[p2].T], axis=1),
+                    where,
+                )
+
+    def tile(self, a: IntArray, b: IntArray, place: IntArray) -> None:
+        """Add one GEMM tile, in as many commands as its depth takes."""
+        for start, stop in depth_spans(a.shape[1]):
+            part = gemm_tile(
+                a[:, start:stop], b[start:stop], self.config,
+                keep=stop < a.shape[1], accumulate=start > 0,
+            )  # fmt: skip
+            self.add(part, place.T)
 
     def done(self) -> Lowering:
         return Lowering(tiles=self.tiles, places=self.places, shape=self.shape)
@@ -127,18 +154,20 @@ def _indices(shape: Sequence[int]) -> IntArray:
     return np.arange(int(np.prod(shape)), dtype=np.int64).reshape(shape)
 
 
-def lower_linear(x: Any, w: Any, config: ArrayConfig) -> Lowering:
+def lower_linear(x: Any, w: Any, config: ArrayConfig, *, mapping: str = "best") -> Lowering:
     """Lower `linear` to GEMM: M = 1, K = c_in, N = c_out."""
     x, w = integers("x", x, 1), integers("w", w, 2)
     builder = _Builder(config, (w.shape[1],))
-    builder.gemm(x[None], w, _indices((1, w.shape[1])))
+    builder.gemm(x[None], w, _indices((1, w.shape[1])), mapping)
     return builder.done()
 
 
-def lower_pointwise_conv2d(x: Any, w: Any, config: ArrayConfig) -> Lowering:
+def lower_pointwise_conv2d(
+    x: Any, w: Any, config: ArrayConfig, *, mapping: str = "best"
+) -> Lowering:
     """Lower `pointwise_conv2d` to GEMM: M = H*W, K = c_in, N = c_out."""
     w = integers("w", w, 2)
-    return lower_conv2d(x, w[None, None], config)
+    return lower_conv2d(x, w[None, None], config, mapping=mapping)
 
 
 def lower_conv2d(
@@ -149,10 +178,13 @@ def lower_conv2d(
     stride: Stride = 1,
     padding: Padding = "same",
     pad_value: int = 0,
+    mapping: str = "best",
 ) -> Lowering:
     """Lower `conv2d` to GEMM on im2col: M = H_out*W_out, K = kh*kw*c_in, N = c_out."""
     w = integers("w", w, 4)
-    return lower_abconv2d(x, w, 1, config, stride=stride, padding=padding, pad_value=pad_value)
+    return lower_abconv2d(
+        x, w, 1, config, stride=stride, padding=padding, pad_value=pad_value, mapping=mapping
+    )
 
 
 def lower_abconv2d(
@@ -164,6 +196,7 @@ def lower_abconv2d(
     stride: Stride = 1,
     padding: Padding = "same",
     pad_value: int = 0,
+    mapping: str = "best",
 ) -> Lowering:
     """Lower `abconv2d` to GEMM: M = g*H_out*W_out, K = kh*kw*c_in/g, N = c_out/g."""
     x, w = integers("x", x, 3), integers("w", w, 2 if np.ndim(w) == 2 else 4)
@@ -175,7 +208,7 @@ def lower_abconv2d(
     patches = window.patches(x, pad_value).reshape(*window.output, kh, kw, groups, c_in)
     a = np.moveaxis(patches, 4, 2).reshape(-1, kh * kw * c_in)
     builder = _Builder(config, shape)
-    builder.gemm(a, w.reshape(-1, c_out), _indices((len(a), c_out)))
+    builder.gemm(a, w.reshape(-1, c_out), _indices((len(a), c_out)), mapping)
     return builder.done()
 
 
@@ -190,14 +223,22 @@ def lower_abconv_exp2d(
     stride: Stride = 1,
     padding: Padding = "same",
     pad_value: int = 0,
+    mapping: str = "best",
 ) -> tuple[Lowering, Lowering]:
     """Lower `abconv_exp2d` to two GEMMs: the expansion, and the convolution of its activation."""
     middle = activation(abconv2d(x, w_expand, groups, acc_width=config.acc_width))
     return (
-        lower_abconv2d(x, w_expand, groups, config),
+        lower_abconv2d(x, w_expand, groups, config, mapping=mapping),
         lower_abconv2d(
-            middle, w, groups, config, stride=stride, padding=padding, pad_value=pad_value
-        ),
+            middle,
+            w,
+            groups,
+            config,
+            stride=stride,
+            padding=padding,
+            pad_value=pad_value,
+            mapping=mapping,
+        ),  # fmt: skip
     )
 
 
@@ -209,14 +250,16 @@ def lower_depthwise_conv2d(
     stride: Stride = 1,
     padding: Padding = "same",
     pad_value: int = 0,
+    mapping: str = "best",
 ) -> Lowering:
-    """Lower `depthwise_conv2d`: ST-OS streams, or block-diagonal GEMM on a plain core."""
+    """Lower `depthwise_conv2d`: Toeplitz or block-diagonal tiles, or ST-OS streams."""
     x, w = integers("x", x, 3), integers("w", w, 3)
     if w.shape[2] != x.shape[2]:
         raise ValueError(f"w must have {x.shape[2]} channels, not {w.shape[2]}")
     window = Window.of(x.shape[:2], w.shape[:2], stride, padding)
     builder = _Builder(config, (*window.output, x.shape[2]))
-    _depthwise(builder, x, w, window, pad_value, _indices(builder.shape))
+    image = _Image(x=x, w=w, window=window, place=_indices(builder.shape))
+    _depthwise(builder, [image], pad_value, mapping)
     return builder.done()
 
 
@@ -230,177 +273,134 @@ def lower_fuse_conv2d(
     stride: Stride = 1,
     padding: Padding = "same",
     pad_value: int = 0,
+    mapping: str = "best",
 ) -> Lowering:
-    """Lower `fuse_conv2d`: row and column passes, or block-diagonal GEMM on a plain core."""
+    """Lower `fuse_conv2d`: row and column streams, or Toeplitz or block-diagonal tiles."""
     branches = fuse_branches(x, w_row, w_col, variant, stride, padding)
     each = branches[0][1].shape[2]
     builder = _Builder(config, (*branches[0][2].output, 2 * each))
     places = np.split(_indices(builder.shape), 2, axis=2)
-    for (image, w, window), place in zip(branches, places, strict=True):
-        _depthwise(builder, image, w, window, pad_value, place)
+    images = [
+        _Image(x=image, w=w, window=window, place=place)
+        for (image, w, window), place in zip(branches, places, strict=True)
+    ]
+    _depthwise(builder, images, pad_value, mapping)
     return builder.done()
 
 
-def _depthwise(
-    builder: _Builder, x: IntArray, w: IntArray, window: Window, pad: int, place: IntArray
-) -> None:
-    """Lower a depthwise convolution whose element (i, j, c) goes to ``place[i, j, c]``."""
-    if not builder.config.st_os:
-        _block_diagonal(builder, x, w, window, pad, place)
-        return
-    plan = _StreamPlan.best(window, x.shape[2], builder.config)
-    turned = _StreamPlan.best(window.transposed, x.shape[2], builder.config)
-    if turned.steps < plan.steps:
-        plan = turned
-        x, w, place = (array.transpose(1, 0, 2) for array in (x, w, place))
-    plan.build(builder, x, w, pad, place)
-
-
-def _block_diagonal(
-    builder: _Builder, x: IntArray, w: IntArray, window: Window, pad: int, place: IntArray
-) -> None:
-    """Put g channels side by side on g columns: K = kh*kw*g, zeros off the diagonal."""
-    config = builder.config
-    channels = x.shape[2]
-    taps = w.reshape(-1, channels)
-    patches = window.patches(x, pad).reshape(-1, len(taps), channels)
-    place = place.reshape(-1, channels)
-
-    def steps(block: int) -> int:
-        # Steady state of sim.cycles: max(K, N) or K + N - 1 per tile, K = taps * N.
-        deep = len(taps) * channels
-        return deep if config.accumulators == 2 else deep + channels - -(-channels // block)
-
-    block = min(range(1, min(channels, config.cols) + 1), key=lambda g: (steps(g), -g))
-    for c in range(0, channels, block):
-        group = slice(c, c + block)
-        size = len(range(channels)[group])
-        a = patches[:, :, group].reshape(len(patches), -1)
-        b = (taps[:, group, None] * np.eye(size, dtype=np.int64)).reshape(-1, size)
-        builder.gemm(a, b, place[:, group])
-
-
 @dataclass(frozen=True, kw_only=True)
-class _StreamPlan:
-    """How a depthwise convolution becomes streams: one channel, or a part of its rows, per lane.
+class _Image:
+    """A depthwise convolution with its data; result element (i, j, c) goes to place[i, j, c].
 
-    The rows of a lane are laid end to end; padding between two rows is shared by both, and the
-    outputs that fall on it are dropped. Each kernel row (and each `cols` taps of a long one) is
-    a pass of its own that accumulates.
+    x ``(H, W, c)``, w ``(kh, kw, c)``, place ``(H_out, W_out, c)``.
     """
 
+    x: IntArray
+    w: IntArray
     window: Window
-    channels: int
-    config: ArrayConfig
-    split: int  # lanes per channel
+    place: IntArray
 
-    @classmethod
-    def best(cls, window: Window, channels: int, config: ArrayConfig) -> _StreamPlan:
-        """Return the plan of the fewest steps."""
-        plans = (
-            cls(window=window, channels=channels, config=config, split=split)
-            for split in range(1, min(window.output[0], config.rows) + 1)
+    def turned(self) -> _Image:
+        """Return the same convolution of the transposed image."""
+        x, w, place = (array.transpose(1, 0, 2) for array in (self.x, self.w, self.place))
+        return _Image(x=x, w=w, window=self.window.transposed, place=place)
+
+
+def _depthwise(builder: _Builder, images: list[_Image], pad: int, mapping: str) -> None:
+    """Lower depthwise convolutions that make up one layer."""
+    branches = tuple(Branch(image.window, image.x.shape[2]) for image in images)
+    for part in map_depthwise(branches, builder.config, mapping).parts:
+        if isinstance(part, PatchMapping):
+            _patches(builder, part, images[part.branch], pad)
+        elif isinstance(part, StreamMapping):
+            _streams(builder, part, images, pad)
+
+
+def _patches(builder: _Builder, mapping: PatchMapping, image: _Image, pad: int) -> None:
+    """Add the tiles of a depthwise convolution by patches."""
+    window, (ph, pw) = mapping.window, mapping.patch
+    (kh, kw), (sv, sh), (height, width) = window.kernel, window.stride, window.output
+    # What lies under every patch, (patches, depth, channels).
+    down, across = (
+        np.arange(count)[:, None] * size * stride - before + np.arange(reach)
+        for count, size, stride, (before, _), reach in zip(
+            mapping.grid, mapping.patch, window.stride, window.padding, mapping.reach, strict=True
         )
-        return min(plans, key=lambda plan: plan.steps)
+    )
+    inputs = gather(
+        image.x, down[:, None, :, None], across[None, :, None, :], slice(None), pad
+    ).reshape(mapping.patches, mapping.depth, -1)
+    # The taps of every output of a patch, (depth, outputs, channels).
+    shifted = np.zeros((*mapping.reach, ph, pw, mapping.channels), np.int64)
+    for i, j in np.ndindex(ph, pw):
+        shifted[i * sv : i * sv + kh, j * sh : j * sh + kw, i, j] = image.w
+    taps = shifted.reshape(mapping.depth, ph * pw, -1)
+    # Where the outputs go, (patches, outputs, channels); what exceeds the image goes nowhere.
+    (gh, gw), channels = mapping.grid, mapping.channels
+    place = np.full((gh * ph, gw * pw, channels), -1, np.int64)
+    place[:height, :width] = image.place
+    place = place.reshape(gh, ph, gw, pw, channels).swapaxes(1, 2).reshape(gh * gw, ph * pw, -1)
 
-    @property
-    def rows_per_lane(self) -> int:
-        return -(-self.window.output[0] // self.split)
+    rows, count = builder.config.rows, mapping.patches
+    for start in range(0, channels, mapping.together):
+        some = range(start, min(start + mapping.together, channels))
+        for row in range(0, count, rows) if len(some) == 1 else (0,):
+            part = slice(row, row + rows)
+            used = len(range(count)[part])
+            where = np.full((len(some) * used, len(some) * ph * pw), -1, np.int64)
+            for index, c in enumerate(some):
+                own = slice(index * used, (index + 1) * used)
+                where[own, index * ph * pw : (index + 1) * ph * pw] = place[part, :, c]
+            builder.tile(
+                np.concatenate([inputs[part, :, c] for c in some]),
+                np.concatenate([taps[:, :, c] for c in some], axis=1),
+                where,
+            )
 
-    @property
-    def span(self) -> tuple[int, int]:
-        """First and last image column that a row needs."""
-        left = self.window.padding[1][0]
-        reach = (self.window.output[1] - 1) * self.window.stride[1] + self.window.kernel[1] - 1
-        return -left, reach - left
 
-    @property
-    def pitch(self) -> int:
-        """Stream elements from one row to the next."""
-        first, last = self.span
-        # No more than K - 1: an output that reads nothing but padding is not shared.
-        before, after = max(0, -first), max(0, last - self.window.size[1] + 1)
-        shared = min(before, after, self.window.kernel[1] - 1)
-        return last - first + 1 - shared
+def _streams(builder: _Builder, mapping: StreamMapping, images: list[_Image], pad: int) -> None:
+    """Add the passes of depthwise convolutions as streams."""
+    config, passes, pieces = builder.config, mapping.passes, mapping.pieces
+    outputs, kh = mapping.piece, mapping.windows[0].kernel[0]
+    signals: list[list[IntArray]] = [[] for _ in range(kh)]  # (outputs + taps - 1, lanes)
+    weights, targets = [], []
+    for branch, turned in zip(mapping.branches, mapping.turned, strict=True):
+        image = images[branch].turned() if turned else images[branch]
+        window = image.window
+        (height, width), (sv, sh) = window.output, window.stride
+        lanes = np.arange(image.x.shape[2] * pieces)
+        channel, first = lanes // pieces, lanes % pieces * outputs
+        position = first + np.arange(outputs + window.kernel[1] - 1)[:, None]
+        pitch = stream_pitch(window)
+        row = np.minimum(position // pitch, height - 1)
+        offset = position - row * pitch
+        for i in range(kh):
+            up, across = row * sv - window.padding[0][0] + i, stream_span(window)[0] + offset
+            signals[i].append(gather(image.x, up, across, channel, pad))
+        weights.append(image.w[:, :, channel])
+        row, offset = row[:outputs], offset[:outputs]
+        wanted = (offset % sh == 0) & (offset // sh < width)
+        target = image.place[row, np.minimum(offset // sh, width - 1), channel]
+        targets.append(np.where(wanted, target, -1))
+    signal = [np.concatenate(parts, axis=1) for parts in signals]
+    weight, target = np.concatenate(weights, axis=2), np.concatenate(targets, axis=1)
 
-    @property
-    def outputs(self) -> int:
-        """Outputs per lane, dropped ones included."""
-        dense = (self.window.output[1] - 1) * self.window.stride[1] + 1
-        return self.pitch * (self.rows_per_lane - 1) + dense
-
-    @property
-    def passes(self) -> list[tuple[int, slice]]:
-        """Kernel row and taps of every pass."""
-        kh, kw = self.window.kernel
-        cols = self.config.cols
-        return [(i, slice(k, min(k + cols, kw))) for i in range(kh) for k in range(0, kw, cols)]
-
-    @property
-    def steps(self) -> int:
-        """Steps in the steady state."""
-        config = self.config
-        groups = -(-self.channels * self.split // config.rows)
-        folds = -(-self.outputs // config.cols)
-        taps = [part.stop - part.start for _, part in self.passes]
-        if len(taps) == 1:
-            gap = config.cols if config.accumulators == 2 else config.cols + taps[0] - 1
-            return groups * (folds * gap + config.cols)
-        return groups * folds * sum(config.cols + k - 1 for k in taps)
-
-    def build(self, builder: _Builder, x: IntArray, w: IntArray, pad: int, place: IntArray) -> None:
-        """Add the tiles of all lanes."""
-        lanes = _indices((self.channels, self.split)).reshape(-1)
-        for start in range(0, len(lanes), self.config.rows):
-            some = lanes[start : start + self.config.rows]
-            first = (some % self.split) * self.rows_per_lane
-            self._build_lanes(builder, x, w, pad, place, some // self.split, first)
-
-    def _build_lanes(
-        self,
-        builder: _Builder,
-        x: IntArray,
-        w: IntArray,
-        pad: int,
-        place: IntArray,
-        channel: IntArray,
-        first: IntArray,
-    ) -> None:
-        """Add the passes of one group of lanes: their channels, and their first output rows."""
-        config, window, cols = self.config, self.window, self.config.cols
-        height, width = window.output
-        (stride_v, stride_h), top = window.stride, window.padding[0][0]
-        position = np.arange(self.outputs + window.kernel[1] - 1)
-        line = np.minimum(position // self.pitch, self.rows_per_lane - 1)
-        column = self.span[0] + position - line * self.pitch
-        row = first[:, None] + line  # output row, (lanes, positions)
-
-        # Where the outputs go, (outputs, lanes).
-        offset = (position - line * self.pitch)[: self.outputs, None]
-        out_row = row[:, : self.outputs].T
-        wanted = (offset % stride_h == 0) & (offset // stride_h < width) & (out_row < height)
-        target = place[
-            np.minimum(out_row, height - 1), np.minimum(offset // stride_h, width - 1), channel
-        ]
-        target = np.where(wanted, target, -1)
-
-        streams = [
-            gather(x, row * stride_v - top + i, column[None], channel[:, None], pad)
-            for i in range(window.kernel[0])
-        ]
-        passes = self.passes
+    for start in range(0, mapping.lanes, config.rows):
+        some = slice(start, start + config.rows)
         if len(passes) == 1:
-            builder.add(st_os_tile(streams[0], w[0][:, channel].T, config), target)
-            return
-        for fold in range(0, self.outputs, cols):
-            count = min(cols, self.outputs - fold)
+            tile = st_os_tile(signal[0][:, some].T, weight[0][:, some].T, config)
+            builder.add(tile, target[:, some])
+            continue
+        for fold in range(0, outputs, config.cols):
+            count = min(config.cols, outputs - fold)
             for index, (i, part) in enumerate(passes):
                 begin = fold + part.start
+                length = count + part.stop - part.start - 1
                 tile = st_os_tile(
-                    streams[i][:, begin : begin + count + part.stop - part.start - 1],
-                    w[i, part][:, channel].T,
+                    signal[i][begin : begin + length, some].T,
+                    weight[i, part, some].T,
                     config,
                     keep=index < len(passes) - 1,
                     accumulate=index > 0,
                 )
-                builder.add(tile, target[fold : fold + count])
+                builder.add(tile, target[fold : fold + count, some])

@@ -29,6 +29,7 @@ __all__ = [
     "depthwise_conv2d",
     "fuse_branches",
     "fuse_conv2d",
+    "fuse_windows",
     "linear",
     "pointwise_conv2d",
 ]
@@ -183,14 +184,27 @@ def depthwise_conv2d(
     return wrap((window.patches(x, pad_value) * w).sum((2, 3)), acc_width)
 
 
+def fuse_windows(square: Window) -> tuple[Window, Window]:
+    """Return the windows of the row and the column filters that replace a k x k window.
+
+    A 1-D filter sits in the middle row (column) of the window that it replaces, so that the
+    branches agree in size whatever the padding.
+    """
+    k = square.kernel[0]
+    (top, bottom), (left, right) = square.padding
+    before, after = k // 2, k - 1 - k // 2
+    vertical = ((top - before, bottom - after), (left, right))
+    horizontal = ((top, bottom), (left - before, right - after))
+    return (
+        Window(square.size, (1, k), square.stride, vertical),
+        Window(square.size, (k, 1), square.stride, horizontal),
+    )
+
+
 def fuse_branches(
     x: Any, w_row: Any, w_col: Any, variant: str, stride: Stride, padding: Padding
 ) -> list[tuple[IntArray, IntArray, Window]]:
-    """Return FuSeConv as depthwise convolutions: image, weights and window of both branches.
-
-    A 1-D filter sits in the middle row (column) of the k x k window that it replaces, so that the
-    branches agree in size whatever the padding.
-    """
+    """Return FuSeConv as depthwise convolutions: image, weights and window of both branches."""
     x = integers("x", x, 3)
     w_row, w_col = integers("w_row", w_row, 2), integers("w_col", w_col, 2)
     channels = x.shape[2]
@@ -203,15 +217,8 @@ def fuse_branches(
     _agree("w_col", w_col.shape[1], each, "channels")
     k = len(w_row)
     _agree("w_col", len(w_col), k, "taps")
-    square = Window.of(x.shape[:2], (k, k), stride, padding)
-    (top, bottom), (left, right) = square.padding
-    before, after = k // 2, k - 1 - k // 2
-    vertical = ((top - before, bottom - after), (left, right))
-    horizontal = ((top, bottom), (left - before, right - after))
-    return [
-        (x[..., :each], w_row[None], Window(square.size, (1, k), square.stride, vertical)),
-        (x[..., -each:], w_col[:, None], Window(square.size, (k, 1), square.stride, horizontal)),
-    ]
+    row, col = fuse_windows(Window.of(x.shape[:2], (k, k), stride, padding))
+    return [(x[..., :each], w_row[None], row), (x[..., -each:], w_col[:, None], col)]
 
 
 def fuse_conv2d(

@@ -1,5 +1,5 @@
-"""How long the array takes: the exact cycle model, and the runner that measures it on the RTL."""
+"""How long the array takes: exact cycles, whole networks, and the RTL they are compared with."""
 
-from .model import Timing, cycles, schedule
+from golden.schedule import Repeat, Timing, cycles, schedule
 
-__all__ = ["Timing", "cycles", "schedule"]
+__all__ = ["Repeat", "Timing", "cycles", "schedule"]

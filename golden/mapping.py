@@ -1,0 +1,613 @@
+"""How a layer is laid onto the array: which operands share a tile, in which order.
+
+A mapping knows shapes only. It gives the layer's commands in closed form (`program`), and so its
+exact cycles, before there is any data; `golden.lower` adds the data. Among the mappings of a layer
+the one of the fewest cycles wins.
+
+Two ways are open to every core. A *GEMM* tile holds pixels on the rows and channels on the
+columns, or the reverse, or some of both on each edge (`Strip`). A *Toeplitz* tile computes a patch
+of neighbouring outputs of one depthwise channel per row, the taps shifted from column to column
+(`PatchMapping`); with patches of one pixel it is the block-diagonal GEMM. *ST-OS* streams
+(`StreamMapping`) need a core built for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from itertools import chain
+
+from hw.config import ArrayConfig, Command
+
+from .networks import Layer
+from .operators import Window, fuse_windows
+from .schedule import Repeat, cycles, unroll
+
+__all__ = [
+    "MAPPINGS",
+    "Branch",
+    "GemmMapping",
+    "PatchMapping",
+    "Plan",
+    "StreamMapping",
+    "Strip",
+    "map_depthwise",
+    "map_gemm",
+    "map_layer",
+]
+
+#: ``best``: everything below. ``textbook``: pixels on rows and channels on columns, depthwise
+#: layers as block-diagonal GEMM, or as ST-OS streams on a core built for them.
+MAPPINGS = ("best", "textbook")
+
+_DEEPEST = 0xFFFF
+Span = tuple[int, int]
+
+
+def _check(mapping: str) -> None:
+    if mapping not in MAPPINGS:
+        raise ValueError(f"mapping must be one of {', '.join(MAPPINGS)}, not {mapping!r}")
+
+
+def depth_spans(depth: int) -> list[Span]:
+    """Return the parts of a reduction that one command each can take."""
+    return [(k, min(k + _DEEPEST, depth)) for k in range(0, depth, _DEEPEST)]
+
+
+def _tile(depth: int, emit: int) -> tuple[Command, ...]:
+    """Return the commands of a GEMM tile."""
+    spans = depth_spans(depth)
+    return tuple(
+        Command(depth=stop - start, emit=emit if stop == depth else 0, accumulate=start > 0)
+        for start, stop in spans
+    )
+
+
+def _repeat(parts: tuple[Command | Repeat, ...], count: int) -> list[Repeat]:
+    return [Repeat(parts, count)] if count else []
+
+
+def _ceil(a: int, b: int) -> int:
+    return -(-a // b)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strip:
+    """Tiles that share one operand: a part of the result of a GEMM.
+
+    Every tile holds all of `span` of the `held` operand, and the next few elements of `moving` of
+    the other one: `on_rows` of them on the rows, against the held ones on the columns, and
+    `on_cols` of them on the columns, against the held ones on the rows. With both, the two
+    corners of the tile where pixels meet pixels and channels channels are not used.
+
+    Parameters
+    ----------
+    held : str
+        ``"pixels"`` or ``"channels"``.
+    span, moving : (int, int)
+        First and last element, exclusive.
+    on_rows, on_cols : int
+        At most so many moving elements per tile.
+    """
+
+    held: str
+    span: Span
+    moving: Span
+    on_rows: int
+    on_cols: int
+
+    @property
+    def tiles(self) -> int:
+        """Number of tiles."""
+        return _ceil(self.moving[1] - self.moving[0], self.on_rows + self.on_cols)
+
+    @property
+    def _cols_total(self) -> int:
+        return max(0, self.moving[1] - self.moving[0] - self.tiles * self.on_rows)
+
+    @property
+    def emits(self) -> list[tuple[int, int]]:
+        """Outputs per row of a tile, and how many tiles in a row have as many."""
+        held = self.span[1] - self.span[0] if self.on_rows else 0
+        each, more = divmod(self._cols_total, self.tiles)
+        runs = [(held + each + 1, more), (held + each, self.tiles - more)]
+        return [run for run in runs if run[1]]
+
+    def parts(self) -> Iterator[tuple[Span, Span]]:
+        """Yield the moving elements of every tile: those on rows, and those on columns."""
+        start, stop = self.moving
+        middle = stop - self._cols_total
+        each, more = divmod(self._cols_total, self.tiles)
+        for tile in range(self.tiles):
+            row = start + tile * self.on_rows
+            col = middle + tile * each + min(tile, more)
+            yield (
+                (row, min(row + self.on_rows, middle)),
+                (col, col + each + (tile < more)),
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class GemmMapping:
+    """``Y[M, N] = A[M, K] @ B[K, N]`` as strips; M pixels, N channels.
+
+    Parameters
+    ----------
+    pixels, depth, channels : int
+        M, K, N.
+    strips : tuple of Strip
+    """
+
+    pixels: int
+    depth: int
+    channels: int
+    strips: tuple[Strip, ...]
+
+    name = "GEMM"
+    bound = "compute"  # what limits it as long as results leave fast enough
+
+    @property
+    def program(self) -> list[Repeat]:
+        """The commands."""
+        return [
+            Repeat(_tile(self.depth, emit), count)
+            for strip in self.strips
+            for emit, count in strip.emits
+        ]
+
+    def __str__(self) -> str:
+        """Say which operand is held where."""
+        words = []
+        for strip in self.strips:
+            size = strip.span[1] - strip.span[0]
+            sides = [side for side, on in (("rows", strip.on_rows), ("cols", strip.on_cols)) if on]
+            words.append(f"{size} {strip.held} held, {strip.tiles} tiles on {'+'.join(sides)}")
+        return "; ".join(dict.fromkeys(words))
+
+
+def _strip(
+    held: str, span: Span, moving: Span, depth: int, config: ArrayConfig, mapping: str
+) -> Strip:
+    """Return the strip of the fewest steps for held elements that leave no choice but its sides."""
+    size = span[1] - span[0]
+    rows, cols = config.rows, config.cols
+    free = mapping == "best" and config.act_width == config.weight_width
+    sides = []
+    if size <= cols and (free or held == "channels"):
+        sides.append((rows, 0))
+    if size <= rows and (free or held == "pixels"):
+        sides.append((0, cols))
+    if free and size < rows and size < cols:
+        sides.append((rows - size, cols - size))
+    strips = [Strip(held=held, span=span, moving=moving, on_rows=r, on_cols=c) for r, c in sides]
+    return min(strips, key=lambda strip: _steps(strip, depth, config))
+
+
+def _steps(strip: Strip, depth: int, config: ArrayConfig) -> int:
+    """Return the cycles of a strip in the steady state."""
+    if config.accumulators == 2:
+        return sum(count * max(depth, emit) for emit, count in strip.emits)
+    return sum(count * (depth + emit - 1) for emit, count in strip.emits)
+
+
+def _covers(
+    pixels: int, depth: int, channels: int, config: ArrayConfig, mapping: str
+) -> Iterator[tuple[Strip, ...]]:
+    """Yield ways to cover the result: full blocks, and what they leave over on both sides."""
+    rows, cols = config.rows, config.cols
+    free = mapping == "best" and config.act_width == config.weight_width
+    sizes = {"channels": channels, "pixels": pixels}
+    for held, other in (("channels", "pixels"), ("pixels", "channels"))[: 2 if free else 1]:
+        wide, tall = sizes[held], sizes[other]
+        for across in sorted({wide // cols, _ceil(wide, cols)} if free else {_ceil(wide, cols)}):
+            for down in sorted({tall // rows, _ceil(tall, rows)} if free else {_ceil(tall, rows)}):
+                width, height = min(wide, across * cols), min(tall, down * rows)
+                strips = []
+                if height:
+                    each, more = divmod(width, across) if across else (0, 0)
+                    start = 0
+                    for block in range(across):
+                        stop = start + each + (block < more)
+                        strips.append(
+                            Strip(
+                                held=held, span=(start, stop), moving=(0, height), on_rows=rows,
+                                on_cols=0,
+                            )
+                        )  # fmt: skip
+                        start = stop
+                    if width < wide:
+                        strips.append(
+                            _strip(held, (width, wide), (0, height), depth, config, mapping)
+                        )
+                if height < tall:
+                    strips.append(_strip(other, (height, tall), (0, wide), depth, config, mapping))
+                # The widest first: results of falling width leave without a gap.
+                yield tuple(sorted(strips, key=lambda strip: -strip.emits[0][0]))
+
+
+@lru_cache(maxsize=4096)
+def map_gemm(
+    pixels: int, depth: int, channels: int, config: ArrayConfig, mapping: str = "best"
+) -> GemmMapping:
+    """Map ``Y[M, N] = A[M, K] @ B[K, N]``.
+
+    Parameters
+    ----------
+    pixels, depth, channels : int
+        M, K, N.
+    config : ArrayConfig
+    mapping : str
+        One of `MAPPINGS`.
+
+    Raises
+    ------
+    ValueError
+        If the mapping is unknown.
+    """
+    _check(mapping)
+    mappings = [
+        GemmMapping(pixels=pixels, depth=depth, channels=channels, strips=strips)
+        for strips in _covers(pixels, depth, channels, config, mapping)
+    ]
+    return min(mappings, key=lambda found: cycles(found.program, config))
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One depthwise convolution: what its window sees, on how many channels."""
+
+    window: Window
+    channels: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatchMapping:
+    """A depthwise convolution by patches of neighbouring outputs.
+
+    A row of the array holds the input under one patch, a column the taps of one output of the
+    patch, shifted to where that output is. `together` channels share a tile side by side: each
+    uses its own rows and columns, and where the rows of one meet the columns of another the
+    results are not used.
+
+    Parameters
+    ----------
+    branch : int
+        Which branch of the layer.
+    window : Window
+    channels : int
+    patch : (int, int)
+        Outputs of a patch, down and across.
+    together : int
+        Channels per tile.
+    rows : int
+        Rows of the array.
+    """
+
+    branch: int
+    window: Window
+    channels: int
+    patch: Span
+    together: int
+    rows: int
+
+    bound = "west edge"
+
+    @property
+    def name(self) -> str:
+        """What the tile is: one pixel per row, or a patch."""
+        return "block-diagonal" if self.patch == (1, 1) else "Toeplitz"
+
+    @property
+    def grid(self) -> Span:
+        """Patches of a channel, down and across."""
+        (h, w), (ph, pw) = self.window.output, self.patch
+        return _ceil(h, ph), _ceil(w, pw)
+
+    @property
+    def patches(self) -> int:
+        """Patches of a channel."""
+        return self.grid[0] * self.grid[1]
+
+    @property
+    def reach(self) -> Span:
+        """Height and width of the input under a patch."""
+        (kh, kw), (sv, sh), (ph, pw) = self.window.kernel, self.window.stride, self.patch
+        return (ph - 1) * sv + kh, (pw - 1) * sh + kw
+
+    @property
+    def depth(self) -> int:
+        """Depth of a tile."""
+        return self.reach[0] * self.reach[1]
+
+    @property
+    def runs(self) -> list[tuple[int, int]]:
+        """Outputs per row of a tile, and how many tiles in a row have as many."""
+        size = self.patch[0] * self.patch[1]
+        if self.together == 1:
+            return [(size, self.channels * _ceil(self.patches, self.rows))]
+        full, rest = divmod(self.channels, self.together)
+        runs = [(self.together * size, full), (rest * size, rest > 0)]
+        return [run for run in runs if run[1]]
+
+    @property
+    def program(self) -> list[Repeat]:
+        """The commands."""
+        return [Repeat(_tile(self.depth, emit), count) for emit, count in self.runs]
+
+    def __str__(self) -> str:
+        """Say what a tile holds."""
+        shape = f"{self.patch[0]} x {self.patch[1]}"
+        return f"{shape} outputs per row, {self.together} channels per tile"
+
+
+@lru_cache(maxsize=4096)
+def _patch_mapping(index: int, branch: Branch, config: ArrayConfig, mapping: str) -> PatchMapping:
+    """Return the patches of the fewest steps."""
+    rows, cols = config.rows, config.cols
+    (height, width), channels = branch.window.output, branch.channels
+    (kh, kw), (sv, sh) = branch.window.kernel, branch.window.stride
+    two = config.accumulators == 2
+    best = (0, 0, 0, 0, 0)
+    for ph in range(1, min(height, cols) + 1):
+        for pw in range(1, min(width, cols // ph) + 1):
+            size = ph * pw
+            depth = ((ph - 1) * sv + kh) * ((pw - 1) * sh + kw)
+            patches = _ceil(height, ph) * _ceil(width, pw)
+            for together in range(1, max(1, min(rows // patches, cols // size, channels)) + 1):
+                tiles = _ceil(channels, together) * _ceil(together * patches, rows)
+                step = max(depth, together * size) if two else depth + together * size - 1
+                found = (tiles * step, tiles, ph, pw, together)
+                if best[0] == 0 or found < best:
+                    best = found
+            if mapping == "textbook":
+                break
+        if mapping == "textbook":
+            break
+    return PatchMapping(
+        branch=index, window=branch.window, channels=channels, patch=(best[2], best[3]),
+        together=best[4], rows=rows,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamMapping:
+    """Depthwise convolutions as ST-OS streams, one channel or a piece of it per lane.
+
+    The rows of a channel are laid end to end; padding between two rows is shared by both, and the
+    outputs that fall on it are dropped. The stream is cut into pieces of equal length, wherever
+    the cut falls; `depth - 1` elements at a cut are streamed twice. Each kernel row (and each
+    `cols` taps of a long one) is a pass of its own that accumulates.
+
+    Parameters
+    ----------
+    branches : tuple of int
+        Which branches of the layer; they share commands, so their streams are equally long.
+    windows : tuple of Window
+        One per branch.
+    turned : tuple of bool
+        Whether a branch streams columns; its window is that of the transposed image.
+    channels : tuple of int
+        Per branch.
+    pieces : int
+        Lanes per channel.
+    rows, cols : int
+        Of the array.
+    """
+
+    branches: tuple[int, ...]
+    windows: tuple[Window, ...]
+    turned: tuple[bool, ...]
+    channels: tuple[int, ...]
+    pieces: int
+    rows: int
+    cols: int
+
+    name = "ST-OS"
+    bound = "west edge"
+
+    @property
+    def lanes(self) -> int:
+        """Lanes of all branches."""
+        return sum(self.channels) * self.pieces
+
+    @property
+    def piece(self) -> int:
+        """Outputs of a lane, dropped ones included."""
+        return _ceil(stream_length(self.windows[0]), self.pieces)
+
+    @property
+    def passes(self) -> list[tuple[int, slice]]:
+        """Kernel row and taps of every pass."""
+        return stream_passes(self.windows[0], self.cols)
+
+    @property
+    def program(self) -> list[Repeat]:
+        """The commands."""
+        depths = [part.stop - part.start for _, part in self.passes]
+        folds = _ceil(self.piece, self.cols)
+        last = self.piece - (folds - 1) * self.cols
+        groups = _ceil(self.lanes, self.rows)
+        if len(depths) == 1:
+            return [Repeat((Command(depth=depths[0], folds=folds, emit=last, st_os=True),), groups)]
+
+        def fold(emit: int) -> tuple[Command, ...]:
+            return tuple(
+                Command(
+                    depth=depth, emit=emit if index == len(depths) - 1 else 0, st_os=True,
+                    accumulate=index > 0,
+                )
+                for index, depth in enumerate(depths)
+            )  # fmt: skip
+
+        return [Repeat((*_repeat(fold(self.cols), folds - 1), *fold(last)), groups)]
+
+    def __str__(self) -> str:
+        """Say what a lane holds."""
+        return f"{len(self.passes)} passes, {self.pieces} lanes per channel"
+
+
+def stream_span(window: Window) -> Span:
+    """Return the first and last image column that a row needs."""
+    left = window.padding[1][0]
+    reach = (window.output[1] - 1) * window.stride[1] + window.kernel[1] - 1
+    return -left, reach - left
+
+
+def stream_pitch(window: Window) -> int:
+    """Return the stream elements from one row to the next."""
+    first, last = stream_span(window)
+    # No more than K - 1: an output that reads nothing but padding is not shared.
+    before, after = max(0, -first), max(0, last - window.size[1] + 1)
+    shared = min(before, after, window.kernel[1] - 1)
+    return last - first + 1 - shared
+
+
+def stream_length(window: Window) -> int:
+    """Return the outputs of a channel's stream, dropped ones included."""
+    dense = (window.output[1] - 1) * window.stride[1] + 1
+    return stream_pitch(window) * (window.output[0] - 1) + dense
+
+
+def stream_passes(window: Window, cols: int) -> list[tuple[int, slice]]:
+    """Return kernel row and taps of every pass."""
+    kh, kw = window.kernel
+    return [(i, slice(k, min(k + cols, kw))) for i in range(kh) for k in range(0, kw, cols)]
+
+
+def _stream_steps(window: Window, channels: int, pieces: int, config: ArrayConfig) -> int:
+    """Return the cycles in the steady state."""
+    rows, cols = config.rows, config.cols
+    groups = _ceil(channels * pieces, rows)
+    folds = _ceil(_ceil(stream_length(window), pieces), cols)
+    taps = [part.stop - part.start for _, part in stream_passes(window, cols)]
+    if len(taps) == 1 and config.accumulators == 2:
+        return groups * (folds * cols + taps[0] - 1)
+    return groups * folds * sum(cols + depth - 1 for depth in taps)
+
+
+def _stream_mapping(
+    branches: Sequence[tuple[int, Branch, bool]], config: ArrayConfig
+) -> StreamMapping:
+    """Return the streams of the fewest steps for branches that share their commands."""
+    window = branches[0][1].window
+    channels = tuple(branch.channels for _, branch, _ in branches)
+    length, cols = stream_length(window), config.cols
+    choices = {_ceil(length, folds * cols) for folds in range(1, _ceil(length, cols) + 1)}
+    # A command counts folds in 16 bits.
+    choices = {n for n in choices if _ceil(_ceil(length, n), cols) <= _DEEPEST}
+    pieces = min(sorted(choices), key=lambda n: _stream_steps(window, sum(channels), n, config))
+    return StreamMapping(
+        branches=tuple(index for index, _, _ in branches),
+        windows=tuple(branch.window for _, branch, _ in branches),
+        turned=tuple(turned for _, _, turned in branches),
+        channels=channels,
+        pieces=pieces,
+        rows=config.rows,
+        cols=cols,
+    )
+
+
+def _streams(branches: tuple[Branch, ...], config: ArrayConfig) -> list[StreamMapping]:
+    """Map branches to streams, together where their commands agree."""
+    groups: dict[tuple[int, ...], list[tuple[int, Branch, bool]]] = {}
+    for index, branch in enumerate(branches):
+        ways = [(branch, False), (Branch(branch.window.transposed, branch.channels), True)]
+        found, turned = min(
+            ways, key=lambda way: _stream_steps(way[0].window, way[0].channels, 1, config)
+        )
+        key = (stream_length(found.window), *found.window.kernel)
+        groups.setdefault(key, []).append((index, found, turned))
+    return [_stream_mapping(group, config) for group in groups.values()]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The mapping of a layer: parts that run one after the other.
+
+    Parameters
+    ----------
+    parts : tuple of GemmMapping, PatchMapping or StreamMapping
+    config : ArrayConfig
+    """
+
+    parts: tuple[GemmMapping | PatchMapping | StreamMapping, ...]
+    config: ArrayConfig
+
+    @property
+    def name(self) -> str:
+        """Name of the mapping."""
+        return " + ".join(dict.fromkeys(part.name for part in self.parts))
+
+    @property
+    def program(self) -> list[Repeat]:
+        """The commands in closed form."""
+        return list(chain.from_iterable(part.program for part in self.parts))
+
+    @property
+    def commands(self) -> list[Command]:
+        """Every command."""
+        return list(unroll(self.program))
+
+    @cached_property
+    def cycles(self) -> int:
+        """Clock cycles, exact: `golden.schedule.cycles` of all commands."""
+        return cycles(self.program, self.config)
+
+    def __str__(self) -> str:
+        """Say how."""
+        return "; ".join(str(part) for part in self.parts)
+
+
+@lru_cache(maxsize=4096)
+def map_depthwise(branches: tuple[Branch, ...], config: ArrayConfig, mapping: str = "best") -> Plan:
+    """Map depthwise convolutions that make up one layer.
+
+    Parameters
+    ----------
+    branches : tuple of Branch
+        One, or two for FuSeConv.
+    config : ArrayConfig
+    mapping : str
+        One of `MAPPINGS`.
+
+    Raises
+    ------
+    ValueError
+        If the mapping is unknown.
+    """
+    _check(mapping)
+    plans = []
+    if config.st_os:
+        plans.append(Plan(tuple(_streams(branches, config)), config))
+    if not config.st_os or mapping == "best":
+        patches = [
+            _patch_mapping(index, branch, config, mapping) for index, branch in enumerate(branches)
+        ]
+        plans.append(Plan(tuple(patches), config))
+    return min(plans, key=lambda plan: plan.cycles)
+
+
+def map_layer(layer: Layer, config: ArrayConfig, mapping: str = "best", batch: int = 1) -> Plan:
+    """Map one layer of a network.
+
+    Parameters
+    ----------
+    layer : Layer
+    config : ArrayConfig
+    mapping : str
+        One of `MAPPINGS`.
+    batch : int
+        Images that share the weights.
+    """
+    window = layer.window
+    if layer.kind == "depthwise":
+        return map_depthwise((Branch(window, batch * layer.c_in),), config, mapping)
+    if layer.kind in ("fuse_half", "fuse_full"):
+        each = batch * layer.c_out // 2
+        branches = tuple(Branch(branch, each) for branch in fuse_windows(window))
+        return map_depthwise(branches, config, mapping)
+    groups = layer.groups if layer.kind == "abconv" else 1
+    pixels = batch * groups * window.output[0] * window.output[1]
+    depth = layer.kernel**2 * layer.c_in // groups
+    return Plan((map_gemm(pixels, depth, layer.c_out // groups, config, mapping),), config)

@@ -1,0 +1,489 @@
+"""Networks as lists of layers: shapes, multiply-accumulates and parameters, no weights.
+
+`build` makes a `Network`. Those of `FUSE_NETWORKS` (ImageNet, 1000 classes) come in the variants of
+FuSeConv (DATE 2021): ``baseline``; ``full`` and ``half``, whose depthwise (in ResNet50: 3 x 3)
+convolutions are FuSeConv; ``full50`` and ``half50``, where only some blocks are replaced. Those of
+`ABCONV_NETWORKS` (CIFAR-100) come as patterns like ``A-P-P``, which go round over the layers
+that group selection would replace: P keeps the pointwise convolution, A makes it ABConv, E
+ABConv-exp (MLSys 2023 on-device intelligence workshop).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from itertools import cycle
+
+from .abconv import GroupSelection, expansion, select_groups
+from .operators import Window
+
+__all__ = [
+    "ABCONV_NETWORKS",
+    "FUSE_NETWORKS",
+    "FUSE_VARIANTS",
+    "NETWORKS",
+    "Layer",
+    "Network",
+    "build",
+]
+
+FUSE_VARIANTS = ("baseline", "full", "half", "full50", "half50")
+
+#: Blocks, counted from 1, that full50 and half50 replace. As published, but for ResNet50, where
+#: nothing is: there the half of the blocks that gains most in the model of `sim.paper`, 64 x 64.
+REPLACED_50 = {
+    "mobilenet_v1": range(1, 6),
+    "mobilenet_v2": range(2, 11),
+    "mnasnet_b1": range(2, 11),
+    "mobilenet_v3_small": (3, 5, 6, 7, 8),
+    "mobilenet_v3_large": range(2, 9),
+    "resnet50": range(1, 9),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """One layer with multiply-accumulates.
+
+    Parameters
+    ----------
+    name : str
+        Such as ``block3.depthwise``.
+    kind : str
+        ``conv``, ``pointwise``, ``depthwise``, ``fuse_half``, ``fuse_full``, ``linear``, ``abconv``.
+    size : (int, int)
+        Height and width of the input.
+    c_in, c_out : int
+        Channels of input and result; ``fuse_full`` has ``c_out = 2 * c_in``.
+    kernel : int
+        k of a k x k kernel; for FuSe layers k taps each way.
+    stride, padding : int
+        Both ways, on all sides. `padding` of a FuSe layer is that of the k x k layer it replaces.
+    groups : int
+        Groups of channels: ``c_in`` for depthwise and FuSe; for ``abconv`` the blocks that
+        share one kernel.
+    bias : int
+        Biases.
+    norm : int
+        Channels of the batch normalization that follows, 0 for none.
+    """
+
+    name: str
+    kind: str
+    size: tuple[int, int]
+    c_in: int
+    c_out: int
+    kernel: int = 1
+    stride: int = 1
+    padding: int = 0
+    groups: int = 1
+    bias: int = 0
+    norm: int = 0
+
+    @property
+    def window(self) -> Window:
+        """The k x k window over the input."""
+        return Window.of(self.size, (self.kernel, self.kernel), self.stride, self.padding)
+
+    @property
+    def output(self) -> tuple[int, int]:
+        """Height and width of the result."""
+        return self.window.output
+
+    @property
+    def weights(self) -> int:
+        """Number of weights."""
+        if self.kind.startswith("fuse"):
+            return self.kernel * self.c_out
+        if self.kind == "depthwise":
+            return self.kernel**2 * self.c_out
+        return (
+            self.kernel**2
+            * self.c_in
+            * self.c_out
+            // self.groups ** (2 if self.kind == "abconv" else 1)
+        )
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates, padding included."""
+        shared = self.groups if self.kind == "abconv" else 1
+        return self.output[0] * self.output[1] * self.weights * shared
+
+    @property
+    def parameters(self) -> int:
+        """Trained parameters: weights, biases, scale and shift of the normalization."""
+        return self.weights + self.bias + 2 * self.norm
+
+    @property
+    def statistics(self) -> int:
+        """Stored means and variances of the normalization."""
+        return 2 * self.norm
+
+    @property
+    def inputs(self) -> int:
+        """Number of input elements."""
+        return self.size[0] * self.size[1] * self.c_in
+
+    @property
+    def outputs(self) -> int:
+        """Number of result elements."""
+        return self.output[0] * self.output[1] * self.c_out
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """A network: its layers with multiply-accumulates, in order.
+
+    Parameters
+    ----------
+    name, variant : str
+    resolution : int
+        Height and width of the input.
+    layers : tuple of Layer
+    unused : int
+        Parameters that the published model holds and never uses.
+    """
+
+    name: str
+    variant: str
+    resolution: int
+    layers: tuple[Layer, ...]
+    unused: int = 0
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of all layers."""
+        return sum(layer.macs for layer in self.layers)
+
+    @property
+    def parameters(self) -> int:
+        """Trained parameters of all layers, and those that are not used."""
+        return self.unused + sum(layer.parameters for layer in self.layers)
+
+    @property
+    def statistics(self) -> int:
+        """Stored means and variances of all normalizations."""
+        return sum(layer.statistics for layer in self.layers)
+
+
+@dataclass
+class _Chain:
+    """Collects layers; remembers the shape between them."""
+
+    channels: int
+    size: tuple[int, int]
+    unused: int = 0  # parameters
+    replaced: str = ""  # half or full
+    blocks: frozenset[int] | None = None  # where; None is everywhere
+    layers: list[Layer] = field(default_factory=list)
+
+    def add(self, layer: Layer) -> None:
+        self.layers.append(layer)
+        self.size, self.channels = layer.output, layer.c_out
+
+    def conv(
+        self, name: str, c_out: int, kernel: int = 1, stride: int = 1, bias: bool = False
+    ) -> None:
+        """Add a convolution; with a bias it has no normalization."""
+        self.add(
+            Layer(
+                name=name,
+                kind="pointwise" if kernel == 1 and stride == 1 else "conv",
+                size=self.size,
+                c_in=self.channels,
+                c_out=c_out,
+                kernel=kernel,
+                stride=stride,
+                padding=kernel // 2,
+                bias=c_out if bias else 0,
+                norm=0 if bias else c_out,
+            )
+        )
+
+    def fuses(self, block: int) -> bool:
+        """Whether the spatial convolution of a block becomes FuSeConv."""
+        return bool(self.replaced) and (self.blocks is None or block in self.blocks)
+
+    def depthwise(self, block: int, kernel: int, stride: int) -> None:
+        """Add a depthwise convolution, or what replaces it."""
+        kind = f"fuse_{self.replaced}" if self.fuses(block) else "depthwise"
+        c_out = 2 * self.channels if kind == "fuse_full" else self.channels
+        self.add(
+            Layer(
+                name=f"block{block}.{'depthwise' if kind == 'depthwise' else 'fuse'}",
+                kind=kind,
+                size=self.size,
+                c_in=self.channels,
+                c_out=c_out,
+                kernel=kernel,
+                stride=stride,
+                padding=kernel // 2,
+                groups=self.channels,
+                norm=c_out,
+            )
+        )
+
+    def linear(self, name: str, c_out: int, bias: bool = True) -> None:
+        """Add a fully connected layer on the mean over the image."""
+        self.size = (1, 1)
+        self.add(
+            Layer(
+                name=name, kind="linear", size=(1, 1), c_in=self.channels, c_out=c_out,
+                bias=c_out if bias else 0,
+            )
+        )  # fmt: skip
+
+    def squeeze_excite(self, block: int) -> None:
+        """Add the two layers that weigh the channels; they leave the shape as it is."""
+        size, channels = self.size, self.channels
+        self.linear(f"block{block}.squeeze", channels // 4, bias=False)
+        self.linear(f"block{block}.excite", channels, bias=False)
+        self.size = size
+
+    def inverted_residual(
+        self, block: int, hidden: int, c_out: int, kernel: int, stride: int, excite: bool = False
+    ) -> None:
+        """Add expansion to `hidden` channels (none if 0), depthwise and projection."""
+        if hidden:
+            self.conv(f"block{block}.expand", hidden)
+        self.depthwise(block, kernel, stride)
+        if excite:
+            self.squeeze_excite(block)
+        self.conv(f"block{block}.project", c_out)
+
+    def stages(self, first: int, settings: list[tuple[int, int, int, int, int]]) -> None:
+        """Add stages of inverted residuals: expansion, channels, blocks, first stride, kernel."""
+        block = first
+        for expand, c_out, count, stride, kernel in settings:
+            for index in range(count):
+                hidden = expand * self.channels
+                self.inverted_residual(block, hidden, c_out, kernel, 1 if index else stride)
+                block += 1
+
+
+def _mobilenet_v1(chain: _Chain, classes: int = 1000, stem_stride: int = 2) -> None:
+    chain.conv("stem", 32, 3, stem_stride)
+    settings = [(64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2)]
+    settings += [(512, 1)] * 5 + [(1024, 2), (1024, 1)]
+    for block, (c_out, stride) in enumerate(settings, 1):
+        chain.depthwise(block, 3, stride)
+        chain.conv(f"block{block}.pointwise", c_out)
+    chain.linear("classifier", classes)
+
+
+def _mobilenet_v2(chain: _Chain) -> None:
+    chain.conv("stem", 32, 3, 2)
+    if chain.fuses(1):
+        # The published model holds a 1 x 1 expansion here that it never uses.
+        chain.unused = 32 * 32 + 2 * 32
+    chain.inverted_residual(1, 0, 16, 3, 1)
+    chain.stages(
+        2,
+        [
+            (6, 24, 2, 2, 3), (6, 32, 3, 2, 3), (6, 64, 4, 2, 3), (6, 96, 3, 1, 3),
+            (6, 160, 3, 2, 3), (6, 320, 1, 1, 3),
+        ],
+    )  # fmt: skip
+    chain.conv("head", 1280)
+    chain.linear("classifier", 1000)
+
+
+def _mnasnet_b1(chain: _Chain) -> None:
+    chain.conv("stem", 32, 3, 2)
+    chain.inverted_residual(1, 0, 16, 3, 1)
+    chain.stages(
+        2,
+        [
+            (3, 24, 3, 2, 3), (3, 40, 3, 2, 5), (6, 80, 3, 2, 5), (6, 96, 2, 1, 3),
+            (6, 192, 4, 2, 5), (6, 320, 1, 1, 3),
+        ],
+    )  # fmt: skip
+    chain.conv("head", 1280)
+    chain.linear("classifier", 1000)
+
+
+def _mobilenet_v3(
+    chain: _Chain, settings: list[tuple[int, int, int, bool, int]], head: int
+) -> None:
+    chain.conv("stem", 16, 3, 2)
+    for block, (kernel, hidden, c_out, excite, stride) in enumerate(settings, 1):
+        chain.inverted_residual(block, hidden, c_out, kernel, stride, excite)
+    chain.conv("head", head)
+    chain.linear("features", 1280)
+    chain.linear("classifier", 1000)
+
+
+def _mobilenet_v3_small(chain: _Chain) -> None:
+    settings = [
+        (3, 16, 16, True, 2), (3, 72, 24, False, 2), (3, 88, 24, False, 1), (5, 96, 40, True, 2),
+        (5, 240, 40, True, 1), (5, 240, 40, True, 1), (5, 120, 48, True, 1), (5, 144, 48, True, 1),
+        (5, 288, 96, True, 2), (5, 576, 96, True, 1), (5, 576, 96, True, 1),
+    ]  # fmt: skip
+    _mobilenet_v3(chain, settings, 576)
+
+
+def _mobilenet_v3_large(chain: _Chain) -> None:
+    settings = [
+        (3, 16, 16, False, 1), (3, 64, 24, False, 2), (3, 72, 24, False, 1), (5, 72, 40, True, 2),
+        (5, 120, 40, True, 1), (5, 120, 40, True, 1), (3, 240, 80, False, 2),
+        (3, 200, 80, False, 1), (3, 184, 80, False, 1), (3, 184, 80, False, 1),
+        (3, 480, 112, True, 1), (3, 672, 112, True, 1), (5, 672, 160, True, 2),
+        (5, 960, 160, True, 1), (5, 960, 160, True, 1),
+    ]  # fmt: skip
+    _mobilenet_v3(chain, settings, 960)
+
+
+def _resnet50(chain: _Chain, classes: int = 1000, small: bool = False) -> None:
+    """Add ResNet50 with the stride in the 3 x 3; `small` has a 3 x 3 stem and no pooling."""
+    if small:
+        chain.conv("stem", 64, 3)
+    else:
+        chain.conv("stem", 64, 7, 2)
+        chain.size = Window.of(chain.size, (3, 3), 2, 1).output  # max pooling
+    block = 0
+    for width, count, stride in [(64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2)]:
+        for index in range(count):
+            block += 1
+            step = stride if index == 0 else 1
+            size, channels = chain.size, chain.channels
+            chain.conv(f"block{block}.conv1", width)
+            if chain.fuses(block):
+                chain.depthwise(block, 3, step)
+            else:
+                chain.conv(f"block{block}.conv2", width, 3, step)
+            chain.conv(f"block{block}.conv3", 4 * width)
+            if index == 0:
+                chain.size, chain.channels = size, channels
+                chain.conv(f"block{block}.shortcut", 4 * width, 1, step)
+    chain.linear("classifier", classes)
+
+
+def _mobilenet_v1_cifar100(chain: _Chain) -> None:
+    _mobilenet_v1(chain, 100, stem_stride=1)
+
+
+def _resnet50_cifar100(chain: _Chain) -> None:
+    _resnet50(chain, 100, small=True)
+
+
+#: Steps of the paper's machine in input and output channels (Ethos-U65-256).
+ABCONV_STEPS = (32, 16)
+
+#: Product of the strides: a smaller image leaves less than one pixel.
+_LOWEST = {
+    "mobilenet_v1": 32, "mobilenet_v2": 32, "mobilenet_v3_small": 32, "mobilenet_v3_large": 32,
+    "mnasnet_b1": 32, "resnet50": 32, "mobilenet_v1_cifar100": 16, "resnet50_cifar100": 8,
+}  # fmt: skip
+
+#: Networks with FuSe variants.
+FUSE_NETWORKS: dict[str, Callable[[_Chain], None]] = {
+    "mobilenet_v1": _mobilenet_v1,
+    "mobilenet_v2": _mobilenet_v2,
+    "mobilenet_v3_small": _mobilenet_v3_small,
+    "mobilenet_v3_large": _mobilenet_v3_large,
+    "mnasnet_b1": _mnasnet_b1,
+    "resnet50": _resnet50,
+}
+#: Networks with ABConv patterns.
+ABCONV_NETWORKS: dict[str, Callable[[_Chain], None]] = {
+    "mobilenet_v1_cifar100": _mobilenet_v1_cifar100,
+    "resnet50_cifar100": _resnet50_cifar100,
+}
+NETWORKS = FUSE_NETWORKS | ABCONV_NETWORKS
+
+
+def _replace(layer: Layer, letter: str) -> list[Layer]:
+    """Return a layer, or what a pattern's letter makes of it."""
+    if letter == "P":
+        return [layer]
+    chosen = _selected(layer, letter)
+    first, groups = layer, chosen.g
+    middle: list[Layer] = []
+    if letter == "E":
+        c_mid = expansion(layer.c_in, layer.c_out, layer.kernel)
+        expand = replace(
+            layer, name=f"{layer.name}.expand", kind="abconv", c_out=groups * c_mid, groups=groups,
+            norm=c_mid, kernel=1, padding=0,
+        )  # fmt: skip
+        middle, first = [expand], replace(layer, c_in=groups * c_mid)
+    return [*middle, replace(first, kind="abconv", groups=groups)]
+
+
+def _selected(layer: Layer, letter: str) -> GroupSelection:
+    """Return the groups that Algorithm 1 selects, with the steps of the paper's machine."""
+    return select_groups(
+        layer.c_in, layer.c_out, layer.kernel, layer.output[0], *ABCONV_STEPS, letter == "E"
+    )
+
+
+def _replaceable(layer: Layer) -> bool:
+    return layer.kind == "pointwise" and "shortcut" not in layer.name
+
+
+def _pattern(layers: list[Layer], pattern: str) -> list[Layer]:
+    """Replace pointwise layers in turn, counting those that group selection would replace."""
+    letters = cycle(pattern.split("-"))
+    found: list[Layer] = []
+    for layer in layers:
+        if _replaceable(layer) and _selected(layer, "A").g > 1:
+            found += _replace(layer, next(letters))
+        else:
+            found.append(layer)
+    return found
+
+
+def build(name: str, variant: str | None = None, resolution: int | None = None) -> Network:
+    """Build a network.
+
+    Parameters
+    ----------
+    name : str
+        One of `NETWORKS`.
+    variant : str, optional
+        One of `FUSE_VARIANTS`, or a pattern like ``A-P-P`` for one of `ABCONV_NETWORKS`; the
+        unmodified network (``baseline``, ``P``) if left out.
+    resolution : int, optional
+        Height and width of the input; 224, or 32 for CIFAR-100, if left out.
+
+    Raises
+    ------
+    ValueError
+        If there is no such network or variant, or the resolution is below the product of the
+        network's strides.
+    """
+    if name not in NETWORKS:
+        raise ValueError(f"network must be one of {', '.join(NETWORKS)}, not {name!r}")
+    patterned = name in ABCONV_NETWORKS
+    if variant is None:
+        variant = "P" if patterned else "baseline"
+    if patterned and not set(variant.split("-")) <= {"A", "P", "E"}:
+        raise ValueError(
+            f"variant of {name} must be a pattern of A, P and E like A-P-P, not {variant!r}"
+        )
+    if not patterned and variant not in FUSE_VARIANTS:
+        raise ValueError(
+            f"variant of {name} must be one of {', '.join(FUSE_VARIANTS)}, not {variant!r}"
+        )
+    if resolution is None:
+        resolution = 32 if patterned else 224
+    if isinstance(resolution, bool) or not hasattr(resolution, "__index__"):
+        raise TypeError(f"resolution must be an integer, not {resolution!r}")
+    chain = _Chain(channels=3, size=(resolution, resolution))
+    if not patterned and variant != "baseline":
+        chain.replaced = variant.removesuffix("50")
+        if variant.endswith("50"):
+            chain.blocks = frozenset(REPLACED_50[name])
+    # Below this an image has less than one pixel left at the end.
+    lowest = _LOWEST[name]
+    if resolution < lowest:
+        raise ValueError(f"resolution of {name} must be at least {lowest}, not {resolution}")
+    NETWORKS[name](chain)
+    layers = _pattern(chain.layers, variant) if patterned else chain.layers
+    return Network(
+        name=name,
+        variant=variant,
+        resolution=resolution,
+        layers=tuple(layers),
+        unused=chain.unused,
+    )
