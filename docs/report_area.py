@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import io
 import json
 import re
 from dataclasses import asdict, replace
@@ -19,10 +18,10 @@ from rich.console import Console
 
 import golden
 from golden import Lowering
+from hw.cli import Sheet, picture, pyplot, write_atomically
 from hw.config import ArrayConfig
-from hw.gen import write_atomically
 from sim import cycles
-from synth.area import PE, TOP, Comparison, Sheet, compare, figure, sheets
+from synth.area import PE, TOP, Comparison, compare, figure, sheets
 from synth.netlist import Resources, synthesize, tree
 from synth.targets import FPGA_TARGETS, gates, liberty
 from synth.timing import Placed, delays, fmax_sheets, place
@@ -121,13 +120,7 @@ def small_numbers(one: Comparison) -> dict[str, str]:
 
 def fmax_picture(placed: list[Placed]) -> bytes:
     """Return a picture of Fmax by array size."""
-    import matplotlib as mpl
-
-    mpl.use("svg")
-    import matplotlib.pyplot as plt
-
-    mpl.rcParams["svg.hashsalt"] = "stos"
-    drawing, axes = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
+    drawing, axes = pyplot().subplots(figsize=(6.4, 3.8), layout="constrained")
     styles = {
         (False, 1): ("#56B4E9", "o", "plain, one MAC stage"),
         (True, 1): ("#E69F00", "s", "ST-OS, one MAC stage"),
@@ -149,10 +142,7 @@ def fmax_picture(placed: list[Placed]) -> bytes:
     axes.set_xlabel("array")
     axes.set_ylabel("Fmax on ECP5-85, speed 6, MHz")
     axes.legend(fontsize="small")
-    buffer = io.BytesIO()
-    drawing.savefig(buffer, format="svg", metadata={"Date": None})
-    plt.close(drawing)
-    return buffer.getvalue()
+    return picture(drawing, "svg")
 
 
 def overhead_sheet(comparisons: list[Comparison], title: str) -> Sheet:

