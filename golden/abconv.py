@@ -11,9 +11,20 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
-__all__ = ["GroupSelection", "Intensity", "divisors", "expansion", "intensity", "select_groups"]
+__all__ = [
+    "KINDS",
+    "RULES",
+    "GroupSelection",
+    "Intensity",
+    "check_groups",
+    "divisors",
+    "expansion",
+    "intensity",
+    "select_groups",
+]
 
 RULES = ("balance", "max_intensity")
+KINDS = ("conv", "group", "abconv", "abconv_exp")
 
 
 class GroupSelection(NamedTuple):
@@ -150,6 +161,18 @@ class Intensity:
         return self.macs / (self.weights + self.activations)
 
 
+def check_groups(c_in: int, c_out: int, g: int, kind: str) -> None:
+    """Raise `ValueError` unless g divides both channels, and the kind of layer is known."""
+    _positive(c_in=c_in, c_out=c_out, g=g)
+    if kind not in KINDS:
+        raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}")
+    legal = divisors(math.gcd(c_in, c_out)) if kind != "conv" else [1]
+    if g not in legal:
+        raise ValueError(
+            f"g for {c_in} to {c_out} channels must be one of {', '.join(map(str, legal))}, not {g}"
+        )
+
+
 def intensity(c_in: int, c_out: int, k: int, s_out: int, kind: str, g: int = 1) -> Intensity:
     """Return the arithmetic intensities of one layer, as in Table 1 of the paper.
 
@@ -167,12 +190,8 @@ def intensity(c_in: int, c_out: int, k: int, s_out: int, kind: str, g: int = 1) 
     ValueError
         If g does not divide the channels, or the kind is unknown.
     """
-    _positive(c_in=c_in, c_out=c_out, k=k, s_out=s_out, g=g)
-    if c_in % g or c_out % g:
-        raise ValueError(
-            f"g must divide {c_in} and {c_out} channels: one of "
-            f"{', '.join(map(str, divisors(math.gcd(c_in, c_out))))}, not {g}"
-        )
+    _positive(k=k, s_out=s_out)
+    check_groups(c_in, c_out, g, kind)
     pixels, product = s_out * s_out, k * k * c_in * c_out
     activations = pixels * (c_in + c_out)
     if kind == "conv":
@@ -183,8 +202,6 @@ def intensity(c_in: int, c_out: int, k: int, s_out: int, kind: str, g: int = 1) 
         return Intensity(
             macs=pixels * product // g, weights=product // (g * g), activations=activations
         )
-    if kind != "abconv_exp":
-        raise ValueError(f"kind must be conv, group, abconv or abconv_exp, not {kind!r}")
     middle, wide = expansion(c_in, c_out, k), c_in + k * k * c_out
     return Intensity(
         macs=pixels * middle * wide,

@@ -14,17 +14,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import cycle
 
-from .abconv import GroupSelection, expansion, select_groups
+from .abconv import GroupSelection, check_groups, expansion, select_groups
 from .operators import Window
 
 __all__ = [
     "ABCONV_NETWORKS",
+    "ABCONV_STEPS",
     "FUSE_NETWORKS",
     "FUSE_VARIANTS",
     "KINDS",
     "NETWORKS",
     "Layer",
     "Network",
+    "abconv_layers",
     "build",
 ]
 
@@ -395,21 +397,47 @@ ABCONV_NETWORKS: dict[str, Callable[[_Chain], None]] = {
 NETWORKS = FUSE_NETWORKS | ABCONV_NETWORKS
 
 
-def _replace(layer: Layer, letter: str) -> list[Layer]:
-    """Return a layer, or what a pattern's letter makes of it."""
-    if letter == "P":
+def _grouped(layer: Layer, groups: int, expand: bool) -> list[Layer]:
+    """Return a convolution as ABConv, or as ABConv-exp."""
+    if not expand:
+        return [replace(layer, kind="abconv", groups=groups)]
+    c_mid = expansion(layer.c_in, layer.c_out, layer.kernel)
+    return [
+        replace(
+            layer, name=f"{layer.name}.expand", kind="abconv", c_out=groups * c_mid,
+            groups=groups, norm=c_mid, kernel=1, stride=1, padding=0,
+        ),
+        replace(layer, kind="abconv", c_in=groups * c_mid, groups=groups),
+    ]  # fmt: skip
+
+
+def abconv_layers(
+    size: int, c_in: int, c_out: int, kernel: int, kind: str, groups: int = 1
+) -> list[Layer]:
+    """Return one convolution, or what takes its place.
+
+    Parameters
+    ----------
+    size : int
+        Height and width of input and result.
+    c_in, c_out, kernel : int
+    kind : str
+        ``"conv"``, ``"group"`` (ordinary group convolution), ``"abconv"`` or ``"abconv_exp"``.
+    groups : int
+
+    Raises
+    ------
+    ValueError
+        If the kind is unknown, or the groups do not divide the channels.
+    """
+    check_groups(c_in, c_out, groups, kind)
+    layer = Layer(
+        name=kind, kind="pointwise" if kernel == 1 else "conv", size=(size, size), c_in=c_in,
+        c_out=c_out, kernel=kernel, padding=kernel // 2, groups=groups if kind == "group" else 1,
+    )  # fmt: skip
+    if kind in ("conv", "group"):
         return [layer]
-    chosen = _selected(layer, letter)
-    first, groups = layer, chosen.g
-    middle: list[Layer] = []
-    if letter == "E":
-        c_mid = expansion(layer.c_in, layer.c_out, layer.kernel)
-        expand = replace(
-            layer, name=f"{layer.name}.expand", kind="abconv", c_out=groups * c_mid, groups=groups,
-            norm=c_mid, kernel=1, padding=0,
-        )  # fmt: skip
-        middle, first = [expand], replace(layer, c_in=groups * c_mid)
-    return [*middle, replace(first, kind="abconv", groups=groups)]
+    return _grouped(layer, groups, kind == "abconv_exp")
 
 
 def _selected(layer: Layer, letter: str) -> GroupSelection:
@@ -429,7 +457,10 @@ def _pattern(layers: list[Layer], pattern: str) -> list[Layer]:
     found: list[Layer] = []
     for layer in layers:
         if _replaceable(layer) and _selected(layer, "A").g > 1:
-            found += _replace(layer, next(letters))
+            letter = next(letters)
+            keep = letter == "P"
+            groups = _selected(layer, letter).g
+            found += [layer] if keep else _grouped(layer, groups, letter == "E")
         else:
             found.append(layer)
     return found

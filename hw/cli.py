@@ -7,7 +7,6 @@ import importlib.util
 import io
 import json
 import os
-import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -69,7 +68,7 @@ def config_parser(
     prog: str,
     description: str,
     *,
-    sizes_required: bool = True,
+    sizes: str = "required",
     many_accumulators: bool = False,
 ) -> OneLineParser:
     """Return a parser with the options that describe an array.
@@ -77,16 +76,17 @@ def config_parser(
     Parameters
     ----------
     prog, description : str
-    sizes_required : bool
-        Whether --rows and --cols must be given.
+    sizes : str
+        Whether --rows and --cols are ``"required"``, ``"optional"`` or ``"absent"``.
     many_accumulators : bool
         Whether --accumulators takes a list, as in 1,2.
     """
     parser = OneLineParser(prog, description)
     array = parser.add_argument_group("array")
-    for name, what in (("rows", "rows"), ("cols", "columns")):
+    both = (("rows", "rows"), ("cols", "columns"))
+    for name, what in both if sizes != "absent" else ():
         array.add_argument(
-            f"--{name}", type=int, required=sizes_required, default=argparse.SUPPRESS,
+            f"--{name}", type=int, required=sizes == "required", default=argparse.SUPPRESS,
             help=f"{what} of PEs, 1 to 256",
         )  # fmt: skip
     array.add_argument(
@@ -261,7 +261,7 @@ def publish(
     words : sequence of str
         The command line after the program's name.
     """
-    out = Console(width=None if sys.stdout.isatty() else 200)
+    out = Console(width=1000, soft_wrap=True)  # rather a line too long than a number cut off
     for sheet in sheets:
         out.print(sheet)
         out.print()
@@ -282,7 +282,7 @@ def publish(
     except OSError as error:
         parser.error(f"cannot write {error.filename}: {error.strerror}")
     for path in files:
-        out.print(f"wrote {path}", highlight=False, soft_wrap=True)
+        out.print(f"wrote {path}", highlight=False)
 
 
 def pyplot() -> Any:

@@ -1,15 +1,35 @@
-"""The analytical model of the FuSeConv paper, for reproduction; our own machine is `sim.network`.
+"""The papers' numbers beside ours: ``python -m sim.paper fuseconv`` and ``... abconv``.
 
-Source: FuSeConv, DATE 2021 (arXiv 2105.13434), and the code its authors released.
+The analytical model here is that of the FuSeConv paper (DATE 2021, arXiv 2105.13434, and the code
+its authors released), kept for reproduction; our own machine is in `sim.network`.
 """
 
 from __future__ import annotations
 
 import math
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from golden.networks import Layer, Network
+from golden.abconv import Intensity, intensity, select_groups
+from golden.networks import ABCONV_STEPS, FUSE_VARIANTS, Layer, Network, abconv_layers, build
+from hw.cli import OneLineParser, Sheet, add_outputs, outputs, publish
+from hw.config import ArrayConfig
 
-__all__ = ["gemm_cycles", "layer_cycles", "network_cycles", "stream_cycles"]
+from . import published
+from .network import layer_report, network_report
+
+__all__ = [
+    "Item",
+    "abconv_items",
+    "fuseconv_items",
+    "gemm_cycles",
+    "layer_cycles",
+    "main",
+    "network_cycles",
+    "stream_cycles",
+]
 
 
 def gemm_cycles(pixels: float, depth: int, filters: int, rows: int, cols: int) -> int:
@@ -62,3 +82,295 @@ def layer_cycles(layer: Layer, rows: int, cols: int, *, released: bool = False) 
 def network_cycles(network: Network, rows: int, cols: int, *, released: bool = False) -> int:
     """Return the cycles of a network in the paper's model."""
     return sum(layer_cycles(layer, rows, cols, released=released) for layer in network.layers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """One published number and ours.
+
+    Parameters
+    ----------
+    table, row, quantity : str
+        Where it stands.
+    published : str
+        As printed.
+    ours : float
+    compared : bool
+        Whether the two should agree.
+    """
+
+    table: str
+    row: str
+    quantity: str
+    published: str
+    ours: float
+    compared: bool = True
+
+    @property
+    def digits(self) -> int:
+        """Digits behind the point, as printed."""
+        return len(self.published.partition(".")[2])
+
+    @property
+    def verdict(self) -> str:
+        """How ours compares at the printed digits: match, rounded otherwise, or the difference."""
+        if not self.compared:
+            return ""
+        if f"{self.ours:.{self.digits}f}" == self.published:
+            return "match"
+        unit = 10**self.digits
+        printed = round(float(self.published) * unit)
+        if math.floor(self.ours * unit) == printed:
+            return "match (rounded down)"
+        if math.ceil(self.ours * unit) == printed:
+            return "match (rounded up)"
+        return f"{100 * (self.ours / float(self.published) - 1):+.1f} %"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain data."""
+        return asdict(self) | {"verdict": self.verdict}
+
+
+def fuseconv_items() -> list[Item]:
+    """Return every number of the FuSeConv paper that the model gives, and the released code's."""
+    items: list[Item] = []
+    networks = {
+        (ours, variant): build(ours, variant)
+        for ours in published.FUSECONV_NAMES.values()
+        for variant in FUSE_VARIANTS
+    }
+    table = "Table I, 64 x 64"
+    for (name, variant), (macs, parameters, cycles, gain) in published.FUSECONV_TABLE1.items():
+        ours = published.FUSECONV_NAMES[name]
+        network, row = networks[ours, variant], f"{name} {variant}"
+        count = network_cycles(network, 64, 64)
+        base = network_cycles(networks[ours, "baseline"], 64, 64)
+        found: list[tuple[str, str, float]] = [
+            ("MMACs", macs, network.macs / 1e6),
+            ("Mparams", parameters, network.parameters / 1e6),
+            ("cycles", str(cycles), count),
+            ("speed-up", gain, base / count),
+        ]
+        items += [
+            Item(table=table, row=row, quantity=quantity, published=text, ours=value)
+            for quantity, text, value in found
+            if text
+        ]
+    table = "Array sizes, speed-up of full"
+    for name, gains in published.FUSECONV_SPEEDUPS.items():
+        ours = published.FUSECONV_NAMES[name]
+        for size, text in zip(published.ARRAY_SIZES, gains, strict=True):
+            base, full = (
+                network_cycles(networks[ours, variant], size, size)
+                for variant in ("baseline", "full")
+            )
+            items.append(
+                Item(
+                    table=table, row=name, quantity=f"{size} x {size}", published=text,
+                    ours=base / full,
+                )
+            )  # fmt: skip
+    table = "Released code"
+    for (name, variant), (at_32, at_64, macs_now, held) in published.FUSECONV_RELEASED.items():
+        network = networks[published.FUSECONV_NAMES[name], variant]
+        exact: list[tuple[str, int, int]] = [
+            ("cycles at 32", at_32, network_cycles(network, 32, 32, released=True)),
+            ("cycles at 64", at_64, network_cycles(network, 64, 64, released=True)),
+            ("MACs", macs_now, network.macs),
+            ("parameters", held, network.parameters),
+        ]
+        items += [
+            Item(
+                table=table, row=f"{name} {variant}", quantity=quantity, published=str(number),
+                ours=value,
+            )
+            for quantity, number, value in exact
+        ]  # fmt: skip
+    return items
+
+
+#: The machine that stands beside the ABConv paper's latencies: as many multipliers as its
+#: Ethos-U65-256; only weights come from memory, as much per cycle as its pointwise layer needs.
+ABCONV_MACHINE = ArrayConfig(rows=16, cols=16)
+ABCONV_BANDWIDTH = 2.32  # bytes per cycle
+ABCONV_CLOCK = 1e9  # Hz
+
+
+def counted(layers: Sequence[Layer]) -> Intensity:
+    """Return macs, weights and activations as the layers have them, not as a formula says."""
+    return Intensity(
+        macs=sum(layer.macs for layer in layers),
+        weights=sum(layer.weights for layer in layers),
+        activations=sum(layer.inputs + layer.outputs for layer in layers),
+    )
+
+
+def abconv_items() -> list[Item]:
+    """Return every number of the ABConv paper but accuracies: nothing is trained here."""
+    memory: dict[str, Any] = {
+        "dram_bytes_per_cycle": ABCONV_BANDWIDTH, "activations_on_chip": True,
+    }  # fmt: skip
+    items: list[Item] = []
+    for size, c_in, c_out, k, g in ((4, 1024, 1024, 1, 8), (8, 256, 512, 3, 4)):
+        for kind in ("conv", "group", "abconv", "abconv_exp"):
+            groups = 1 if kind == "conv" else g
+            layers = abconv_layers(size, c_in, c_out, k, kind, groups)
+            formula, count = intensity(c_in, c_out, k, size, kind, groups), counted(layers)
+            row = f"{kind}, {size}x{size}, {c_in} to {c_out}, {k}x{k}, g = {groups}"
+            for quantity in ("macs", "weights", "activations"):
+                items.append(
+                    Item(
+                        table="Table 1: its formulas, and counts of the layers", row=row,
+                        quantity=quantity, published=str(getattr(formula, quantity)),
+                        ours=getattr(count, quantity),
+                    )
+                )  # fmt: skip
+    table = "Table 2: 4 x 4, 1024 to 1024"
+    for (
+        kind,
+        g,
+        macs,
+        weights,
+        of_weights,
+        of_activations,
+        whole,
+        latency,
+    ) in published.ABCONV_TABLE2:
+        layers = abconv_layers(4, 1024, 1024, 1, kind, g)
+        ours = counted(layers)
+        time = sum(layer_report(layer, ABCONV_MACHINE, **memory).time for layer in layers)
+        found: list[tuple[str, str, float]] = [
+            ("g", str(g), _selected_or_fixed(kind, g)),
+            ("MACs", str(macs), ours.macs),
+            ("params", str(weights), ours.weights),
+            ("weight AI", of_weights, ours.weight),
+            ("act. AI", of_activations, ours.activation),
+            ("whole AI", whole, ours.whole),
+            ("us", latency, 1e6 * time / ABCONV_CLOCK),
+        ]
+        items += [
+            Item(
+                table=table, row=f"{kind} g = {g}", quantity=quantity, published=text, ours=value,
+                compared=quantity != "us",
+            )
+            for quantity, text, value in found
+        ]  # fmt: skip
+    for number, name, row, pattern, mega, parameters, latency in published.ABCONV_MODELS:
+        network = build(name, pattern)
+        time = network_report(network, ABCONV_MACHINE, **memory).time
+        values: list[tuple[str, str, float]] = [
+            ("MMACs", mega, network.macs / 1e6),
+            ("Mparams", parameters, (network.parameters + network.statistics) / 1e6),
+            ("ms", latency, 1e3 * time / ABCONV_CLOCK),
+        ]
+        items += [
+            Item(
+                table=f"Table {number}: CIFAR-100", row=f"{name} {row}", quantity=quantity,
+                published=text, ours=value, compared=quantity != "ms",
+            )
+            for quantity, text, value in values
+            if text
+        ]  # fmt: skip
+    for name, pattern, layer_name, g, c_mid in published.SELECTED_GROUPS:
+        by_name = {layer.name: layer for layer in build(name, pattern).layers}
+        layer = by_name[layer_name]
+        found = [("g", str(g), layer.groups)]
+        if c_mid:
+            found.append(("c_mid", str(c_mid), layer.c_in // layer.groups))
+        items += [
+            Item(
+                table="Selected groups", row=f"{name} {pattern} {layer_name}", quantity=quantity,
+                published=text, ours=value,
+            )
+            for quantity, text, value in found
+        ]  # fmt: skip
+    return items
+
+
+def _selected_or_fixed(kind: str, g: int) -> int:
+    """Return g as group selection gives it, or the paper's where it fixes the largest."""
+    if kind == "conv" or g == 32:
+        return g
+    return select_groups(1024, 1024, 1, 4, *ABCONV_STEPS, kind == "abconv_exp").g
+
+
+def sheets(items: Sequence[Item]) -> list[Sheet]:
+    """Return one table per published table, one column group per quantity."""
+    found: list[Sheet] = []
+    for table in dict.fromkeys(item.table for item in items):
+        mine = [item for item in items if item.table == table]
+        quantities = list(dict.fromkeys(item.quantity for item in mine))
+        by_place = {(item.row, item.quantity): item for item in mine}
+        columns = ["row"]
+        for quantity in quantities:
+            columns += [f"{quantity}, paper", "ours"]
+            if any(item.compared for item in mine if item.quantity == quantity):
+                columns.append("")
+        rows = []
+        for row in dict.fromkeys(item.row for item in mine):
+            cells = [row]
+            for quantity in quantities:
+                item = by_place.get((row, quantity))
+                wide = any(one.compared for one in mine if one.quantity == quantity)
+                if item is None:
+                    cells += [""] * (2 + wide)
+                    continue
+                whole = item.digits == 0
+                paper = f"{int(item.published):,}" if whole else item.published
+                cells += [paper, f"{item.ours:,.{item.digits + (item.ours % 1 > 0 and whole)}f}"]
+                if wide:
+                    cells.append(item.verdict)
+            rows.append(tuple(cells))
+        found.append(Sheet(title=table, columns=tuple(columns), rows=rows))
+    return found
+
+
+def _notes(items: Sequence[Item], which: str) -> list[str]:
+    compared = [item for item in items if item.compared]
+    exact = [item for item in compared if item.verdict == "match"]
+    near = [item for item in compared if item.verdict.startswith("match (")]
+    count = f"{len(exact)} of {len(compared)} match at the printed digits"
+    notes = [f"{count}, {len(near)} more if those were rounded down or up."]
+    if which == "fuseconv":
+        return [
+            *notes,
+            "MMACs differ: the paper's tool counts more than convolutions and linear layers.",
+            "The counts of the released code agree exactly.",
+        ]
+    size = f"{ABCONV_MACHINE.rows} x {ABCONV_MACHINE.cols}"
+    return [
+        *notes,
+        "Parameters include the stored means and variances of batch normalization.",
+        "Latencies of the paper are those of an Ethos-U65-256, in Table 5 of a Jetson Nano.",
+        f"Ours: exact cycles of a {size} array at {ABCONV_CLOCK / 1e9:.0f} GHz;",
+        f"weights come from DRAM at {ABCONV_BANDWIDTH} bytes per cycle, activations stay on chip.",
+        "Accuracies are not reproduced: nothing is trained here.",
+    ]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    parser = OneLineParser("sim.paper", "Print every published number of a paper next to ours.")
+    papers = {"fuseconv": fuseconv_items, "abconv": abconv_items}
+    parser.add_argument("paper", choices=papers, help="which paper")
+    add_outputs(parser, "json", "markdown")
+    words = list(sys.argv[1:] if argv is None else argv)
+    arguments = parser.parse_args(words)
+    try:
+        paths = outputs(arguments)
+    except ValueError as error:
+        parser.error(str(error))
+    items = papers[arguments.paper]()
+    publish(
+        parser,
+        paths,
+        sheets(items),
+        {"items": [item.to_dict() for item in items]},
+        notes=_notes(items, arguments.paper),
+        words=words,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

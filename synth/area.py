@@ -382,7 +382,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = config_parser(
         "synth.area",
         "Compare the area of the plain and the ST-OS array: always both, whatever --st-os says.",
-        sizes_required=False,
+        sizes="optional",
         many_accumulators=True,
     )
     parser.add_argument(

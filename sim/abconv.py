@@ -1,0 +1,353 @@
+"""ABConv on this array, for every number of groups: ``python -m sim.abconv --rows 16 --cols 16``."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from golden.abconv import Intensity, check_groups, divisors, select_groups
+from golden.networks import ABCONV_STEPS, abconv_layers
+from hw.cli import (
+    PALETTE,
+    Sheet,
+    add_outputs,
+    config_from,
+    config_parser,
+    outputs,
+    picture,
+    publish,
+    pyplot,
+)
+from hw.config import ArrayConfig
+
+from .network import layer_report, positive
+
+__all__ = ["BlockReport", "Memory", "block_report", "figure", "main", "select_on_array"]
+
+KINDS = {"conv": "convolution", "abconv": "ABConv", "abconv_exp": "ABConv-exp"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """What feeds the array.
+
+    Parameters
+    ----------
+    dram_bytes_per_cycle : float
+    activations_on_chip : bool
+        Whether only weights come from DRAM.
+    """
+
+    dram_bytes_per_cycle: float
+    activations_on_chip: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockReport:
+    """A convolution, or what takes its place, on one machine.
+
+    Parameters
+    ----------
+    kind : str
+        ``conv``, ``abconv`` or ``abconv_exp``.
+    g : int
+    c_in, c_out, kernel, size : int
+    intensity : Intensity
+    cycles : int
+        Clock cycles of the core, exact.
+    dram : float
+        Cycles of the memory.
+    time : float
+        Cycles with double buffering: layer by layer, the longer of the two.
+    """
+
+    kind: str
+    g: int
+    c_in: int
+    c_out: int
+    kernel: int
+    size: int
+    intensity: Intensity
+    cycles: int
+    dram: float
+    time: float
+
+    @property
+    def bound(self) -> str:
+        """Whether memory or the core takes longer."""
+        return "DRAM" if self.dram > self.cycles else "core"
+
+    @property
+    def rate(self) -> float:
+        """Multiply-accumulates per cycle."""
+        return self.intensity.macs / self.time
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain data."""
+        counts = self.intensity
+        return vars(self) | {
+            "intensity": {
+                "weight": counts.weight, "activation": counts.activation, "whole": counts.whole,
+            },
+            "macs": counts.macs, "weights": counts.weights, "bound": self.bound,
+        }  # fmt: skip
+
+
+def block_report(
+    kind: str,
+    g: int,
+    c_in: int,
+    c_out: int,
+    kernel: int,
+    size: int,
+    config: ArrayConfig,
+    memory: Memory,
+) -> BlockReport:
+    """Return one convolution, or what takes its place, on one machine.
+
+    Raises
+    ------
+    ValueError
+        If g does not divide the channels, or the kind is unknown.
+    """
+    layers = abconv_layers(size, c_in, c_out, kernel, kind, g)
+    reports = [layer_report(layer, config, **vars(memory)) for layer in layers]
+    return BlockReport(
+        kind=kind,
+        g=g,
+        c_in=c_in,
+        c_out=c_out,
+        kernel=kernel,
+        size=size,
+        intensity=Intensity(
+            macs=sum(layer.macs for layer in layers),
+            weights=sum(layer.weights for layer in layers),
+            activations=sum(layer.inputs + layer.outputs for layer in layers),
+        ),
+        cycles=sum(one.cycles for one in reports),
+        dram=sum(one.dram_bytes for one in reports) / memory.dram_bytes_per_cycle,
+        time=sum(one.time for one in reports),
+    )
+
+
+def select_on_array(
+    c_in: int,
+    c_out: int,
+    kernel: int,
+    size: int,
+    expand: bool,
+    config: ArrayConfig,
+    memory: Memory,
+) -> int:
+    """Select the number of groups from exact cycles and the memory's bandwidth.
+
+    ABConv-exp keeps its multiply-accumulates, so it takes the g of least time. ABConv loses some
+    with every group, so it takes the smallest g at which memory no longer takes longer than the
+    core (the g of least time if there is none).
+
+    Parameters
+    ----------
+    c_in, c_out, kernel, size : int
+        The convolution; `size` is height and width of its result.
+    expand : bool
+        Whether it becomes ABConv-exp.
+    config : ArrayConfig
+    memory : Memory
+
+    Returns
+    -------
+    int
+        A common divisor of c_in and c_out; 1 keeps the convolution.
+    """
+    kind = "abconv_exp" if expand else "abconv"
+    found = [
+        block_report(kind, g, c_in, c_out, kernel, size, config, memory)
+        for g in divisors(math.gcd(c_in, c_out))
+    ]
+    if not expand:
+        for one in found:
+            if one.bound == "core":
+                return one.g
+    return min(found, key=lambda one: (one.time, one.g)).g
+
+
+def _rows(
+    c_in: int, c_out: int, kernel: int, size: int, config: ArrayConfig, memory: Memory
+) -> list[tuple[BlockReport, str]]:
+    """Return all groups of all kinds, with who selects them."""
+    found: list[tuple[BlockReport, str]] = []
+    shape = (c_in, c_out, kernel, size)
+    found.append((block_report("conv", 1, *shape, config, memory), ""))
+    for kind in ("abconv", "abconv_exp"):
+        expand = kind == "abconv_exp"
+        ours = select_on_array(*shape, expand, config, memory)
+        rules = {
+            rule: select_groups(c_in, c_out, kernel, size, *ABCONV_STEPS, expand, rule).g
+            for rule in ("balance", "max_intensity")
+        }
+        for g in divisors(math.gcd(c_in, c_out)):
+            if g == 1 and not expand:
+                continue  # the convolution itself
+            by = [f"paper ({rule})" for rule, chosen in rules.items() if chosen == g]
+            by += ["this machine"] if g == ours else []
+            found.append((block_report(kind, g, *shape, config, memory), ", ".join(by)))
+    return found
+
+
+def sheets(found: Sequence[tuple[BlockReport, str]], config: ArrayConfig, memory: Memory) -> Sheet:
+    """Return the table of a layer's blocks."""
+    first = found[0][0]
+    rows: list[tuple[str, ...]] = [
+        (
+            f"{KINDS[one.kind]}" + (f", g = {one.g}" if one.kind != "conv" else ""),
+            f"{one.intensity.macs:,}",
+            f"{one.intensity.weights:,}",
+            f"{one.intensity.weight:.1f}",
+            f"{one.intensity.activation:.1f}",
+            f"{one.intensity.whole:.1f}",
+            f"{one.cycles:,}",
+            f"{one.dram:,.0f}",
+            f"{one.time:,.0f}",
+            f"{100 * one.rate / (config.rows * config.cols):.1f} %",
+            one.bound,
+            by,
+        )
+        for one, by in found
+    ]
+    what = "weights" if memory.activations_on_chip else "weights and activations"
+    return Sheet(
+        title=(
+            f"{first.size} x {first.size}, {first.c_in} to {first.c_out}, {first.kernel} x "
+            f"{first.kernel} on {config.rows} x {config.cols}, DRAM "
+            f"{memory.dram_bytes_per_cycle:g} bytes per cycle for {what}"
+        ),
+        columns=(
+            "block", "MACs", "weights", "AI of weights", "of activations", "whole", "core cycles",
+            "DRAM cycles", "time", "used", "bound", "selected by",
+        ),
+        rows=rows,
+    )  # fmt: skip
+
+
+CHANNELS = (64, 128, 256, 512, 1024)
+
+
+def figure(config: ArrayConfig, memory: Memory, file_format: str) -> bytes:
+    """Return a picture: roofline, staircase, and latency against multiply-accumulates."""
+    plt = pyplot()
+    drawing, (roof, steps, latency) = plt.subplots(1, 3, figsize=(14, 4.4), layout="constrained")
+    pes, bandwidth = config.rows * config.cols, memory.dram_bytes_per_cycle
+
+    limits = [0.5, pes / bandwidth, 4 * pes / bandwidth]
+    roof.plot(limits, [min(pes, x * bandwidth) for x in limits], color="#000000", linewidth=1)
+    styles = {
+        ("conv", 4): (PALETTE[0], "o"), ("conv", 8): (PALETTE[5], "o"),
+        ("abconv", 4): (PALETTE[3], "^"), ("abconv", 8): (PALETTE[1], "^"),
+        ("abconv_exp", 4): (PALETTE[2], "s"), ("abconv_exp", 8): (PALETTE[4], "s"),
+    }  # fmt: skip
+    for (kind, size), (colour, marker) in styles.items():
+        found = []
+        for channels in CHANNELS:
+            expand = kind == "abconv_exp"
+            g = 1
+            if kind != "conv":
+                g = select_groups(channels, channels, 1, size, *ABCONV_STEPS, expand).g
+            found.append(block_report(kind, g, channels, channels, 1, size, config, memory))
+        label = f"{KINDS[kind]}, {size} x {size}"
+        style = {"color": colour, "marker": marker, "label": label}
+        roof.plot(
+            [one.intensity.macs / _moved(one, memory) for one in found],
+            [one.rate for one in found], linestyle="", **style,
+        )  # fmt: skip
+        macs = [one.intensity.macs for one in found]
+        latency.plot(macs, [one.time for one in found], linewidth=1, **style)
+    moved = "weight" if memory.activations_on_chip else "byte moved"
+    roof.set_xlabel(f"multiply-accumulates per {moved}")
+    roof.set_ylabel("multiply-accumulates per cycle")
+    roof.set_title("Roofline, 1 x 1, 64 to 1024 channels", fontsize="medium", loc="left")
+    latency.set_xlabel("multiply-accumulates")
+    latency.set_ylabel("cycles")
+    latency.set_title("Latency against work, same layers", fontsize="medium", loc="left")
+    for axes in (roof, latency):
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+    latency.legend(fontsize="x-small", frameon=False)
+
+    size, fixed = 32, 64
+    most = 8 * config.cols
+    counts = list(range(4, most + 1, 4))
+    inward = [block_report("conv", 1, n, fixed, 1, size, config, memory).cycles for n in counts]
+    outward = [block_report("conv", 1, fixed, n, 1, size, config, memory).cycles for n in counts]
+    steps.plot(counts, outward, color=PALETTE[0], label=f"output channels ({fixed} in)")
+    steps.plot(
+        counts, inward, color=PALETTE[3], linestyle="--", label=f"input channels ({fixed} out)"
+    )
+    steps.set_xlabel("channels")
+    steps.set_ylabel("cycles of the core")
+    steps.set_ylim(bottom=0)
+    steps.set_title(f"Staircase, 1 x 1, {size} x {size} pixels", fontsize="medium", loc="left")
+    steps.legend(fontsize="small", frameon=False)
+    return picture(drawing, file_format)
+
+
+def _moved(one: BlockReport, memory: Memory) -> int:
+    counts = one.intensity
+    return counts.weights + (0 if memory.activations_on_chip else counts.activations)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    parser = config_parser(
+        "sim.abconv", "Report a convolution, ABConv and ABConv-exp on one machine, for every g."
+    )
+    layer = parser.add_argument_group("layer", "the default is that of the paper's Table 2")
+    for name, default, what in (
+        ("c-in", 1024, "input channels"), ("c-out", 1024, "output channels"),
+        ("kernel", 1, "kernel size"), ("size", 4, "height and width of input and result"),
+    ):  # fmt: skip
+        layer.add_argument(f"--{name}", type=int, metavar="N", default=default, help=what)
+    parser.add_argument(
+        "--dram-bytes-per-cycle", type=positive, metavar="B", default=2.32,
+        help="bandwidth of the memory",
+    )  # fmt: skip
+    parser.add_argument(
+        "--activations-on-chip", action="store_true", help="only weights come from DRAM"
+    )
+    add_outputs(parser, "json", "markdown", "plot")
+    words = list(sys.argv[1:] if argv is None else argv)
+    arguments = parser.parse_args(words)
+    memory = Memory(
+        dram_bytes_per_cycle=arguments.dram_bytes_per_cycle,
+        activations_on_chip=arguments.activations_on_chip,
+    )
+    try:
+        paths = outputs(arguments)
+        config = config_from(arguments)
+        shape = (arguments.c_in, arguments.c_out, arguments.kernel, arguments.size)
+        for name, value in zip(("c-in", "c-out", "kernel", "size"), shape, strict=True):
+            if value < 1:
+                raise ValueError(f"--{name} must be at least 1, not {value}")
+        check_groups(arguments.c_in, arguments.c_out, 1, "conv")
+    except ValueError as error:
+        parser.error(str(error))
+    found = _rows(*shape, config, memory)
+    publish(
+        parser,
+        paths,
+        [sheets(found, config, memory)],
+        {
+            "config": vars(config),
+            "memory": vars(memory),
+            "blocks": [one.to_dict() | {"selected_by": by} for one, by in found],
+        },
+        plot=lambda kind: figure(config, memory, kind),
+        words=words,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

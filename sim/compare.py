@@ -1,0 +1,242 @@
+"""Where the gains come from: ``python -m sim.compare --rows 64 --cols 64``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from golden.networks import FUSE_NETWORKS, FUSE_VARIANTS, build
+from hw.cli import (
+    PALETTE,
+    Sheet,
+    add_outputs,
+    config_from,
+    config_parser,
+    outputs,
+    picture,
+    publish,
+    pyplot,
+)
+from hw.config import ArrayConfig
+
+from . import paper
+from .network import network_cycles
+
+__all__ = ["MACHINES", "Comparison", "compare", "figure", "main", "sheets"]
+
+#: The machines that are compared: name, ST-OS, mapping.
+MACHINES = (
+    ("plain, textbook", False, "textbook"),
+    ("plain, best", False, "best"),
+    ("ST-OS, textbook", True, "textbook"),
+    ("ST-OS, best", True, "best"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Cycles of one network in all variants: in the paper's model and on our machines.
+
+    Parameters
+    ----------
+    network : str
+    config : ArrayConfig
+        `st_os` does not matter.
+    paper : dict
+        Cycles of the paper's model by variant.
+    ours : dict
+        Cycles by name of the machine (`MACHINES`) and variant.
+    """
+
+    network: str
+    config: ArrayConfig
+    paper: dict[str, int]
+    ours: dict[str, dict[str, int]]
+
+    def gain(self, before: tuple[str, str], after: tuple[str, str]) -> float:
+        """Return the speed-up from one machine and variant to another."""
+        return self.ours[before[0]][before[1]] / self.ours[after[0]][after[1]]
+
+    def parts(self, variant: str) -> dict[str, float]:
+        """Return what the speed-up over the textbook baseline is made of; the product is all of it.
+
+        From a plain core with block-diagonal depthwise layers to an ST-OS core that runs a FuSe
+        variant: the better mapping of the unmodified network, then the operator, then ST-OS.
+        """
+        first, plain, last = ("plain, textbook", "plain, best", "ST-OS, best")
+        return {
+            "mapping": self.gain((first, "baseline"), (plain, "baseline")),
+            "operator": self.gain((plain, "baseline"), (plain, variant)),
+            "ST-OS": self.gain((plain, variant), (last, variant)),
+            "all": self.gain((first, "baseline"), (last, variant)),
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain data."""
+        return asdict(self) | {"parts": {variant: self.parts(variant) for variant in FUSE_VARIANTS}}
+
+
+def compare(name: str, config: ArrayConfig, resolution: int | None = None) -> Comparison:
+    """Return the cycles of a network on all machines.
+
+    Parameters
+    ----------
+    name : str
+        One of `golden.networks.FUSE_NETWORKS`.
+    config : ArrayConfig
+        `st_os` does not matter.
+    resolution : int, optional
+    """
+    networks = {variant: build(name, variant, resolution) for variant in FUSE_VARIANTS}
+    return Comparison(
+        network=name,
+        config=config,
+        paper={
+            variant: paper.network_cycles(network, config.rows, config.cols)
+            for variant, network in networks.items()
+        },
+        ours={
+            machine: {
+                variant: network_cycles(network, config.replace(st_os=st_os), mapping)
+                for variant, network in networks.items()
+            }
+            for machine, st_os, mapping in MACHINES
+        },
+    )
+
+
+def sheets(found: Sequence[Comparison]) -> list[Sheet]:
+    """Return the tables: cycles, speed-ups, and what they are made of."""
+    config = found[0].config
+    size = f"{config.rows} x {config.cols}, {config.accumulators} accumulators"
+    cycles: list[tuple[str, ...]] = []
+    gains: list[tuple[str, ...]] = []
+    parts: list[tuple[str, ...]] = []
+    for one in found:
+        for name, by_variant in (("paper's model", one.paper), *one.ours.items()):
+            cycles.append(
+                (f"{one.network}, {name}", *(f"{by_variant[v]:,}" for v in FUSE_VARIANTS))
+            )
+        first, plain, last = ("plain, textbook", "plain, best", "ST-OS, best")
+        gains.append(
+            (
+                one.network,
+                f"{one.paper['baseline'] / one.paper['full']:.2f}",
+                f"{one.paper['baseline'] / one.paper['half']:.2f}",
+                f"{one.gain((first, 'baseline'), (first, 'half')):.2f}",
+                f"{one.gain((plain, 'baseline'), (plain, 'half')):.2f}",
+                f"{one.gain((first, 'baseline'), ('ST-OS, textbook', 'baseline')):.2f}",
+                f"{one.gain((plain, 'baseline'), (last, 'baseline')):.2f}",
+                f"{one.gain((plain, 'baseline'), (last, 'full')):.2f}",
+                f"{one.gain((plain, 'baseline'), (last, 'half')):.2f}",
+            )
+        )
+        for variant in ("half", "full"):
+            parts.append(
+                (
+                    f"{one.network}, {variant}",
+                    *(f"{value:.2f}" for value in one.parts(variant).values()),
+                    f"{one.gain((plain, 'baseline'), (last, 'baseline')):.2f}",
+                    f"{one.gain((first, variant), ('ST-OS, textbook', variant)):.2f}",
+                )
+            )
+    return [
+        Sheet(
+            title=f"Cycles, {size}", columns=("network and machine", *FUSE_VARIANTS), rows=cycles
+        ),
+        Sheet(
+            title=f"Speed-ups, {size}",
+            columns=(
+                "network", "paper: full", "paper: half", "plain textbook: half",
+                "plain best: half", "ST-OS, unmodified (textbook)", "ST-OS, unmodified (best)",
+                "ST-OS and full (best)", "ST-OS and half (best)",
+            ),
+            rows=gains,
+        ),
+        Sheet(
+            title=f"What the gain over a plain core, textbook, is made of, {size}",
+            columns=(
+                "network", "mapping", "operator", "ST-OS", "product", "ST-OS alone, unmodified",
+                "ST-OS, textbook mapping",
+            ),
+            rows=parts,
+        ),
+    ]  # fmt: skip
+
+
+def figure(found: Sequence[Comparison], file_format: str) -> bytes:
+    """Return a picture: speed-ups over the plain core's textbook mapping of the baseline."""
+    plt = pyplot()
+    drawing, axes = plt.subplots(figsize=(11, 4), layout="constrained")
+    bars = [
+        ("plain, best, unmodified", "plain, best", "baseline", PALETTE[5], ""),
+        ("ST-OS, best, unmodified", "ST-OS, best", "baseline", PALETTE[0], ""),
+        ("plain, best, FuSe half", "plain, best", "half", PALETTE[1], "//"),
+        ("ST-OS, best, FuSe half", "ST-OS, best", "half", PALETTE[3], "//"),
+    ]
+    width = 0.19
+    for index, (label, machine, variant, colour, hatch) in enumerate(bars):
+        values = [one.gain(("plain, textbook", "baseline"), (machine, variant)) for one in found]
+        places = [x + (index - 1.5) * width for x in range(len(found))]
+        axes.bar(places, values, width, color=colour, label=label, hatch=hatch, edgecolor="white")
+        for place, value in zip(places, values, strict=True):
+            axes.text(place, value + 0.03, f"{value:.2f}", ha="center", fontsize="x-small")
+    for x, one in enumerate(found):
+        value = one.paper["baseline"] / one.paper["half"]
+        axes.plot(
+            [x - 2 * width, x + 2 * width], [value, value], color="#000000", linewidth=1,
+            linestyle=":", label="paper's model, half over baseline" if x == 0 else None,
+        )  # fmt: skip
+        axes.text(x, value + 0.05, f"{value:.2f}", ha="center", fontsize="x-small")
+    axes.axhline(1, color="#999999", linewidth=0.8)
+    axes.set_xticks(range(len(found)), [one.network for one in found])
+    axes.set_ylabel(
+        "speed-up over the unmodified network on a\nplain core, depthwise block-diagonal"
+    )
+    config = found[0].config
+    axes.set_title(f"{config.rows} x {config.cols}", fontsize="medium", loc="left")
+    axes.legend(fontsize="small", ncols=3, frameon=False, loc="lower center",
+                bbox_to_anchor=(0.5, 1.0))  # fmt: skip
+    return picture(drawing, file_format)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    parser = config_parser(
+        "sim.compare",
+        "Compare networks in the paper's model, on a plain and on an ST-OS core (always both, "
+        "whatever --st-os says).",
+    )
+    parser.add_argument(
+        "--networks", nargs="+", choices=FUSE_NETWORKS, metavar="NAME",
+        default=[name for name in FUSE_NETWORKS if name != "resnet50"],
+        help=f"some of {', '.join(FUSE_NETWORKS)}",
+    )  # fmt: skip
+    add_outputs(parser, "json", "markdown", "plot")
+    words = list(sys.argv[1:] if argv is None else argv)
+    arguments = parser.parse_args(words)
+    try:
+        paths = outputs(arguments)
+        config = config_from(arguments)
+    except ValueError as error:
+        parser.error(str(error))
+    found = [compare(name, config) for name in arguments.networks]
+    publish(
+        parser,
+        paths,
+        sheets(found),
+        {"comparisons": [one.to_dict() for one in found]},
+        notes=[
+            "textbook: pixels on rows, channels on columns, depthwise block-diagonal or as streams",
+            "best: every mapping of golden.mapping, by least cycles",
+        ],
+        plot=lambda kind: figure(found, kind),
+        words=words,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
