@@ -16,11 +16,10 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-import golden
-from golden import Lowering
+from golden.mapping import map_layer
+from golden.networks import Layer
 from hw.cli import Sheet, picture, pyplot, write_atomically
 from hw.config import ArrayConfig
-from sim import cycles
 from synth.area import PE, TOP, Comparison, compare, figure, sheets
 from synth.netlist import Resources, synthesize, tree
 from synth.targets import FPGA_TARGETS, gates, liberty
@@ -63,38 +62,23 @@ def summary(one: Comparison) -> dict[str, Any]:
 
 def efficiency(one: Comparison) -> list[tuple[str, ...]]:
     """Return outputs per cycle and million gate equivalents, plain against ST-OS, by layer."""
-    h, channels, out = 14, 192, 64
-    x = np.zeros((h, h, channels), np.int64)
-    taps = np.zeros((3, 3, channels), np.int64)
-    point = np.zeros((channels, out), np.int64)
-    half = channels // 2
-    layers: dict[str, tuple[Any, tuple[Any, ...], int]] = {
-        f"FuSe half, 3 taps, {h} x {h} x {channels}": (
-            golden.lower_fuse_conv2d,
-            (x, taps[0, :, :half], taps[:, 0, :half]),
-            h * h * channels,
-        ),
-        f"depthwise 3 x 3, {h} x {h} x {channels}": (
-            golden.lower_depthwise_conv2d,
-            (x, taps),
-            h * h * channels,
-        ),
-        f"pointwise, {h} x {h} x {channels} to {out}": (
-            golden.lower_pointwise_conv2d,
-            (x, point),
-            h * h * out,
-        ),
-    }
+    size, channels, out = 14, 192, 64
+    shape = {"size": (size, size), "c_in": channels}
+    spatial = {"c_out": channels, "kernel": 3, "padding": 1, "groups": channels}
+    layers = (
+        Layer(name="FuSe half, 3 taps", kind="fuse_half", **shape, **spatial),
+        Layer(name="depthwise 3 x 3", kind="depthwise", **shape, **spatial),
+        Layer(name=f"pointwise to {out}", kind="pointwise", **shape, c_out=out),
+    )
     rows: list[tuple[str, ...]] = []
-    for name, (lower, operands, outputs) in layers.items():
-        row, values = [name], []
-        for core, st_os in ((one.plain, False), (one.st_os, True)):
-            config = one.config.replace(st_os=st_os)
-            lowering: Lowering = lower(*operands, config)
-            count = cycles([tile.command for tile in lowering.tiles], config)
-            values.append(outputs / count / core.unit["GE"] * 1e6)
+    for layer in layers:
+        row, values = [f"{layer.name}, {size} x {size} x {channels}"], []
+        for core, mapping in ((one.plain, "textbook"), (one.plain, "best"), (one.st_os, "best")):
+            config = one.config.replace(st_os=core is one.st_os)
+            count = map_layer(layer, config, mapping).cycles
+            values.append(layer.outputs / count / core.unit["GE"] * 1e6)
             row += [f"{count:,}", f"{values[-1]:.2f}"]
-        rows.append((*row, f"{values[1] / values[0]:.2f} x"))
+        rows.append((*row, f"{values[2] / values[0]:.2f} x", f"{values[2] / values[1]:.2f} x"))
     return rows
 
 
@@ -245,7 +229,17 @@ def measure(libraries: list[Path], console: Console) -> tuple[dict[str, Any], di
         "fpga_split": sheets([], pick(2, fpga[:1], DETAIL))[2],
         "efficiency": Sheet(
             title=f"Outputs per cycle and million GE, {DETAIL} x {DETAIL}, two accumulators, gates",
-            columns=("layer", "cycles, plain", "plain", "cycles, ST-OS", "ST-OS", "gain"),
+            columns=(
+                "layer",
+                "cycles, plain textbook",
+                "plain textbook",
+                "cycles, plain best",
+                "plain best",
+                "cycles, ST-OS best",
+                "ST-OS best",
+                "gain over textbook",
+                "over best",
+            ),  # fmt: skip
             rows=efficiency(detail),
         ),
         "delays": Sheet(

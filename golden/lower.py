@@ -35,6 +35,7 @@ from .operators import (
     fuse_branches,
     gather,
 )
+from .schedule import Repeat
 from .tile import IntArray, Tile, gemm_tile, integers, st_os_tile
 
 __all__ = [
@@ -61,11 +62,14 @@ class Lowering:
         For every tile that emits: the flat index in the result of every output, -1 for none.
     shape : tuple of int
         Of the result.
+    program : list of Repeat
+        The tiles' commands in closed form.
     """
 
     tiles: list[Tile]
     places: list[IntArray]
     shape: tuple[int, ...]
+    program: list[Repeat]
 
     def collect(self, outputs: Iterable[IntArray]) -> IntArray:
         """Put output beats where they belong.
@@ -100,6 +104,7 @@ class _Builder:
         self.shape = shape
         self.tiles: list[Tile] = []
         self.places: list[IntArray] = []
+        self.program: list[Repeat] = []
 
     def add(self, tile: Tile, place: IntArray) -> None:
         """Add a tile; `place` is (out beats or fewer, lanes or fewer)."""
@@ -114,6 +119,7 @@ class _Builder:
         """Add ``Y[M, N] = A[M, K] @ B[K, N]``, with the place of every element of Y."""
         config = self.config
         found = map_gemm(*a.shape, b.shape[1], config, mapping)
+        self.program += found.program
         for strip in found.strips:
             held = slice(*strip.span)
             for on_rows, on_cols in strip.parts():
@@ -147,7 +153,9 @@ class _Builder:
             self.add(part, place.T)
 
     def done(self) -> Lowering:
-        return Lowering(tiles=self.tiles, places=self.places, shape=self.shape)
+        return Lowering(
+            tiles=self.tiles, places=self.places, shape=self.shape, program=self.program
+        )
 
 
 def _indices(shape: Sequence[int]) -> IntArray:
@@ -310,6 +318,7 @@ def _depthwise(builder: _Builder, images: list[_Image], pad: int, mapping: str) 
     """Lower depthwise convolutions that make up one layer."""
     branches = tuple(Branch(image.window, image.x.shape[2]) for image in images)
     for part in map_depthwise(branches, builder.config, mapping).parts:
+        builder.program += part.program
         if isinstance(part, PatchMapping):
             _patches(builder, part, images[part.branch], pad)
         elif isinstance(part, StreamMapping):

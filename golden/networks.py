@@ -34,7 +34,7 @@ KINDS = ("conv", "pointwise", "depthwise", "fuse_half", "fuse_full", "linear", "
 FUSE_VARIANTS = ("baseline", "full", "half", "full50", "half50")
 
 #: Blocks, counted from 1, that full50 and half50 replace. As published, but for ResNet50, where
-#: nothing is: there the half of the blocks that gains most in the model of `sim.paper`, 64 x 64.
+#: nothing is: there those eight that save most as half, in the model of `sim.paper` at 64 x 64.
 REPLACED_50 = {
     "mobilenet_v1": range(1, 6),
     "mobilenet_v2": range(2, 11),

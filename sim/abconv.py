@@ -1,4 +1,4 @@
-"""ABConv on this array, for every number of groups: ``python -m sim.abconv --rows 16 --cols 16``."""
+"""ABConv on this array, for every number of groups: ``python -m sim.abconv ...``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from golden.abconv import Intensity, check_groups, divisors, select_groups
+from golden.mapping import Plan, map_gemm
 from golden.networks import ABCONV_STEPS, abconv_layers
 from hw.cli import (
     PALETTE,
@@ -241,7 +242,7 @@ def figure(config: ArrayConfig, memory: Memory, file_format: str) -> bytes:
     drawing, (roof, steps, latency) = plt.subplots(1, 3, figsize=(14, 4.4), layout="constrained")
     pes, bandwidth = config.rows * config.cols, memory.dram_bytes_per_cycle
 
-    limits = [0.5, pes / bandwidth, 4 * pes / bandwidth]
+    limits = [4.0, pes / bandwidth, 4 * pes / bandwidth]
     roof.plot(limits, [min(pes, x * bandwidth) for x in limits], color="#000000", linewidth=1)
     styles = {
         ("conv", 4): (PALETTE[0], "o"), ("conv", 8): (PALETTE[5], "o"),
@@ -276,19 +277,22 @@ def figure(config: ArrayConfig, memory: Memory, file_format: str) -> bytes:
         axes.set_yscale("log")
     latency.legend(fontsize="x-small", frameon=False)
 
-    size, fixed = 32, 64
-    most = 8 * config.cols
-    counts = list(range(4, most + 1, 4))
-    inward = [block_report("conv", 1, n, fixed, 1, size, config, memory).cycles for n in counts]
-    outward = [block_report("conv", 1, fixed, n, 1, size, config, memory).cycles for n in counts]
-    steps.plot(counts, outward, color=PALETTE[0], label=f"output channels ({fixed} in)")
-    steps.plot(
-        counts, inward, color=PALETTE[3], linestyle="--", label=f"input channels ({fixed} out)"
-    )
-    steps.set_xlabel("channels")
+    def core(pixels: int, c_in: int, c_out: int) -> int:
+        return Plan((map_gemm(pixels, c_in, c_out, config),), config).cycles
+
+    fixed, wide = 64, 128
+    counts = list(range(2, 8 * config.cols + 1, 2))
+    for label, values, colour, line in (
+        ("output channels", [core(wide, fixed, n) for n in counts], PALETTE[0], "-"),
+        ("pixels (g * S * S)", [core(n, fixed, wide) for n in counts], PALETTE[1], ":"),
+        ("input channels", [core(wide, n, fixed) for n in counts], PALETTE[3], "--"),
+    ):
+        steps.plot(counts, values, color=colour, linestyle=line, label=label)
+    steps.set_xlabel("number; the others fixed (128 pixels or outputs, 64 inputs)")
     steps.set_ylabel("cycles of the core")
     steps.set_ylim(bottom=0)
-    steps.set_title(f"Staircase, 1 x 1, {size} x {size} pixels", fontsize="medium", loc="left")
+    steps.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    steps.set_title("Staircase, 1 x 1", fontsize="medium", loc="left")
     steps.legend(fontsize="small", frameon=False)
     return picture(drawing, file_format)
 

@@ -8,6 +8,7 @@ from bench import simulator
 from tiles import operands
 
 import golden
+from golden.mapping import MAPPINGS
 from hw.config import ArrayConfig
 from sim import cycles
 
@@ -65,16 +66,17 @@ LAYERS = {
 }
 
 
+@pytest.mark.parametrize("mapping", MAPPINGS)
 @pytest.mark.parametrize("st_os", [False, True], ids=["plain", "st_os"])
 @pytest.mark.parametrize("name", LAYERS)
-def test_layer(name, st_os):
+def test_layer(name, st_os, mapping):
     """The RTL's result is the operator's, in exactly the predicted cycles."""
     operator, lower, arguments, options = LAYERS[name]
     config = ArrayConfig(rows=16, cols=16, st_os=st_os)
-    lowerings = lower(*arguments, config, **options)
+    lowerings = lower(*arguments, config, **options, mapping=mapping)
     lowerings = lowerings if isinstance(lowerings, tuple) else (lowerings,)
     for lowering in lowerings:
         result = simulator(config).run(lowering.tiles)
-        assert result.cycles == cycles([tile.command for tile in lowering.tiles], config)
+        assert result.cycles == cycles(lowering.program, config)
         got = lowering.collect(result.outputs)
     np.testing.assert_array_equal(got, operator(*arguments, **options))

@@ -1,0 +1,111 @@
+"""Run a few GEMM layers through SCALE-Sim and write what it says to scalesim.json.
+
+SCALE-Sim needs other versions of NumPy and pandas than this project, so it gets its own place:
+
+    python3 -m venv build/scalesim
+    build/scalesim/bin/pip install scalesim==3.0.0 'numpy<2' 'pandas<3'
+    python docs/compare_scalesim.py build/scalesim/bin/python
+
+`make report` puts its cycles beside ours in performance.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import subprocess
+import tempfile
+from pathlib import Path
+
+from golden.networks import build
+from hw.cli import write_atomically
+
+HERE = Path(__file__).parent
+VERSION = "scalesim 3.0.0"
+LAYERS = ("stem", "block2.expand", "block7.project", "block13.project", "block17.project", "head")
+SIZES = ((32, 32), (64, 64), (16, 64))
+
+CONFIG = """\
+[general]
+run_name = run
+[run_presets]
+InterfaceBandwidth = CALC
+UseRamulatorTrace = False
+[architecture_presets]
+ArrayHeight = {rows}
+ArrayWidth = {cols}
+ifmapsramszkB = 4096
+filtersramszkB = 4096
+ofmapsramszkB = 4096
+IfmapOffset = 0
+FilterOffset = 10000000
+OfmapOffset = 20000000
+Dataflow = os
+ReadRequestBuffer = 512
+WriteRequestBuffer = 512
+[layout]
+IfmapCustomLayout = False
+FilterCustomLayout = False
+IfmapSRAMBankBandwidth = 10
+IfmapSRAMBankNum = 10
+IfmapSRAMBankPort = 2
+FilterSRAMBankBandwidth = 10
+FilterSRAMBankNum = 10
+FilterSRAMBankPort = 2
+[sparsity]
+SparsitySupport = false
+"""
+RUN = """\
+import sys
+from scalesim.scale_sim import scalesim
+one = scalesim(save_disk_space=True, verbose=False, config="run.cfg", topology="layers.csv",
+               layout="layout.csv", input_type_gemm=True)
+one.run_scale(top_path="out")
+"""
+
+
+def run(python: Path, rows: int, cols: int, shapes: dict[str, tuple[int, int, int]]) -> list[int]:
+    """Return SCALE-Sim's cycles of GEMMs, M x K x N, on an output-stationary array."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "run.cfg").write_text(CONFIG.format(rows=rows, cols=cols))
+        lines = ["Layer,M,N,K,Sparsity"]
+        lines += [f"{layer},{m},{n},{k},1:1" for layer, (m, k, n) in shapes.items()]
+        (folder / "layers.csv").write_text("\n".join(lines) + "\n")
+        # Read, though no layout is used: one line a layer.
+        layout = ["layout"] + [f"{layer},{'1,' * 20}" for layer in shapes]
+        (folder / "layout.csv").write_text("\n".join(layout) + "\n")
+        subprocess.run(
+            [python.absolute(), "-c", RUN], cwd=folder, check=True, stdout=subprocess.DEVNULL
+        )
+        with (folder / "out/run/COMPUTE_REPORT.csv").open() as file:
+            rows_of_report = list(csv.reader(file))[1:]
+    cycles = [int(float(row[2])) for row in rows_of_report]
+    if len(cycles) != len(shapes):
+        raise RuntimeError(f"{len(cycles)} results for {len(shapes)} layers")
+    return cycles
+
+
+def main() -> None:
+    """Run SCALE-Sim and write its numbers."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("python", type=Path, help="Python interpreter that has SCALE-Sim")
+    arguments = parser.parse_args()
+    shapes = {}
+    for layer in build("mobilenet_v2").layers:
+        if layer.name in LAYERS:
+            pixels = layer.output[0] * layer.output[1]
+            shapes[layer.name] = (pixels, layer.kernel**2 * layer.c_in, layer.c_out)
+    runs = [
+        {"rows": rows, "cols": cols, "layer": layer, "shape": shapes[layer], "cycles": cycles}
+        for rows, cols in SIZES
+        for layer, cycles in zip(shapes, run(arguments.python, rows, cols, shapes), strict=True)
+    ]
+    text = json.dumps({"version": VERSION, "runs": runs}, indent=1) + "\n"
+    write_atomically({HERE / "scalesim.json": text})
+    print(f"wrote scalesim.json, {len(runs)} runs")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,233 @@
+"""Mappings: closed forms against lists, every kind of tile on the RTL, whole networks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from bench import prove, simulator
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_golden import machines
+from tiles import operands
+
+import golden
+from golden.mapping import MAPPINGS, PatchMapping, StreamMapping, map_gemm, map_layer
+from golden.networks import FUSE_NETWORKS, FUSE_VARIANTS, Layer, build
+from golden.schedule import Repeat, cycles, unroll
+from hw.config import ArrayConfig, Command
+
+
+@st.composite
+def programs(draw, config, depth=2):
+    """Draw a program of commands and repetitions in which every kept sum is continued."""
+    parts = []
+    for _ in range(draw(st.integers(1, 3))):
+        if depth and draw(st.booleans()):
+            inner = tuple(draw(programs(config, depth - 1)))
+            parts.append(Repeat(inner, draw(st.integers(1, 7))))
+            continue
+        st_os = config.st_os and draw(st.booleans())
+        taps = draw(st.integers(1, config.cols if st_os else 12))
+        emit = draw(st.integers(1, config.cols))
+        if draw(st.integers(0, 3)) == 0:
+            parts.append(Command(depth=taps, emit=0, st_os=st_os))
+            parts.append(Command(depth=taps, emit=emit, st_os=st_os, accumulate=True))
+        else:
+            folds = draw(st.integers(1, 3)) if st_os else 1
+            parts.append(Command(depth=taps, emit=emit, folds=folds, st_os=st_os))
+    return parts
+
+
+@settings(max_examples=300, deadline=None)
+@given(machines(), st.data())
+def test_repetitions(config, data):
+    """A repetition takes exactly as long as its commands written out."""
+    program = data.draw(programs(config))
+    assert cycles(program, config) == cycles(list(unroll(program)), config)
+
+
+def test_endless_repetition():
+    """A huge count costs no time, and a repetition that emits nothing is still refused."""
+    config = ArrayConfig(rows=4, cols=4)
+    step = cycles([Repeat((Command(depth=9, emit=4),), 10**9)], config)
+    assert step == cycles([Command(depth=9, emit=4)], config) + 9 * (10**9 - 1)
+    with pytest.raises(ValueError, match="emit nothing"):
+        cycles([Repeat((Command(depth=9, emit=0),), 3)], config)
+
+
+# One GEMM per kind of strip: rows, cols, M, K, N, and the sides that its strips use.
+STRIPS = {
+    "matrix": (6, 6, 12, 9, 12, {("channels", True, False)}),
+    "vector": (6, 6, 1, 20, 30, {("pixels", True, True)}),
+    "vector_short": (6, 6, 1, 3, 12, {("pixels", True, False)}),
+    "few_channels": (6, 6, 40, 20, 1, {("channels", True, True)}),
+    "remainder": (6, 6, 13, 14, 22, {("channels", True, False), ("pixels", True, True)}),
+    "wide": (3, 8, 7, 9, 3, {("channels", False, True)}),
+}
+
+
+@pytest.mark.parametrize("name", STRIPS)
+def test_strips(name):
+    """Every way of holding operands, on the RTL."""
+    rows, cols, m, k, n, sides = STRIPS[name]
+    config = ArrayConfig(rows=rows, cols=cols)
+    found = map_gemm(m, k, n, config)
+    assert {(s.held, s.on_rows > 0, s.on_cols > 0) for s in found.strips} == sides, str(found)
+    assert cycles(found.program, config) <= cycles(
+        map_gemm(m, k, n, config, "textbook").program, config
+    )
+    rng = np.random.default_rng(5)
+    x, w = operands(rng, (1, m, k), 8), operands(rng, (k, n), 8)
+    lowering = golden.lower_pointwise_conv2d(x, w, config)
+    result = prove(config, lowering.tiles)
+    assert result.cycles == cycles(found.program, config)
+    np.testing.assert_array_equal(lowering.collect(result.outputs), golden.pointwise_conv2d(x, w))
+
+
+# One depthwise layer per kind of mapping: size, channels, k, stride, array, ST-OS, what it becomes.
+DEPTHWISE = {
+    "one_patch": ((12, 12), 3, 3, 1, (8, 8), False, lambda p: p.together == 1 and p.patch > (1, 1)),
+    "side_by_side": ((2, 2), 7, 3, 1, (8, 8), False, lambda p: p.together > 1),
+    "stride": ((9, 10), 4, 5, 2, (8, 8), False, lambda p: p.patch > (1, 1)),
+    "pieces": ((7, 9), 5, 3, 1, (6, 3), True, lambda p: p.pieces > 1),
+    "long_kernel": ((4, 9), 20, 5, 1, (6, 3), True, lambda p: len(p.passes) > 5),
+}
+
+
+@pytest.mark.parametrize("name", DEPTHWISE)
+def test_depthwise_mappings(name):
+    """Patches and streams on the RTL."""
+    size, channels, k, stride, (rows, cols), st_os, wanted = DEPTHWISE[name]
+    config = ArrayConfig(rows=rows, cols=cols, st_os=st_os)
+    layer = Layer(
+        name=name, kind="depthwise", size=size, c_in=channels, c_out=channels, kernel=k,
+        stride=stride, padding=k // 2, groups=channels,
+    )  # fmt: skip
+    mapping = "textbook" if st_os else "best"
+    plan = map_layer(layer, config, mapping)
+    kind = StreamMapping if st_os else PatchMapping
+    assert all(isinstance(part, kind) and wanted(part) for part in plan.parts), str(plan)
+    rng = np.random.default_rng(6)
+    x, w = operands(rng, (*size, channels), 8), operands(rng, (k, k, channels), 8)
+    geometry = {"stride": stride, "padding": k // 2, "pad_value": -3}
+    lowering = golden.lower_depthwise_conv2d(x, w, config, **geometry, mapping=mapping)
+    result = simulator(config).run(lowering.tiles)
+    assert result.cycles == plan.cycles
+    np.testing.assert_array_equal(
+        lowering.collect(result.outputs), golden.depthwise_conv2d(x, w, **geometry)
+    )
+
+
+def lowered(layer, config, mapping):
+    """Return the lowering of a layer of a network, with data."""
+    rng = np.random.default_rng(7)
+    x = operands(rng, (*layer.size, layer.c_in), 8)
+    k, geometry = layer.kernel, {"stride": layer.stride, "padding": layer.padding}
+    if layer.kind == "linear":
+        w = operands(rng, (layer.c_in, layer.c_out), 8)
+        return golden.lower_linear(x[0, 0], w, config, mapping=mapping)
+    if layer.kind == "depthwise":
+        w = operands(rng, (k, k, layer.c_in), 8)
+        return golden.lower_depthwise_conv2d(x, w, config, **geometry, mapping=mapping)
+    if layer.kind.startswith("fuse"):
+        row, col = (operands(rng, (k, layer.c_out // 2), 8) for _ in range(2))
+        variant = layer.kind.removeprefix("fuse_")
+        return golden.lower_fuse_conv2d(
+            x, row, col, config, variant=variant, **geometry, mapping=mapping
+        )
+    w = operands(rng, (k, k, layer.c_in // layer.groups, layer.c_out // layer.groups), 8)
+    return golden.lower_abconv2d(x, w, layer.groups, config, **geometry, mapping=mapping)
+
+
+SMALL = [
+    ("mobilenet_v2", "baseline", 32),
+    ("mobilenet_v3_small", "half", 40),
+    ("mnasnet_b1", "full", 33),
+    ("mobilenet_v1_cifar100", "A-P-E", 16),
+]
+
+
+@pytest.mark.parametrize("mapping", MAPPINGS)
+@pytest.mark.parametrize(("name", "variant", "resolution"), SMALL)
+def test_layers_of_networks(name, variant, resolution, mapping):
+    """What a network's report counts is what the lowering of its layers sends to the core."""
+    compared = 0
+    for config in (
+        ArrayConfig(rows=16, cols=16, st_os=True),
+        ArrayConfig(rows=24, cols=10, accumulators=1),
+    ):
+        for layer in dict.fromkeys(build(name, variant, resolution).layers):
+            if layer.inputs * layer.outputs > 2e8:
+                continue  # lowering makes data for these, which takes too long here
+            plan = map_layer(layer, config, mapping)
+            lowering = lowered(layer, config, mapping)
+            assert lowering.shape[-1] == layer.c_out
+            assert plan.commands == [tile.command for tile in lowering.tiles], layer.name
+            assert plan.cycles == cycles(plan.commands, config), layer.name
+            compared += 1
+    assert compared > 20
+
+
+@pytest.mark.parametrize("name", FUSE_NETWORKS)
+def test_whole_networks(name):
+    """Closed forms against full command lists, at real size."""
+    layers = {layer for variant in FUSE_VARIANTS[:3] for layer in build(name, variant).layers}
+    shapes = {
+        (one.kind, one.size, one.c_in, one.c_out, one.kernel, one.stride): one for one in layers
+    }
+    for config in (
+        ArrayConfig(rows=64, cols=64, st_os=True),
+        ArrayConfig(rows=32, cols=64, st_os=True, accumulators=1),
+        ArrayConfig(rows=64, cols=32),
+    ):
+        for layer in shapes.values():
+            for mapping in MAPPINGS:
+                plan = map_layer(layer, config, mapping)
+                assert plan.cycles == cycles(plan.commands, config), (layer, str(plan))
+
+
+#: What a first estimate promised for 64 x 64 ST-OS cores with two accumulators, in 1000 cycles.
+ESTIMATES = {
+    "mobilenet_v2": (224, 322),
+    "mobilenet_v1": (234, 311),
+    "mobilenet_v3_large": (203, 293),
+    "mnasnet_b1": (204, 334),
+    "mobilenet_v3_small": (88, 122),
+}
+
+
+@pytest.mark.parametrize("name", ESTIMATES)
+def test_estimates(name):
+    """No slower than estimated; ST-OS never slower than plain, best never than textbook."""
+    config = ArrayConfig(rows=64, cols=64, st_os=True)
+
+    def total(variant, config, mapping="best"):
+        return sum(map_layer(one, config, mapping).cycles for one in build(name, variant).layers)
+
+    for variant, estimate in zip(("half", "baseline"), ESTIMATES[name], strict=True):
+        best = total(variant, config)
+        assert best <= 1000 * estimate
+        assert best <= total(variant, config.replace(st_os=False))
+        assert best <= total(variant, config, "textbook")
+
+
+@pytest.mark.parametrize("kind", ["pointwise", "linear", "depthwise", "fuse_half"])
+def test_batch(kind):
+    """A batch is more pixels, or more channels: no slower than image by image, and exact."""
+    config = ArrayConfig(rows=16, cols=16, st_os=True)
+    size = (1, 1) if kind == "linear" else (5, 5)
+    spatial = kind in ("depthwise", "fuse_half")
+    layer = Layer(
+        name=kind, kind=kind, size=size, c_in=24, c_out=24, kernel=3 if spatial else 1,
+        padding=int(spatial), groups=24 if spatial else 1,
+    )  # fmt: skip
+    single, batch = map_layer(layer, config), map_layer(layer, config, batch=5)
+    assert batch.cycles == cycles(batch.commands, config) < 5 * single.cycles
+    emitted = sum(one.out_beats(config) for one in batch.commands) * config.rows
+    assert emitted >= 5 * layer.outputs
+
+
+def test_unknown_mapping():
+    """The legal ones are named."""
+    with pytest.raises(ValueError, match="best, textbook, not 'fast'"):
+        map_gemm(1, 1, 1, ArrayConfig(rows=1, cols=1), "fast")

@@ -1,0 +1,228 @@
+"""The report commands of `sim`: what they print and write, and what they refuse."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from golden.networks import FUSE_NETWORKS, FUSE_VARIANTS, build
+from hw.config import ArrayConfig
+from sim import abconv, compare, explore, network, paper
+from sim.network import BOUNDS, layer_report, limits, network_report
+
+DOCS = Path(__file__).parents[1] / "docs"
+HALF = "--network mobilenet_v3_small --variant half --rows 16 --cols 16 --st-os"
+
+
+def test_network_command(tmp_path, capsys):
+    """The table's total, the JSON's and the report's agree; the picture is one."""
+    files = [tmp_path / name for name in ("a.json", "a.md", "a.png")]
+    words = f"{HALF} --json {files[0]} --markdown {files[1]} --plot {files[2]}".split()
+    assert network.main(words) == 0
+    out = capsys.readouterr().out
+    config = ArrayConfig(rows=16, cols=16, st_os=True)
+    report = network_report(build("mobilenet_v3_small", "half"), config)
+    assert f" {report.cycles:,} " in out and f" {report.macs:,} " in out
+    data = json.loads(files[0].read_text())
+    assert data["command"].startswith("python -m sim.network --network mobilenet_v3_small")
+    assert data["cycles"] == report.cycles == sum(one["cycles"] for one in data["layers"])
+    assert data["macs"] == 54361824 and len(data["layers"]) == len(report.layers)
+    assert {one["lowering"] for one in data["layers"]} >= {"GEMM", "ST-OS"}
+    assert sum(data["time_by_lowering"].values()) == data["time"] == data["cycles"]
+    assert f"| {report.cycles:,} |" in files[1].read_text()
+    assert files[2].read_bytes().startswith(b"\x89PNG")
+
+
+def test_pictures_are_reproducible(tmp_path):
+    """The same picture on every run."""
+    for name in ("a", "b"):
+        assert network.main([*HALF.split(), "--plot", str(tmp_path / f"{name}.svg")]) == 0
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+
+
+def test_bounds():
+    """What limits a layer adds up to its cycles, and follows the machine."""
+    seen = set()
+    for name in FUSE_NETWORKS:
+        for st_os in (False, True):
+            config = ArrayConfig(rows=32, cols=32, st_os=st_os, accumulators=1 + st_os)
+            for layer in build(name, "half").layers:
+                one = layer_report(layer, config)
+                assert sum(limits(one.plan).values()) == one.cycles == one.time
+                assert min(limits(one.plan).values()) >= 0
+                assert 0 < one.utilisation <= 1
+                seen.add(one.bound)
+                slow = layer_report(layer, config, dram_bytes_per_cycle=0.01)
+                assert slow.bound == "DRAM" and slow.time == slow.dram_bytes / 0.01
+                chip = layer_report(layer, config, activations_on_chip=True)
+                assert chip.dram_bytes == layer.weights
+                seen.add(slow.bound)
+    assert seen == set(BOUNDS)
+
+
+def test_known_bounds():
+    """Layers whose limit is plain."""
+    config = ArrayConfig(rows=64, cols=64, st_os=True)
+    bounds = {
+        one.layer.name: one.bound
+        for one in network_report(build("mobilenet_v2", "half"), config).layers
+    }
+    assert bounds["block2.expand"] == "drain"  # 16 products per result, 64 results per row
+    assert bounds["block17.expand"] == "compute"
+    assert bounds["block5.fuse"] == "west edge"
+
+
+def test_stream_bytes():
+    """Bytes of one GEMM tile and one ST-OS pass, by hand."""
+    config = ArrayConfig(rows=4, cols=4, st_os=True)
+    layer = build("mobilenet_v1", resolution=32).layers[-1]
+    one = layer_report(layer, config.replace(st_os=False), mapping="textbook")
+    tiles = 1000 // 4
+    assert one.stream_bytes == tiles * (1024 * 4 + 1024 * 4 + 4 * 4 * 4)
+
+
+def test_compare_command(tmp_path, capsys):
+    """The parts of a gain multiply to all of it, and are the quotients of the cycles."""
+    file, plot = tmp_path / "c.json", tmp_path / "c.svg"
+    words = f"--rows 16 --cols 8 --networks mnasnet_b1 resnet50 --json {file} --plot {plot}"
+    assert compare.main(words.split()) == 0
+    assert "mnasnet_b1, half" in capsys.readouterr().out and plot.exists()
+    for one in json.loads(file.read_text())["comparisons"]:
+        for variant in FUSE_VARIANTS:
+            parts = one["parts"][variant]
+            product = parts["mapping"] * parts["operator"] * parts["ST-OS"]
+            assert product == pytest.approx(parts["all"])
+            cycles = one["ours"]["plain, textbook"]["baseline"], one["ours"]["ST-OS, best"][variant]
+            assert parts["all"] == cycles[0] / cycles[1]
+        assert all(set(row) == set(FUSE_VARIANTS) for row in one["ours"].values())
+
+
+def test_paper_command(tmp_path, capsys):
+    """Both papers, with the count of matches."""
+    file = tmp_path / "p.json"
+    assert paper.main(["fuseconv", "--json", str(file)]) == 0
+    assert "177 of 215 match at the printed digits, 13 more" in capsys.readouterr().out
+    items = json.loads(file.read_text())["items"]
+    assert len(items) == 215 and items[2]["published"] == "2536900" == str(items[2]["ours"])
+    assert paper.main(["abconv"]) == 0
+    assert "92 of 96 match at the printed digits, 4 more" in capsys.readouterr().out
+
+
+def test_abconv_command(tmp_path, capsys):
+    """Every g of both operators, and who selects it."""
+    file = tmp_path / "a.json"
+    words = f"--rows 16 --cols 16 --activations-on-chip --json {file} --plot {tmp_path / 'a.svg'}"
+    assert abconv.main(words.split()) == 0
+    assert "paper (balance)" in capsys.readouterr().out
+    blocks = json.loads(file.read_text())["blocks"]
+    assert len(blocks) == 1 + 10 + 11
+    mine = [one for one in blocks if "this machine" in one["selected_by"]]
+    assert [(one["kind"], one["g"]) for one in mine] == [("abconv", 8), ("abconv_exp", 8)]
+
+
+def test_explore(tmp_path, capsys):
+    """All splits, and a front that nothing beats."""
+    assert explore.splits(12) == [(1, 12), (2, 6), (3, 4), (4, 3), (6, 2), (12, 1)]
+    assert explore.splits(1024)[0] == (4, 256)
+    file = tmp_path / "e.json"
+    words = "--network mobilenet_v3_small --resolution 64 --pes 256,64 --shapes 12x20".split()
+    assert explore.main([*words, "--json", str(file), "--plot", str(tmp_path / "e.svg")]) == 0
+    assert "12 x 20" in capsys.readouterr().out
+    data = json.loads(file.read_text())
+    points = {
+        f"{one['config']['rows']} x {one['config']['cols']}": (one["edge"], one["cycles"])
+        for one in data["shapes"]
+    }
+    assert len(points) == 9 + 7 + 1
+    best = {
+        name
+        for name, (edge, cycles) in points.items()
+        if not any(
+            e <= edge and c <= cycles and (e, c) != (edge, cycles) for e, c in points.values()
+        )
+    }
+    assert set(data["pareto"]) <= best
+    assert {points[name] for name in data["pareto"]} == {points[name] for name in best}
+
+
+def test_explore_area(tmp_path):
+    """Areas are those of synth.area."""
+    from synth.area import compare as compare_area
+    from synth.targets import gates
+
+    config = ArrayConfig(rows=2, cols=3, st_os=True)
+    (shape,) = explore.explore(build("mobilenet_v1", resolution=32), [config], areas=True)
+    assert shape.area == compare_area(config, gates()).st_os.unit["GE"] == shape.cost
+
+
+MAINS = {"network": network, "compare": compare, "abconv": abconv, "explore": explore}
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "text"),
+    [
+        ("network", "--network alexnet --rows 8 --cols 8", "resnet50_cifar100, not 'alexnet'"),
+        ("network", f"{HALF} --variant quarter", "full50, half50, not 'quarter'"),
+        ("network", f"{HALF} --resolution 16", "at least 32, not 16"),
+        ("network", f"{HALF} --rows 0", "rows must be an integer from 1 to 256, not 0"),
+        ("network", f"{HALF} --batch 0", "--batch must be at least 1, not 0"),
+        ("network", f"{HALF} --dram-bytes-per-cycle 0", "must be a number above 0, not '0'"),
+        ("network", f"{HALF} --dram-bytes-per-cycle nan", "must be a number above 0, not 'nan'"),
+        ("network", f"{HALF} --mapping magic", "invalid choice: 'magic'"),
+        ("network", f"{HALF} --plot x.txt", "must end in .svg, .png or .pdf, not x.txt"),
+        ("network", "--rows 8 --cols 8", "required: --network"),
+        ("compare", "--rows 8 --cols 8 --networks vgg", "invalid choice: 'vgg'"),
+        ("abconv", "--rows 8 --cols 8 --size 0", "--size must be at least 1, not 0"),
+        ("explore", "--network mobilenet_v1", "--pes or --shapes is required"),
+        ("explore", "--network mobilenet_v1 --pes 257", "--pes 257 has no R x C"),
+        ("explore", "--network mobilenet_v1 --pes 0", "--pes must be at least 1, not 0"),
+        ("explore", "--network mobilenet_v1 --shapes 4x", "must be shapes like 16x64,32x32, not '4x'"),
+        ("explore", "--network mobilenet_v1 --shapes 4x4x4", "must be shapes like"),
+        ("explore", "--network mobilenet_v1 --shapes 0x4", "rows must be an integer from 1"),
+    ],
+)  # fmt: skip
+def test_bad_input(command, arguments, text, capsys, tmp_path, monkeypatch):
+    """One line, status 2, and nothing written."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as error:
+        MAINS[command].main(arguments.split() + ["--json", "out.json"])
+    assert error.value.code == 2
+    captured = capsys.readouterr()
+    assert text in captured.err and captured.err.count("\n") == 1 and not captured.out
+    assert not list(tmp_path.iterdir())
+
+
+def test_unwritable(capsys, tmp_path):
+    """A file that cannot be written is refused by name."""
+    (tmp_path / "dir").mkdir()
+    for target in (tmp_path / "dir", Path("/dev/null/x.json")):
+        with pytest.raises(SystemExit) as error:
+            network.main([*HALF.split(), "--json", str(target)])
+        assert error.value.code == 2 and "cannot write" in capsys.readouterr().err
+
+
+def test_without_matplotlib(monkeypatch, capsys):
+    """--plot says what to install."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit):
+        network.main([*HALF.split(), "--plot", "x.svg"])
+    assert "pip install -e '.[docs]'" in capsys.readouterr().err
+
+
+def test_committed_performance():
+    """docs/performance.json has what the code gives, and docs/performance.md says it."""
+    sys.path.insert(0, str(DOCS))
+    import report_performance
+
+    committed = json.loads((DOCS / "performance.json").read_text())
+    fresh = json.loads(json.dumps(report_performance.measure()))
+    assert len(fresh) > 10
+    for name, table in fresh.items():
+        assert committed["tables"][name] == table, f"{name} is stale: run make report"
+    assert (DOCS / "performance.md").read_text() == report_performance.render(committed)
+    for picture in report_performance.PICTURES:
+        assert (DOCS / picture).exists()
