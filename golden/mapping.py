@@ -145,13 +145,23 @@ class GemmMapping:
     strips: tuple[Strip, ...]
 
     name = "GEMM"
-    bound = "compute"  # what limits it as long as results leave fast enough
 
     @property
     def program(self) -> list[Repeat]:
         """The commands."""
+        return [part for part, _ in self.bounds]
+
+    @property
+    def bounds(self) -> list[tuple[Repeat, str]]:
+        """The commands, and what limits them as long as results leave fast enough.
+
+        Tiles that hold operands on both edges use half of the PEs at most: operands are short.
+        """
         return [
-            Repeat(_tile(self.depth, emit), count)
+            (
+                Repeat(_tile(self.depth, emit), count),
+                "west edge" if strip.on_rows and strip.on_cols else "compute",
+            )
             for strip in self.strips
             for emit, count in strip.emits
         ]
@@ -291,8 +301,6 @@ class PatchMapping:
     together: int
     rows: int
 
-    bound = "west edge"
-
     @property
     def name(self) -> str:
         """What the tile is: one pixel per row, or a patch."""
@@ -334,6 +342,11 @@ class PatchMapping:
     def program(self) -> list[Repeat]:
         """The commands."""
         return [Repeat(_tile(self.depth, emit), count) for emit, count in self.runs]
+
+    @property
+    def bounds(self) -> list[tuple[Repeat, str]]:
+        """The commands, and what limits them: every row waits for its own inputs."""
+        return [(part, "west edge") for part in self.program]
 
     def __str__(self) -> str:
         """Say what a tile holds."""
@@ -404,7 +417,6 @@ class StreamMapping:
     cols: int
 
     name = "ST-OS"
-    bound = "west edge"
 
     @property
     def lanes(self) -> int:
@@ -441,6 +453,11 @@ class StreamMapping:
             )  # fmt: skip
 
         return [Repeat((*_repeat(fold(self.cols), folds - 1), *fold(last)), groups)]
+
+    @property
+    def bounds(self) -> list[tuple[Repeat, str]]:
+        """The commands, and what limits them: every row waits for its own inputs."""
+        return [(part, "west edge") for part in self.program]
 
     def __str__(self) -> str:
         """Say what a lane holds."""

@@ -26,7 +26,16 @@ from hw.config import ArrayConfig
 
 from .network import layer_report, positive
 
-__all__ = ["BlockReport", "Memory", "block_report", "figure", "main", "select_on_array"]
+__all__ = [
+    "BlockReport",
+    "Memory",
+    "block_report",
+    "figure",
+    "main",
+    "rows",
+    "select_on_array",
+    "sheet",
+]
 
 KINDS = {"conv": "convolution", "abconv": "ABConv", "abconv_exp": "ABConv-exp"}
 
@@ -175,7 +184,7 @@ def select_on_array(
     return min(found, key=lambda one: (one.time, one.g)).g
 
 
-def _rows(
+def rows(
     c_in: int, c_out: int, kernel: int, size: int, config: ArrayConfig, memory: Memory
 ) -> list[tuple[BlockReport, str]]:
     """Return all groups of all kinds, with who selects them."""
@@ -198,10 +207,10 @@ def _rows(
     return found
 
 
-def sheets(found: Sequence[tuple[BlockReport, str]], config: ArrayConfig, memory: Memory) -> Sheet:
+def sheet(found: Sequence[tuple[BlockReport, str]], config: ArrayConfig, memory: Memory) -> Sheet:
     """Return the table of a layer's blocks."""
     first = found[0][0]
-    rows: list[tuple[str, ...]] = [
+    lines: list[tuple[str, ...]] = [
         (
             f"{KINDS[one.kind]}" + (f", g = {one.g}" if one.kind != "conv" else ""),
             f"{one.intensity.macs:,}",
@@ -229,7 +238,7 @@ def sheets(found: Sequence[tuple[BlockReport, str]], config: ArrayConfig, memory
             "block", "MACs", "weights", "AI of weights", "of activations", "whole", "core cycles",
             "DRAM cycles", "time", "used", "bound", "selected by",
         ),
-        rows=rows,
+        rows=lines,
     )  # fmt: skip
 
 
@@ -337,11 +346,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_groups(arguments.c_in, arguments.c_out, 1, "conv")
     except ValueError as error:
         parser.error(str(error))
-    found = _rows(*shape, config, memory)
+    found = rows(*shape, config, memory)
     publish(
         parser,
         paths,
-        [sheets(found, config, memory)],
+        [sheet(found, config, memory)],
         {
             "config": vars(config),
             "memory": vars(memory),

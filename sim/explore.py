@@ -29,7 +29,7 @@ from hw.config import ArrayConfig
 
 from .network import add_network, network_cycles, network_from
 
-__all__ = ["Shape", "area", "explore", "figure", "front", "main", "splits"]
+__all__ = ["Shape", "area", "explore", "figure", "front", "main", "sheet", "splits"]
 
 _LARGEST = 256
 
@@ -194,9 +194,8 @@ def figure(network: Network, shapes: Sequence[Shape], file_format: str) -> bytes
         )  # fmt: skip
     axes.set_xlabel("elements per cycle at the edges" if shapes[0].area is None else "area, GE")
     axes.set_ylabel("cycles")
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    axes.set_ylim(bottom=0)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
     axes.set_title(sheet(network, shapes).title, fontsize="medium", loc="left")
     axes.legend(fontsize="small", frameon=False)
     return picture(drawing, file_format)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from golden.mapping import MAPPINGS, Plan, StreamMapping, map_layer
+from golden.mapping import MAPPINGS, Plan, map_layer
 from golden.networks import NETWORKS, Layer, Network, build
 from golden.schedule import Program, Repeat
 from hw.cli import (
@@ -52,17 +52,20 @@ def limits(plan: Plan) -> dict[str, int]:
     """Return how many of a plan's cycles each limit takes.
 
     A GEMM tile of depth K that emits N outputs per row is limited by its operands if K >= N, by the
-    drain otherwise. Operands are `compute` where every PE uses them, and `west edge` where a row
-    waits for its own inputs: streams, and tiles with zeros among their weights. The way through
-    the array to the last result is the drain's.
+    drain otherwise. Operands are `compute` where every PE could use them, and `west edge` where the
+    edges bring too few: streams, Toeplitz tiles, tiles with operands held on both edges. The way
+    through the array to the last result is the drain's.
     """
+
+    def beats(one: Command) -> int:
+        if one.st_os:
+            return one.act_beats(plan.config)
+        return one.depth if one.depth >= one.emit else 0
+
     found: Counter[str] = Counter()
-    for part in plan.parts:
-        if isinstance(part, StreamMapping):
-            beats = tally(part.program, lambda one: one.act_beats(plan.config))
-        else:
-            beats = tally(part.program, lambda one: one.depth if one.depth >= one.emit else 0)
-        found[part.bound] += beats
+    for mapping in plan.parts:
+        for part, bound in mapping.bounds:
+            found[bound] += tally([part], beats)
     found["drain"] += plan.cycles - found.total()
     return dict(found)
 

@@ -28,6 +28,8 @@ __all__ = [
     "layer_cycles",
     "main",
     "network_cycles",
+    "notes",
+    "sheets",
     "stream_cycles",
 ]
 
@@ -325,21 +327,22 @@ def sheets(items: Sequence[Item]) -> list[Sheet]:
     return found
 
 
-def _notes(items: Sequence[Item], which: str) -> list[str]:
+def notes(items: Sequence[Item], which: str) -> list[str]:
+    """Return how many numbers match, and why the others do not."""
     compared = [item for item in items if item.compared]
     exact = [item for item in compared if item.verdict == "match"]
     near = [item for item in compared if item.verdict.startswith("match (")]
     count = f"{len(exact)} of {len(compared)} match at the printed digits"
-    notes = [f"{count}, {len(near)} more if those were rounded down or up."]
+    first = f"{count}, {len(near)} more if those were rounded down or up."
     if which == "fuseconv":
         return [
-            *notes,
+            first,
             "MMACs differ: the paper's tool counts more than convolutions and linear layers.",
             "The counts of the released code agree exactly.",
         ]
     size = f"{ABCONV_MACHINE.rows} x {ABCONV_MACHINE.cols}"
     return [
-        *notes,
+        first,
         "Parameters include the stored means and variances of batch normalization.",
         "Latencies of the paper are those of an Ethos-U65-256, in Table 5 of a Jetson Nano.",
         f"Ours: exact cycles of a {size} array at {ABCONV_CLOCK / 1e9:.0f} GHz;",
@@ -366,7 +369,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         paths,
         sheets(items),
         {"items": [item.to_dict() for item in items]},
-        notes=_notes(items, arguments.paper),
+        notes=notes(items, arguments.paper),
         words=words,
     )
     return 0

@@ -15,6 +15,7 @@ from golden.mapping import MAPPINGS, PatchMapping, StreamMapping, map_gemm, map_
 from golden.networks import FUSE_NETWORKS, FUSE_VARIANTS, Layer, build
 from golden.schedule import Repeat, cycles, unroll
 from hw.config import ArrayConfig, Command
+from sim.network import network_report
 
 
 @st.composite
@@ -118,25 +119,24 @@ def test_depthwise_mappings(name):
     )
 
 
-def lowered(layer, config, mapping):
-    """Return the lowering of a layer of a network, with data."""
+def operator(layer):
+    """Return the operator of a layer of a network, its lowering, and random operands."""
     rng = np.random.default_rng(7)
     x = operands(rng, (*layer.size, layer.c_in), 8)
     k, geometry = layer.kernel, {"stride": layer.stride, "padding": layer.padding}
     if layer.kind == "linear":
         w = operands(rng, (layer.c_in, layer.c_out), 8)
-        return golden.lower_linear(x[0, 0], w, config, mapping=mapping)
+        return golden.linear, golden.lower_linear, (x[0, 0], w), {}
     if layer.kind == "depthwise":
         w = operands(rng, (k, k, layer.c_in), 8)
-        return golden.lower_depthwise_conv2d(x, w, config, **geometry, mapping=mapping)
+        return golden.depthwise_conv2d, golden.lower_depthwise_conv2d, (x, w), geometry
     if layer.kind.startswith("fuse"):
         row, col = (operands(rng, (k, layer.c_out // 2), 8) for _ in range(2))
-        variant = layer.kind.removeprefix("fuse_")
-        return golden.lower_fuse_conv2d(
-            x, row, col, config, variant=variant, **geometry, mapping=mapping
-        )
-    w = operands(rng, (k, k, layer.c_in // layer.groups, layer.c_out // layer.groups), 8)
-    return golden.lower_abconv2d(x, w, layer.groups, config, **geometry, mapping=mapping)
+        geometry["variant"] = layer.kind.removeprefix("fuse_")
+        return golden.fuse_conv2d, golden.lower_fuse_conv2d, (x, row, col), geometry
+    groups = layer.groups
+    w = operands(rng, (k, k, layer.c_in // groups, layer.c_out // groups), 8)
+    return golden.abconv2d, golden.lower_abconv2d, (x, w, groups), geometry
 
 
 SMALL = [
@@ -147,25 +147,40 @@ SMALL = [
 ]
 
 
+@pytest.mark.parametrize("st_os", [False, True], ids=["plain", "st_os"])
+@pytest.mark.parametrize(("name", "variant", "resolution"), SMALL)
+def test_networks_on_rtl(name, variant, resolution, st_os):
+    """Every layer of a network on the RTL: right results, in the cycles that its report counts."""
+    config = ArrayConfig(rows=16, cols=16, st_os=st_os)
+    network = build(name, variant, resolution)
+    reports = {one.layer: one for one in network_report(network, config).layers}
+    kinds = set()
+    for layer, report in reports.items():
+        function, lower, arguments, options = operator(layer)
+        lowering = lower(*arguments, config, **options)
+        result = simulator(config).run(lowering.tiles)
+        assert result.cycles == report.cycles, (layer, str(report.plan))
+        assert len(lowering.tiles) == report.tiles
+        np.testing.assert_array_equal(
+            lowering.collect(result.outputs), function(*arguments, **options), str(layer)
+        )
+        kinds.add(report.plan.name)
+    assert len(reports) > 15 and "GEMM" in kinds
+    assert kinds & {"Toeplitz", "block-diagonal", "ST-OS"}
+
+
 @pytest.mark.parametrize("mapping", MAPPINGS)
 @pytest.mark.parametrize(("name", "variant", "resolution"), SMALL)
 def test_layers_of_networks(name, variant, resolution, mapping):
     """What a network's report counts is what the lowering of its layers sends to the core."""
-    compared = 0
-    for config in (
-        ArrayConfig(rows=16, cols=16, st_os=True),
-        ArrayConfig(rows=24, cols=10, accumulators=1),
-    ):
-        for layer in dict.fromkeys(build(name, variant, resolution).layers):
-            if layer.inputs * layer.outputs > 2e8:
-                continue  # lowering makes data for these, which takes too long here
-            plan = map_layer(layer, config, mapping)
-            lowering = lowered(layer, config, mapping)
-            assert lowering.shape[-1] == layer.c_out
-            assert plan.commands == [tile.command for tile in lowering.tiles], layer.name
-            assert plan.cycles == cycles(plan.commands, config), layer.name
-            compared += 1
-    assert compared > 20
+    config = ArrayConfig(rows=24, cols=10, st_os=mapping == "textbook", accumulators=1)
+    for layer in dict.fromkeys(build(name, variant, resolution).layers):
+        plan = map_layer(layer, config, mapping)
+        _, lower, arguments, options = operator(layer)
+        lowering = lower(*arguments, config, **options, mapping=mapping)
+        assert lowering.shape[-1] == layer.c_out
+        assert plan.commands == [tile.command for tile in lowering.tiles], layer.name
+        assert plan.cycles == cycles(plan.commands, config), layer.name
 
 
 @pytest.mark.parametrize("name", FUSE_NETWORKS)

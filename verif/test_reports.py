@@ -74,6 +74,7 @@ def test_known_bounds():
     assert bounds["block2.expand"] == "drain"  # 16 products per result, 64 results per row
     assert bounds["block17.expand"] == "compute"
     assert bounds["block5.fuse"] == "west edge"
+    assert bounds["classifier"] == "west edge"  # every weight is used once
 
 
 def test_stream_bytes():
@@ -180,7 +181,7 @@ MAINS = {"network": network, "compare": compare, "abconv": abconv, "explore": ex
         ("explore", "--network mobilenet_v1", "--pes or --shapes is required"),
         ("explore", "--network mobilenet_v1 --pes 257", "--pes 257 has no R x C"),
         ("explore", "--network mobilenet_v1 --pes 0", "--pes must be at least 1, not 0"),
-        ("explore", "--network mobilenet_v1 --shapes 4x", "must be shapes like 16x64,32x32, not '4x'"),
+        ("explore", "--network mobilenet_v1 --shapes 4x", "like 16x64,32x32, not '4x'"),
         ("explore", "--network mobilenet_v1 --shapes 4x4x4", "must be shapes like"),
         ("explore", "--network mobilenet_v1 --shapes 0x4", "rows must be an integer from 1"),
     ],

@@ -1,0 +1,356 @@
+"""Compute what docs/performance.md says, and write it: ``make performance``.
+
+Writes performance.json (every table), performance.md and the pictures beside this file. Cycles take
+seconds; with --areas the shapes of the exploration are synthesized again, which takes minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from golden.mapping import map_gemm
+from golden.networks import FUSE_NETWORKS, build
+from golden.schedule import cycles
+from hw.cli import Sheet, write_atomically
+from hw.config import ArrayConfig
+from sim import abconv, compare, explore, network, paper
+from sim.network import LayerReport, network_cycles, network_report
+
+HERE = Path(__file__).parent
+MOBILE = tuple(name for name in FUSE_NETWORKS if name != "resnet50")
+SIZES = (32, 64, 128)
+#: First estimates for 64 x 64, thousands of cycles: half, unmodified.
+ESTIMATES = {
+    "mobilenet_v1": (234, 311),
+    "mobilenet_v2": (224, 322),
+    "mobilenet_v3_small": (88, 122),
+    "mobilenet_v3_large": (203, 293),
+    "mnasnet_b1": (204, 334),
+}
+PICTURES = ("speedups.svg", "timeline.svg", "abconv.svg", "shapes.svg")
+BUDGETS = (256, 1024, 4096)
+EXPLORED = ("mobilenet_v2", "half")
+
+
+def machine(size: int, st_os: bool = True) -> ArrayConfig:
+    """Return the square machine that most tables are about."""
+    return ArrayConfig(rows=size, cols=size, st_os=st_os)
+
+
+def totals() -> Sheet:
+    """Return the cycles of all networks at three sizes, beside the estimates."""
+    rows: list[tuple[str, ...]] = []
+    for name in FUSE_NETWORKS:
+        for index, variant in enumerate(("half", "baseline")):
+            counts = [network_cycles(build(name, variant), machine(size)) for size in SIZES]
+            estimate = f"{ESTIMATES[name][index]} k" if name in ESTIMATES else ""
+            used = network_report(build(name, variant), machine(64)).utilisation
+            rows.append(
+                (
+                    f"{name}, {'unmodified' if index else variant}",
+                    *(f"{count:,}" for count in counts),
+                    estimate,
+                    f"{100 * used:.1f} %",
+                )
+            )
+    columns = ("network", *(f"{s} x {s}" for s in SIZES), "estimate, 64 x 64", "PEs used, 64 x 64")
+    return Sheet(title="Cycles on an ST-OS core, two accumulators", columns=columns, rows=rows)
+
+
+def accumulators() -> Sheet:
+    """Return what the second accumulator is worth."""
+    rows: list[tuple[str, ...]] = []
+    for name in MOBILE:
+        two = machine(64)
+        counts = [
+            network_cycles(build(name, variant), config)
+            for variant in ("half", "baseline")
+            for config in (two.replace(accumulators=1), two)
+        ]
+        rows.append(
+            (
+                name,
+                *(f"{count:,}" for count in counts),
+                f"{counts[0] / counts[1]:.2f}",
+                f"{counts[2] / counts[3]:.2f}",
+            )
+        )
+    columns = ("network", "half, one", "half, two", "unmodified, one", "two", "gain", "gain")
+    return Sheet(title="One or two accumulators, 64 x 64 ST-OS", columns=columns, rows=rows)
+
+
+def farthest() -> Sheet:
+    """Return the layers that lose most PE cycles, over all networks."""
+    config = machine(64)
+    found: list[tuple[float, str, LayerReport]] = []
+    for name in MOBILE:
+        report = network_report(build(name, "half"), config)
+        for one in report.layers:
+            lost = one.time - one.macs / one.pes
+            found.append((lost / report.time, name, one))
+    found.sort(key=lambda entry: -entry[0])
+    rows: list[tuple[str, ...]] = []
+    for share, name, one in found[:12]:
+        rows.append(
+            (
+                f"{name}, {one.layer.name}",
+                network.operator(one.layer),
+                f"{one.plan}",
+                f"{one.cycles:,}",
+                f"{one.macs / one.pes:,.0f}",
+                f"{100 * share:.1f} %",
+                one.bound,
+            )
+        )
+    columns = (
+        "layer",
+        "operator",
+        "mapping",
+        "cycles",
+        "MACs / PEs",
+        "of the network lost",
+        "bound",
+    )
+    return Sheet(title="Farthest from the PEs' limit, half, 64 x 64", columns=columns, rows=rows)
+
+
+def mappings() -> Sheet:
+    """Return what the mapping of single layers gains, plain and ST-OS."""
+    wanted = (
+        ("mobilenet_v2", "baseline", "block2.depthwise"),
+        ("mobilenet_v2", "baseline", "block12.depthwise"),
+        ("mobilenet_v2", "baseline", "block16.depthwise"),
+        ("mnasnet_b1", "baseline", "block6.depthwise"),
+        ("mobilenet_v2", "half", "block3.fuse"),
+        ("mobilenet_v2", "half", "block12.fuse"),
+        ("mobilenet_v2", "half", "block16.fuse"),
+        ("mobilenet_v2", "half", "block12.project"),
+        ("mobilenet_v2", "half", "classifier"),
+    )
+    rows: list[tuple[str, ...]] = []
+    for name, variant, layer_name in wanted:
+        (layer,) = (one for one in build(name, variant).layers if one.name == layer_name)
+        cells = [f"{network.operator(layer)}, {layer.size[0]} x {layer.size[1]} x {layer.c_in}"]
+        for st_os in (False, True):
+            for mapping in ("textbook", "best"):
+                one = network.layer_report(layer, machine(64, st_os), mapping=mapping)
+                cells += [f"{one.cycles:,}"] if mapping == "textbook" else [
+                    f"{one.cycles:,}", f"{one.plan.name}: {one.plan}"
+                ]  # fmt: skip
+        rows.append(tuple(cells))
+    columns = (
+        "layer", "plain, textbook", "plain, best", "how", "ST-OS, textbook", "ST-OS, best", "how",
+    )  # fmt: skip
+    return Sheet(title="Cycles of single layers, 64 x 64", columns=columns, rows=rows)
+
+
+def batches() -> Sheet:
+    """Return cycles per image for batches."""
+    rows: list[tuple[str, ...]] = []
+    for name in MOBILE:
+        cells = [
+            f"{network_report(build(name, 'half'), machine(64), batch=n).cycles / n:,.0f}"
+            for n in (1, 2, 4, 8)
+        ]
+        rows.append((name, *cells))
+    columns = ("network", "1", "2", "4", "8")
+    return Sheet(title="Cycles per image by batch, half, 64 x 64", columns=columns, rows=rows)
+
+
+def memory() -> Sheet:
+    """Return the time with DRAM."""
+    rows: list[tuple[str, ...]] = []
+    for name in MOBILE:
+        for variant in ("baseline", "half"):
+            one = build(name, variant)
+            cells = [
+                f"{network_report(one, machine(64), dram_bytes_per_cycle=b, **kept).time:,.0f}"
+                for b in (4, 16, 64)
+                for kept in ({}, {"activations_on_chip": True})
+            ]
+            rows.append((f"{name}, {variant}", f"{network_cycles(one, machine(64)):,}", *cells))
+    columns = ["network", "no limit"]
+    for b in (4, 16, 64):
+        columns += [f"{b} B/cycle", "weights only"]
+    return Sheet(title="Cycles with DRAM, 64 x 64 ST-OS", columns=tuple(columns), rows=rows)
+
+
+def on_cifar() -> Sheet:
+    """Return the CIFAR-100 networks of the ABConv paper on two machines."""
+    rows: list[tuple[str, ...]] = []
+    for name, patterns in (
+        ("mobilenet_v1_cifar100", ("P", "A-P-P", "A-P", "A", "E-P-P", "E-P", "E")),
+        ("resnet50_cifar100", ("P", "A-P-P", "E-P-P")),
+    ):
+        for pattern in patterns:
+            cells = []
+            for size in (16, 32):
+                config = machine(size, st_os=False)
+                for bandwidth in (None, paper.ABCONV_BANDWIDTH):
+                    report = network_report(
+                        build(name, pattern), config, dram_bytes_per_cycle=bandwidth,
+                        activations_on_chip=True,
+                    )  # fmt: skip
+                    cells.append(f"{report.time:,.0f}")
+            rows.append((f"{name}, {pattern}", *cells))
+    columns = ("network, pattern", "16 x 16", "with DRAM", "32 x 32", "with DRAM")
+    title = f"ABConv networks, cycles; DRAM {paper.ABCONV_BANDWIDTH} bytes per cycle for weights"
+    return Sheet(title=title, columns=columns, rows=rows)
+
+
+def scale_sim() -> Sheet:
+    """Return SCALE-Sim's cycles (scalesim.json) beside ours, and the difference in parts."""
+    data = json.loads((HERE / "scalesim.json").read_text())
+    rows: list[tuple[str, ...]] = []
+    for one in data["runs"]:
+        config = ArrayConfig(rows=one["rows"], cols=one["cols"])
+        m, k, n = one["shape"]
+        folds = -(-m // config.rows) * -(-n // config.cols)
+        theirs = folds * (k + config.rows + config.cols - 2) - 1
+        if theirs != one["cycles"]:
+            raise ValueError(f"{one} is not T + R + C - 2 per fold: {theirs}")
+        textbook = map_gemm(m, k, n, config, "textbook")
+        steady = sum(
+            count * max(k, emit) for strip in textbook.strips for emit, count in strip.emits
+        )
+        ours = cycles(textbook.program, config)
+        rows.append(
+            (
+                f"{one['layer']}, {m} x {k} x {n}, on {config.rows} x {config.cols}",
+                f"{folds:,}",
+                f"{one['cycles']:,}",
+                f"{ours:,}",
+                f"{steady:,}",
+                f"{ours - steady:,}",
+                f"{cycles(map_gemm(m, k, n, config).program, config):,}",
+            )
+        )
+    columns = (
+        "GEMM, M x K x N", "folds", data["version"], "ours, textbook", "of that max(K, N) per tile",
+        "fill and drain", "ours, best",
+    )  # fmt: skip
+    return Sheet(title="SCALE-Sim and ours, plain array", columns=columns, rows=rows)
+
+
+def shapes(areas: dict[str, float]) -> list[explore.Shape]:
+    """Return the explored shapes with known areas."""
+    one = build(*EXPLORED)
+    found = []
+    for pes in BUDGETS:
+        for rows, cols in explore.splits(pes):
+            if min(rows, cols) >= 4 and f"{rows}x{cols}" in areas:
+                config = ArrayConfig(rows=rows, cols=cols, st_os=True)
+                found.append(
+                    explore.Shape(
+                        config=config, cycles=network_cycles(one, config), macs=one.macs,
+                        area=areas[f"{rows}x{cols}"],
+                    )
+                )  # fmt: skip
+    return found
+
+
+def known_areas() -> dict[str, float]:
+    """Return the areas of the last exploration."""
+    file = HERE / "performance.json"
+    return json.loads(file.read_text())["areas"] if file.exists() else {}
+
+
+def measure() -> dict[str, Any]:
+    """Return every table by name."""
+    found: dict[str, Sheet] = {
+        "totals": totals(),
+        "accumulators": accumulators(),
+        "farthest": farthest(),
+        "mappings": mappings(),
+        "batches": batches(),
+        "memory": memory(),
+        "cifar": on_cifar(),
+        "scalesim": scale_sim(),
+    }
+    for size in SIZES:
+        three = compare.sheets([compare.compare(name, machine(size)) for name in MOBILE])
+        for kind, sheet in zip(("cycles", "gains", "parts"), three, strict=True):
+            found[f"{kind}{size}"] = sheet
+    weights_only = abconv.Memory(
+        dram_bytes_per_cycle=paper.ABCONV_BANDWIDTH, activations_on_chip=True
+    )
+    for size in (16, 32):
+        config = machine(size, st_os=False)
+        blocks = abconv.rows(1024, 1024, 1, 4, config, weights_only)
+        found[f"abconv{size}"] = abconv.sheet(blocks, config, weights_only)
+    for which, items in (("fuseconv", paper.fuseconv_items()), ("abconv", paper.abconv_items())):
+        for index, sheet in enumerate(paper.sheets(items)):
+            found[f"{which}_paper{index}"] = sheet
+        text = "\n".join(f"- {note}" for note in paper.notes(items, which))
+        found[f"{which}_notes"] = Sheet(title=text, columns=(), rows=[])
+    found["shapes"] = explore.sheet(build(*EXPLORED), shapes(known_areas()))
+    return {name: asdict(sheet) for name, sheet in found.items()}
+
+
+def pictures(areas: dict[str, float]) -> Iterator[tuple[str, bytes]]:
+    """Yield every picture by file name."""
+    yield (
+        "speedups.svg",
+        compare.figure([compare.compare(name, machine(64)) for name in MOBILE], "svg"),
+    )
+    yield "timeline.svg", network.timeline(network_report(build(*EXPLORED), machine(64)), "svg")
+    yield (
+        "abconv.svg",
+        abconv.figure(
+            machine(16, st_os=False), abconv.Memory(dram_bytes_per_cycle=paper.ABCONV_BANDWIDTH),
+            "svg",
+        ),
+    )  # fmt: skip
+    yield "shapes.svg", explore.figure(build(*EXPLORED), shapes(areas), "svg")
+
+
+def render(data: dict[str, Any]) -> str:
+    """Return the text of performance.md: the template with the tables of performance.json."""
+    values = {}
+    for name, table in data["tables"].items():
+        sheet = Sheet(
+            title=table["title"],
+            columns=tuple(table["columns"]),
+            rows=[tuple(row) for row in table["rows"]],
+        )
+        values[name] = sheet.markdown().rstrip() if sheet.columns else sheet.title
+    template = (HERE / "performance.md.in").read_text()
+    return re.sub(r"@(\w+)@", lambda mark: values[mark[1]], template)
+
+
+def main() -> None:
+    """Compute everything and write the report."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--areas", action="store_true", help="synthesize the explored shapes again")
+    arguments = parser.parse_args()
+    console = Console(stderr=True)
+    areas = known_areas()
+    if arguments.areas or not areas:
+        for pes in BUDGETS:
+            for rows, cols in explore.splits(pes):
+                if min(rows, cols) >= 4:
+                    console.print(f"area: {rows} x {cols}", highlight=False)
+                    config = ArrayConfig(rows=rows, cols=cols, st_os=True)
+                    areas[f"{rows}x{cols}"] = explore.area(config)
+    data = {"areas": areas, "tables": measure()}
+    data["tables"]["shapes"] = asdict(explore.sheet(build(*EXPLORED), shapes(areas)))
+    files: dict[Path, str | bytes] = {
+        HERE / "performance.json": json.dumps(data, indent=1) + "\n",
+        HERE / "performance.md": render(data),
+        **{HERE / name: content for name, content in pictures(areas)},
+    }
+    write_atomically(files)
+    for path in files:
+        console.print(f"wrote {path.name}")
+
+
+if __name__ == "__main__":
+    main()
