@@ -222,6 +222,10 @@ def scale_sim() -> Sheet:
             count * max(k, emit) for strip in textbook.strips for emit, count in strip.emits
         )
         ours = cycles(textbook.program, config)
+        first, last = textbook.strips[0].emits[0][0], textbook.strips[-1].emits[-1][0]
+        filling = config.rows + config.cols + config.mac_stages + last - max(0, first - k)
+        if ours != steady + filling:
+            raise ValueError(f"{one}: ours is not max(K, N) per tile and {filling}: {ours}")
         rows.append(
             (
                 f"{one['layer']}, {m} x {k} x {n}, on {config.rows} x {config.cols}",
