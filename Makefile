@@ -1,6 +1,7 @@
-# make gen    write the Verilog of a core (ROWS=, COLS=, GENFLAGS= override)
-# make test   lint, type check, and prove the core right
-# make report measure area and timing again and write docs/area.md (LIBERTY= cell libraries; an hour)
+# make gen          write the Verilog of a core (ROWS=, COLS=, GENFLAGS= override)
+# make test         lint, type check, and prove the core right
+# make performance  compute docs/performance.md again (seconds)
+# make report       that, and measure area and timing again for docs/area.md (LIBERTY= cell libraries; an hour)
 # All set up .venv first. Needed: python3 (3.11 or newer), g++, make, perl.
 
 ROWS ?= 32
@@ -11,7 +12,7 @@ BIN := .venv/bin
 
 LIBERTY ?= $(wildcard ../shared/pdk/*.lib.gz)
 
-.PHONY: gen test report clean
+.PHONY: gen test performance report clean
 
 gen: .venv/gen
 	$(BIN)/python -m hw.gen --rows $(ROWS) --cols $(COLS) $(GENFLAGS)
@@ -22,7 +23,10 @@ test: .venv/test
 	$(BIN)/mypy
 	$(BIN)/pytest verif/ -n 2
 
-report: .venv/test
+performance: .venv/test
+	$(BIN)/python docs/report_performance.py
+
+report: performance
 	$(BIN)/python docs/report_area.py --liberty $(LIBERTY)
 
 .venv/gen: pyproject.toml
