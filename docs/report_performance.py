@@ -83,7 +83,10 @@ def accumulators() -> Sheet:
                 f"{counts[2] / counts[3]:.2f}",
             )
         )
-    columns = ("network", "half, one", "half, two", "unmodified, one", "two", "gain", "gain")
+    columns = (
+        "network", "half, one", "half, two", "unmodified, one", "unmodified, two", "gain, half",
+        "gain, unmodified",
+    )  # fmt: skip
     return Sheet(title="One or two accumulators, 64 x 64 ST-OS", columns=columns, rows=rows)
 
 

@@ -23,8 +23,6 @@ from .mapping import (
     depth_spans,
     map_depthwise,
     map_gemm,
-    stream_pitch,
-    stream_span,
 )
 from .operators import (
     Padding,
@@ -369,35 +367,53 @@ def _patches(builder: _Builder, mapping: PatchMapping, image: _Image, pad: int) 
 
 def _streams(builder: _Builder, mapping: StreamMapping, images: list[_Image], pad: int) -> None:
     """Add the passes of depthwise convolutions as streams."""
-    config, passes, pieces = builder.config, mapping.passes, mapping.pieces
-    outputs, kh = mapping.piece, mapping.windows[0].kernel[0]
-    signals: list[list[IntArray]] = [[] for _ in range(kh)]  # (outputs + taps - 1, lanes)
+    config, pieces, outputs = builder.config, mapping.pieces, mapping.piece
+    passes = mapping.streams[0].passes
+    signals: dict[int, list[IntArray]] = {}  # by kernel row: (outputs + taps - 1, lanes)
     weights, targets = [], []
-    for branch, turned in zip(mapping.branches, mapping.turned, strict=True):
-        image = images[branch].turned() if turned else images[branch]
-        window = image.window
-        (height, width), (sv, sh) = window.output, window.stride
-        lanes = np.arange(image.x.shape[2] * pieces)
-        channel, first = lanes // pieces, lanes % pieces * outputs
-        position = first + np.arange(outputs + window.kernel[1] - 1)[:, None]
-        pitch = stream_pitch(window)
-        row = np.minimum(position // pitch, height - 1)
-        offset = position - row * pitch
-        for i in range(kh):
-            up, across = row * sv - window.padding[0][0] + i, stream_span(window)[0] + offset
-            signals[i].append(gather(image.x, up, across, channel, pad))
-        weights.append(image.w[:, :, channel])
-        row, offset = row[:outputs], offset[:outputs]
-        wanted = (offset % sh == 0) & (offset // sh < width)
-        target = image.place[row, np.minimum(offset // sh, width - 1), channel]
+    for branch, stream in zip(mapping.branches, mapping.streams, strict=True):
+        image = images[branch].turned() if stream.turned else images[branch]
+        (height, width), (sv, sh), (kh, kw) = (
+            image.window.output, image.window.stride, image.window.kernel
+        )  # fmt: skip
+        (top, _), (left, _) = image.window.padding
+        lanes = np.arange(image.x.shape[2] * stream.bands * pieces)
+        channel, band = lanes // (stream.bands * pieces), lanes // pieces % stream.bands
+        # Where every element of a lane lies: line of the signal, and offset in the line.
+        reach = max(part.stop for _, part in passes) - 1
+        position = lanes % pieces * outputs + np.arange(outputs + reach)[:, None]
+        lines = stream.lines + (kh - 1 if stream.joined else 0)
+        line = np.minimum(position // stream.pitch, lines - 1)
+        offset = position - line * stream.pitch
+        across = band * stream.width * sh - left + offset
+        step = 1 if stream.joined else sv
+        for i in range(1 if stream.joined else kh):
+            signal = gather(image.x, line * step - top + i, across, channel, pad)
+            signals.setdefault(i, []).append(signal)
+        taps = image.w
+        if stream.joined:
+            spread = np.zeros((1, (kh - 1) * stream.pitch + kw, image.w.shape[2]), np.int64)
+            for i in range(kh):
+                spread[0, i * stream.pitch : i * stream.pitch + kw] = image.w[i]
+            taps = spread
+        weights.append(taps[:, :, channel])
+
+        line, offset = line[:outputs], offset[:outputs]
+        down = line * step
+        column = band * stream.width + offset // sh
+        wanted = (down % sv == 0) & (down // sv < height)
+        wanted &= (offset % sh == 0) & (offset // sh < stream.width) & (column < width)
+        target = image.place[
+            np.minimum(down // sv, height - 1), np.minimum(column, width - 1), channel
+        ]
         targets.append(np.where(wanted, target, -1))
-    signal = [np.concatenate(parts, axis=1) for parts in signals]
+    signal_of = {i: np.concatenate(parts, axis=1) for i, parts in signals.items()}
     weight, target = np.concatenate(weights, axis=2), np.concatenate(targets, axis=1)
 
     for start in range(0, mapping.lanes, config.rows):
         some = slice(start, start + config.rows)
         if len(passes) == 1:
-            tile = st_os_tile(signal[0][:, some].T, weight[0][:, some].T, config)
+            tile = st_os_tile(signal_of[0][:, some].T, weight[0][:, some].T, config)
             builder.add(tile, target[:, some])
             continue
         for fold in range(0, outputs, config.cols):
@@ -406,7 +422,7 @@ def _streams(builder: _Builder, mapping: StreamMapping, images: list[_Image], pa
                 begin = fold + part.start
                 length = count + part.stop - part.start - 1
                 tile = st_os_tile(
-                    signal[i][begin : begin + length, some].T,
+                    signal_of[i][begin : begin + length, some].T,
                     weight[i, part, some].T,
                     config,
                     keep=index < len(passes) - 1,

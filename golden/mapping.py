@@ -8,15 +8,17 @@ Two ways are open to every core. A *GEMM* tile holds pixels on the rows and chan
 columns, or the reverse, or some of both on each edge (`Strip`). A *Toeplitz* tile computes a patch
 of neighbouring outputs of one depthwise channel per row, the taps shifted from column to column
 (`PatchMapping`); with patches of one pixel it is the block-diagonal GEMM. *ST-OS* streams
-(`StreamMapping`) need a core built for them.
+(`StreamMapping`) need a core built for them: a channel's rows end to end through one row of the
+array, with the taps of one kernel row, or of all of them and zeros in between.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import chain
+from typing import Any
 
 from hw.config import ArrayConfig, Command
 
@@ -30,6 +32,7 @@ __all__ = [
     "GemmMapping",
     "PatchMapping",
     "Plan",
+    "Stream",
     "StreamMapping",
     "Strip",
     "map_depthwise",
@@ -38,7 +41,7 @@ __all__ = [
 ]
 
 #: ``best``: everything below. ``textbook``: pixels on rows and channels on columns, depthwise
-#: layers as block-diagonal GEMM, or as ST-OS streams on a core built for them.
+#: layers as block-diagonal GEMM, or as ST-OS streams, a kernel row at a time, on a core for them.
 MAPPINGS = ("best", "textbook")
 
 _DEEPEST = 0xFFFF
@@ -201,7 +204,7 @@ def _steps(strip: Strip, depth: int, config: ArrayConfig) -> int:
     return sum(count * (depth + emit - 1) for emit, count in strip.emits)
 
 
-def _covers(
+def covers(
     pixels: int, depth: int, channels: int, config: ArrayConfig, mapping: str
 ) -> Iterator[tuple[Strip, ...]]:
     """Yield ways to cover the result: full blocks, and what they leave over on both sides."""
@@ -258,7 +261,7 @@ def map_gemm(
     _check(mapping)
     mappings = [
         GemmMapping(pixels=pixels, depth=depth, channels=channels, strips=strips)
-        for strips in _covers(pixels, depth, channels, config, mapping)
+        for strips in covers(pixels, depth, channels, config, mapping)
     ]
     return min(mappings, key=lambda found: cycles(found.program, config))
 
@@ -384,33 +387,119 @@ def _patch_mapping(index: int, branch: Branch, config: ArrayConfig, mapping: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class StreamMapping:
-    """Depthwise convolutions as ST-OS streams, one channel or a piece of it per lane.
+class Stream:
+    """An image channel as one signal: its rows end to end.
 
-    The rows of a channel are laid end to end; padding between two rows is shared by both, and the
-    outputs that fall on it are dropped. The stream is cut into pieces of equal length, wherever
-    the cut falls; `depth - 1` elements at a cut are streamed twice. Each kernel row (and each
-    `cols` taps of a long one) is a pass of its own that accumulates.
+    Padding between two rows is shared by both, and the outputs that fall on it are dropped. A
+    kernel row is a pass of its own that accumulates (and so is every `cols` taps of a long one).
+    Or all kernel rows are *joined* into one pass: between the taps of two of them lie as many zeros
+    as between two rows of the image. A pass has `cols` taps at most, so a wide image is cut into
+    bands of columns for it.
+
+    Parameters
+    ----------
+    window : Window
+        Of the image as it is streamed.
+    turned : bool
+        Whether columns are streamed; `window` is that of the transposed image then.
+    bands : int
+        Bands that the image is cut into, each a signal of its own.
+    joined : bool
+        Whether one pass has all kernel rows.
+    cols : int
+        Columns of the array.
+    """
+
+    window: Window
+    turned: bool
+    bands: int
+    joined: bool
+    cols: int
+
+    @property
+    def width(self) -> int:
+        """Outputs of a row of a band."""
+        return _ceil(self.window.output[1], self.bands)
+
+    @property
+    def lines(self) -> int:
+        """Rows of outputs, those included that a vertical stride drops."""
+        rows, stride = self.window.output[0], self.window.stride[0]
+        return (rows - 1) * stride + 1 if self.joined else rows
+
+    @property
+    def pitch(self) -> int:
+        """Elements from one row to the next."""
+        taps, stride = self.window.kernel[1], self.window.stride[1]
+        span = (self.width - 1) * stride + taps
+        if self.bands == 1:
+            before = self.window.padding[1][0]
+            after = span - before - self.window.size[1]
+            # No more than taps - 1: an output that reads nothing but padding is not shared.
+            span -= max(0, min(before, after, taps - 1))
+        return max(span, taps) if self.joined else span
+
+    @cached_property
+    def length(self) -> int:
+        """Outputs of a signal, dropped ones included."""
+        return self.pitch * (self.lines - 1) + (self.width - 1) * self.window.stride[1] + 1
+
+    @cached_property
+    def passes(self) -> list[tuple[int, slice]]:
+        """Kernel row and taps of every pass; joined, row 0 and all taps, zeros included."""
+        kh, kw = self.window.kernel
+        if self.joined:
+            return [(0, slice(0, (kh - 1) * self.pitch + kw))]
+        return [
+            (i, slice(k, min(k + self.cols, kw)))
+            for i in range(kh)
+            for k in range(0, kw, self.cols)
+        ]
+
+    @property
+    def depths(self) -> list[int]:
+        """Taps of every pass."""
+        return [taps.stop - taps.start for _, taps in self.passes]
+
+    def steps(self, channels: int, pieces: int, config: ArrayConfig) -> int:
+        """Return the cycles in the steady state, `pieces` lanes per signal."""
+        groups = _ceil(channels * self.bands * pieces, config.rows)
+        folds = _ceil(_ceil(self.length, pieces), self.cols)
+        if len(self.depths) == 1 and config.accumulators == 2:
+            return groups * (folds * self.cols + self.depths[0] - 1)
+        return groups * folds * sum(self.cols + depth - 1 for depth in self.depths)
+
+    def best_pieces(self, channels: int, config: ArrayConfig) -> tuple[int, int]:
+        """Return the fewest steps, and the lanes per signal that give them."""
+        # Fewer lanes than these have no fewer folds each. A command counts folds in 16 bits.
+        most = min(_ceil(self.length, self.cols), _DEEPEST)
+        choices = sorted({_ceil(self.length, folds * self.cols) for folds in range(1, most + 1)})
+        return min((self.steps(channels, pieces, config), pieces) for pieces in choices)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamMapping:
+    """Depthwise convolutions as ST-OS streams.
+
+    Every signal is cut into pieces of equal length, wherever the cut falls, one per lane;
+    ``depth - 1`` elements at a cut are streamed twice.
 
     Parameters
     ----------
     branches : tuple of int
-        Which branches of the layer; they share commands, so their streams are equally long.
-    windows : tuple of Window
+        Which branches of the layer; they share commands, so their signals are equally long.
+    streams : tuple of Stream
         One per branch.
-    turned : tuple of bool
-        Whether a branch streams columns; its window is that of the transposed image.
     channels : tuple of int
         Per branch.
     pieces : int
-        Lanes per channel.
+        Lanes per signal.
     rows, cols : int
         Of the array.
     """
 
     branches: tuple[int, ...]
-    windows: tuple[Window, ...]
-    turned: tuple[bool, ...]
+    streams: tuple[Stream, ...]
     channels: tuple[int, ...]
     pieces: int
     rows: int
@@ -421,22 +510,17 @@ class StreamMapping:
     @property
     def lanes(self) -> int:
         """Lanes of all branches."""
-        return sum(self.channels) * self.pieces
+        return sum(self.channels) * self.streams[0].bands * self.pieces
 
     @property
     def piece(self) -> int:
         """Outputs of a lane, dropped ones included."""
-        return _ceil(stream_length(self.windows[0]), self.pieces)
-
-    @property
-    def passes(self) -> list[tuple[int, slice]]:
-        """Kernel row and taps of every pass."""
-        return stream_passes(self.windows[0], self.cols)
+        return _ceil(self.streams[0].length, self.pieces)
 
     @property
     def program(self) -> list[Repeat]:
         """The commands."""
-        depths = [part.stop - part.start for _, part in self.passes]
+        depths = self.streams[0].depths
         folds = _ceil(self.piece, self.cols)
         last = self.piece - (folds - 1) * self.cols
         groups = _ceil(self.lanes, self.rows)
@@ -461,81 +545,57 @@ class StreamMapping:
 
     def __str__(self) -> str:
         """Say what a lane holds."""
-        return f"{len(self.passes)} passes, {self.pieces} lanes per channel"
+        stream = self.streams[0]
+        count = len(stream.depths)
+        passes = f"{count} passes" if count > 1 else f"1 pass of {stream.depths[0]} taps"
+        bands = f"{stream.bands} bands, " if stream.bands > 1 else ""
+        return f"{passes}, {bands}{self.pieces} lane{'s' * (self.pieces > 1)} per signal"
 
 
-def stream_span(window: Window) -> Span:
-    """Return the first and last image column that a row needs."""
-    left = window.padding[1][0]
-    reach = (window.output[1] - 1) * window.stride[1] + window.kernel[1] - 1
-    return -left, reach - left
+def candidates(branch: Branch, config: ArrayConfig, joined: bool) -> Iterator[Stream]:
+    """Yield ways to stream a branch."""
+    cols = config.cols
+    both = ((branch.window, False), (branch.window.transposed, True))
+    for window, turned in both[: 1 if both[0][0] == both[1][0] else 2]:
+        one = Stream(window=window, turned=turned, bands=1, joined=False, cols=cols)
+        yield one
+        if not joined or window.kernel[0] == 1:
+            continue
+        across = window.output[1]
+        for bands in sorted({_ceil(across, width) for width in range(1, across + 1)}):
+            banded = replace(one, bands=bands, joined=True)
+            if banded.depths[0] <= cols:
+                yield banded
 
 
-def stream_pitch(window: Window) -> int:
-    """Return the stream elements from one row to the next."""
-    first, last = stream_span(window)
-    # No more than K - 1: an output that reads nothing but padding is not shared.
-    before, after = max(0, -first), max(0, last - window.size[1] + 1)
-    shared = min(before, after, window.kernel[1] - 1)
-    return last - first + 1 - shared
-
-
-def stream_length(window: Window) -> int:
-    """Return the outputs of a channel's stream, dropped ones included."""
-    dense = (window.output[1] - 1) * window.stride[1] + 1
-    return stream_pitch(window) * (window.output[0] - 1) + dense
-
-
-def stream_passes(window: Window, cols: int) -> list[tuple[int, slice]]:
-    """Return kernel row and taps of every pass."""
-    kh, kw = window.kernel
-    return [(i, slice(k, min(k + cols, kw))) for i in range(kh) for k in range(0, kw, cols)]
-
-
-def _stream_steps(window: Window, channels: int, pieces: int, config: ArrayConfig) -> int:
-    """Return the cycles in the steady state."""
-    rows, cols = config.rows, config.cols
-    groups = _ceil(channels * pieces, rows)
-    folds = _ceil(_ceil(stream_length(window), pieces), cols)
-    taps = [part.stop - part.start for _, part in stream_passes(window, cols)]
-    if len(taps) == 1 and config.accumulators == 2:
-        return groups * (folds * cols + taps[0] - 1)
-    return groups * folds * sum(cols + depth - 1 for depth in taps)
-
-
-def _stream_mapping(
-    branches: Sequence[tuple[int, Branch, bool]], config: ArrayConfig
-) -> StreamMapping:
-    """Return the streams of the fewest steps for branches that share their commands."""
-    window = branches[0][1].window
-    channels = tuple(branch.channels for _, branch, _ in branches)
-    length, cols = stream_length(window), config.cols
-    choices = {_ceil(length, folds * cols) for folds in range(1, _ceil(length, cols) + 1)}
-    # A command counts folds in 16 bits.
-    choices = {n for n in choices if _ceil(_ceil(length, n), cols) <= _DEEPEST}
-    pieces = min(sorted(choices), key=lambda n: _stream_steps(window, sum(channels), n, config))
-    return StreamMapping(
-        branches=tuple(index for index, _, _ in branches),
-        windows=tuple(branch.window for _, branch, _ in branches),
-        turned=tuple(turned for _, _, turned in branches),
-        channels=channels,
-        pieces=pieces,
-        rows=config.rows,
-        cols=cols,
-    )
-
-
-def _streams(branches: tuple[Branch, ...], config: ArrayConfig) -> list[StreamMapping]:
+def _streams(
+    branches: tuple[Branch, ...], config: ArrayConfig, joined: bool
+) -> list[StreamMapping]:
     """Map branches to streams, together where their commands agree."""
-    groups: dict[tuple[int, ...], list[tuple[int, Branch, bool]]] = {}
+    groups: dict[tuple[Any, ...], list[tuple[int, int, Stream]]] = {}
     for index, branch in enumerate(branches):
-        ways = [(branch, False), (Branch(branch.window.transposed, branch.channels), True)]
-        found, turned = min(
-            ways, key=lambda way: _stream_steps(way[0].window, way[0].channels, 1, config)
+        channels = branch.channels
+        stream = min(
+            candidates(branch, config, joined),
+            key=lambda one: one.best_pieces(channels, config)[0],
         )
-        key = (stream_length(found.window), *found.window.kernel)
-        groups.setdefault(key, []).append((index, found, turned))
-    return [_stream_mapping(group, config) for group in groups.values()]
+        key = (stream.length, stream.bands, stream.window.kernel, *stream.depths)
+        groups.setdefault(key, []).append((index, channels, stream))
+    found = []
+    for group in groups.values():
+        together = tuple(channels for _, channels, _ in group)
+        streams = tuple(stream for _, _, stream in group)
+        found.append(
+            StreamMapping(
+                branches=tuple(index for index, _, _ in group),
+                streams=streams,
+                channels=together,
+                pieces=streams[0].best_pieces(sum(together), config)[1],
+                rows=config.rows,
+                cols=config.cols,
+            )
+        )
+    return found
 
 
 @dataclass(frozen=True)
@@ -596,7 +656,8 @@ def map_depthwise(branches: tuple[Branch, ...], config: ArrayConfig, mapping: st
     _check(mapping)
     plans = []
     if config.st_os:
-        plans.append(Plan(tuple(_streams(branches, config)), config))
+        for joined in (False, True)[: 1 if mapping == "textbook" else 2]:
+            plans.append(Plan(tuple(_streams(branches, config, joined)), config))
     if not config.st_os or mapping == "best":
         patches = [
             _patch_mapping(index, branch, config, mapping) for index, branch in enumerate(branches)

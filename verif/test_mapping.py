@@ -9,12 +9,25 @@ import pytest
 from bench import prove, simulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_golden import machines
+from test_golden import check, layers, machines
 from tiles import operands
 
 import golden
-from golden.mapping import MAPPINGS, PatchMapping, StreamMapping, map_gemm, map_layer
+import golden.lower
+from golden.mapping import (
+    MAPPINGS,
+    Branch,
+    GemmMapping,
+    PatchMapping,
+    Plan,
+    StreamMapping,
+    candidates,
+    covers,
+    map_gemm,
+    map_layer,
+)
 from golden.networks import FUSE_NETWORKS, FUSE_VARIANTS, Layer, build
+from golden.operators import Window
 from golden.schedule import Repeat, cycles, unroll
 from hw.config import ArrayConfig, Command
 from sim.network import network_report
@@ -93,7 +106,9 @@ DEPTHWISE = {
     "side_by_side": ((2, 2), 7, 3, 1, (8, 8), False, lambda p: p.together > 1),
     "stride": ((9, 10), 4, 5, 2, (8, 8), False, lambda p: p.patch > (1, 1)),
     "pieces": ((7, 9), 5, 3, 1, (6, 3), True, lambda p: p.pieces > 1),
-    "long_kernel": ((4, 9), 20, 5, 1, (6, 3), True, lambda p: len(p.passes) > 5),
+    "long_kernel": ((4, 9), 20, 5, 1, (6, 3), True, lambda p: len(p.streams[0].passes) > 5),
+    "joined": ((7, 3), 5, 3, 1, (5, 12), True, lambda p: p.streams[0].joined),
+    "bands": ((9, 8), 11, 3, 1, (5, 12), True, lambda p: p.streams[0].bands > 1),
 }
 
 
@@ -106,7 +121,7 @@ def test_depthwise_mappings(name):
         name=name, kind="depthwise", size=size, c_in=channels, c_out=channels, kernel=k,
         stride=stride, padding=k // 2, groups=channels,
     )  # fmt: skip
-    mapping = "textbook" if st_os else "best"
+    mapping = "textbook" if name in ("pieces", "long_kernel") else "best"
     plan = map_layer(layer, config, mapping)
     kind = StreamMapping if st_os else PatchMapping
     assert all(isinstance(part, kind) and wanted(part) for part in plan.parts), str(plan)
@@ -119,6 +134,55 @@ def test_depthwise_mappings(name):
     np.testing.assert_array_equal(
         lowering.collect(result.outputs), golden.depthwise_conv2d(x, w, **geometry)
     )
+
+
+@settings(max_examples=150, deadline=None)
+@given(layers(), machines(), st.data())
+def test_every_depthwise_mapping(layer, config, data):
+    """Those that are not the best compute the right thing, too."""
+    rng, x, kernel, stride, padding, pad_value = layer
+    channels = x.shape[2]
+    w = operands(rng, (*kernel, channels), 8)
+    window = Window.of(x.shape[:2], kernel, stride, padding)
+    rows, cols = config.rows, config.cols
+    if config.st_os and data.draw(st.booleans()):
+        ways = list(candidates(Branch(window, channels), config, True))
+        stream = data.draw(st.sampled_from(ways))
+        pieces = data.draw(st.integers(1, stream.length))
+        found = StreamMapping(
+            branches=(0,), streams=(stream,), channels=(channels,), pieces=pieces, rows=rows,
+            cols=cols,
+        )  # fmt: skip
+    else:
+        ph = data.draw(st.integers(1, min(window.output[0], cols)))
+        pw = data.draw(st.integers(1, min(window.output[1], cols // ph)))
+        patches = -(-window.output[0] // ph) * -(-window.output[1] // pw)
+        most = max(1, min(rows // patches, cols // (ph * pw), channels))
+        found = PatchMapping(
+            branch=0, window=window, channels=channels, patch=(ph, pw),
+            together=data.draw(st.integers(1, most)), rows=rows,
+        )  # fmt: skip
+    geometry = {"stride": stride, "padding": padding, "pad_value": pad_value}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(golden.lower, "map_depthwise", lambda *_: Plan((found,), config))
+        lowering = golden.lower_depthwise_conv2d(x, w, config, **geometry)
+    want = golden.depthwise_conv2d(x, w, **geometry, acc_width=config.acc_width)
+    check(lowering, config, want)
+
+
+@settings(max_examples=150, deadline=None)
+@given(machines(), st.integers(1, 25), st.integers(1, 12), st.integers(1, 25), st.data())
+def test_every_gemm_mapping(config, m, k, n, data):
+    """Those that are not the best compute the right thing, too."""
+    ways = list(covers(m, k, n, config, "best"))
+    strips = data.draw(st.sampled_from(ways))
+    found = GemmMapping(pixels=m, depth=k, channels=n, strips=strips)
+    rng = np.random.default_rng(m * n)
+    x, w = operands(rng, (1, m, k), 8), operands(rng, (k, n), 8)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(golden.lower, "map_gemm", lambda *_: found)
+        lowering = golden.lower_pointwise_conv2d(x, w, config)
+    check(lowering, config, golden.pointwise_conv2d(x, w, acc_width=config.acc_width))
 
 
 def operator(layer):

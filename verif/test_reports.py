@@ -95,8 +95,9 @@ def test_compare_command(tmp_path, capsys):
     for one in json.loads(file.read_text())["comparisons"]:
         for variant in FUSE_VARIANTS:
             parts = one["parts"][variant]
-            product = parts["mapping"] * parts["operator"] * parts["ST-OS"]
-            assert product == pytest.approx(parts["all"])
+            for way in (("operator", "then ST-OS"), ("ST-OS", "then operator")):
+                product = parts["mapping"] * parts[way[0]] * parts[way[1]]
+                assert product == pytest.approx(parts["all"])
             cycles = one["ours"]["plain, textbook"]["baseline"], one["ours"]["ST-OS, best"][variant]
             assert parts["all"] == cycles[0] / cycles[1]
         assert all(set(row) == set(FUSE_VARIANTS) for row in one["ours"].values())
