@@ -447,16 +447,15 @@ def _selected(layer: Layer, letter: str) -> GroupSelection:
     )
 
 
-def _replaceable(layer: Layer) -> bool:
-    return layer.kind == "pointwise" and "shortcut" not in layer.name
-
-
 def _pattern(layers: list[Layer], pattern: str) -> list[Layer]:
-    """Replace pointwise layers in turn, counting those that group selection would replace."""
+    """Replace pointwise layers in turn, counting those that group selection would replace.
+
+    Shortcuts are not among them: all but one have a stride, and that one is too large for groups.
+    """
     letters = cycle(pattern.split("-"))
     found: list[Layer] = []
     for layer in layers:
-        if _replaceable(layer) and _selected(layer, "A").g > 1:
+        if layer.kind == "pointwise" and _selected(layer, "A").g > 1:
             letter = next(letters)
             keep = letter == "P"
             groups = _selected(layer, letter).g

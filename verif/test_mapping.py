@@ -108,7 +108,7 @@ DEPTHWISE = {
     "pieces": ((7, 9), 5, 3, 1, (6, 3), True, lambda p: p.pieces > 1),
     "long_kernel": ((4, 9), 20, 5, 1, (6, 3), True, lambda p: len(p.streams[0].passes) > 5),
     "joined": ((7, 3), 5, 3, 1, (5, 12), True, lambda p: p.streams[0].joined),
-    "bands": ((9, 8), 11, 3, 1, (5, 12), True, lambda p: p.streams[0].bands > 1),
+    "bands": ((9, 7), 11, 3, 1, (5, 12), True, lambda p: p.streams[0].bands > 1),
 }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from golden.networks import FUSE_NETWORKS, FUSE_VARIANTS, build
+from golden.networks import FUSE_NETWORKS, FUSE_VARIANTS, Layer, build
 from hw.config import ArrayConfig
 from sim import abconv, compare, explore, network, paper
 from sim.network import BOUNDS, layer_report, limits, network_report
@@ -71,6 +71,7 @@ def test_known_bounds():
         one.layer.name: one.bound
         for one in network_report(build("mobilenet_v2", "half"), config).layers
     }
+    assert bounds["stem"] == "drain"  # 27 products per result, 32 results per row
     assert bounds["block2.expand"] == "drain"  # 16 products per result, 64 results per row
     assert bounds["block17.expand"] == "compute"
     assert bounds["block5.fuse"] == "west edge"
@@ -78,12 +79,19 @@ def test_known_bounds():
 
 
 def test_stream_bytes():
-    """Bytes of one GEMM tile and one ST-OS pass, by hand."""
-    config = ArrayConfig(rows=4, cols=4, st_os=True)
-    layer = build("mobilenet_v1", resolution=32).layers[-1]
-    one = layer_report(layer, config.replace(st_os=False), mapping="textbook")
-    tiles = 1000 // 4
-    assert one.stream_bytes == tiles * (1024 * 4 + 1024 * 4 + 4 * 4 * 4)
+    """Bytes of GEMM tiles and of ST-OS passes, by hand."""
+    config = ArrayConfig(rows=4, cols=8, st_os=True)
+    classifier = build("mobilenet_v1", resolution=32).layers[-1]
+    one = layer_report(classifier, config, mapping="textbook")
+    tiles = 1000 // 8
+    assert one.stream_bytes == tiles * (1024 * 4 + 1024 * 8 + 8 * 4 * 4)
+    layer = Layer(
+        name="", kind="depthwise", size=(4, 8), c_in=4, c_out=4, kernel=3, padding=1, groups=4
+    )
+    one = layer_report(layer, config, mapping="textbook")
+    outputs = 4 * 9 - 1  # rows of 8 with a padding between them: 5 folds of 8
+    assert one.tiles == 5 * 3
+    assert one.stream_bytes == 5 * 3 * (8 + 2) * 4 + 5 * 3 * 3 * 4 + outputs * 4 * 4
 
 
 def test_compare_command(tmp_path, capsys):
