@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from golden.abconv import Intensity, check_groups, divisors, select_groups
+from golden.abconv import RULES, Intensity, check_groups, divisors, select_groups
 from golden.mapping import Plan, map_gemm
 from golden.networks import ABCONV_STEPS, abconv_layers
 from hw.cli import (
@@ -17,6 +18,7 @@ from hw.cli import (
     add_outputs,
     config_from,
     config_parser,
+    integers,
     outputs,
     picture,
     publish,
@@ -185,25 +187,37 @@ def select_on_array(
 
 
 def rows(
-    c_in: int, c_out: int, kernel: int, size: int, config: ArrayConfig, memory: Memory
+    c_in: int,
+    c_out: int,
+    kernel: int,
+    size: int,
+    config: ArrayConfig,
+    memory: Memory,
+    groups: Sequence[int] = (),
 ) -> list[tuple[BlockReport, str]]:
-    """Return all groups of all kinds, with who selects them."""
-    found: list[tuple[BlockReport, str]] = []
+    """Return the convolution and its replacements with all `groups`, and who selects them.
+
+    Raises
+    ------
+    ValueError
+        If one of `groups` does not divide both numbers of channels.
+    """
     shape = (c_in, c_out, kernel, size)
-    found.append((block_report("conv", 1, *shape, config, memory), ""))
+    for g in groups:
+        check_groups(c_in, c_out, g, "abconv")
+    found = [(block_report("conv", 1, *shape, config, memory), "")]
     for kind in ("abconv", "abconv_exp"):
         expand = kind == "abconv_exp"
         ours = select_on_array(*shape, expand, config, memory)
-        rules = {
-            rule: select_groups(c_in, c_out, kernel, size, *ABCONV_STEPS, expand, rule).g
-            for rule in ("balance", "max_intensity")
-        }
-        for g in divisors(math.gcd(c_in, c_out)):
+        chosen = {
+            f"paper ({rule})": select_groups(*shape, *ABCONV_STEPS, expand, rule).g
+            for rule in RULES
+        } | {"this machine": ours}
+        for g in groups or divisors(math.gcd(c_in, c_out)):
             if g == 1 and not expand:
                 continue  # the convolution itself
-            by = [f"paper ({rule})" for rule, chosen in rules.items() if chosen == g]
-            by += ["this machine"] if g == ours else []
-            found.append((block_report(kind, g, *shape, config, memory), ", ".join(by)))
+            by = ", ".join(who for who, theirs in chosen.items() if theirs == g)
+            found.append((block_report(kind, g, *shape, config, memory), by))
     return found
 
 
@@ -322,6 +336,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         ("kernel", 1, "kernel size"), ("size", 4, "height and width of input and result"),
     ):  # fmt: skip
         layer.add_argument(f"--{name}", type=int, metavar="N", default=default, help=what)
+    layer.add_argument(
+        "--groups", type=integers, metavar="N,N,...", default=argparse.SUPPRESS,
+        help="numbers of groups g, divisors of both channels (default: all of them)",
+    )  # fmt: skip
     parser.add_argument(
         "--dram-bytes-per-cycle", type=positive, metavar="B", default=2.32,
         help="bandwidth of the memory",
@@ -343,10 +361,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name, value in zip(("c-in", "c-out", "kernel", "size"), shape, strict=True):
             if value < 1:
                 raise ValueError(f"--{name} must be at least 1, not {value}")
-        check_groups(arguments.c_in, arguments.c_out, 1, "conv")
+        found = rows(*shape, config, memory, getattr(arguments, "groups", ()))
     except ValueError as error:
         parser.error(str(error))
-    found = rows(*shape, config, memory)
     publish(
         parser,
         paths,

@@ -421,7 +421,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="textbook: pixels on rows, channels on columns, depthwise layers block-diagonal or as "
         "ST-OS streams; best: also every other mapping of golden.mapping",
     )  # fmt: skip
-    parser.add_argument("--batch", type=int, default=1, help="images that share the weights")
+    parser.add_argument(
+        "--batch", type=int, metavar="N", default=1, help="images that share the weights"
+    )
     add_outputs(parser, "json", "markdown", "plot")
     words = list(sys.argv[1:] if argv is None else argv)
     arguments = parser.parse_args(words)

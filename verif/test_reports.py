@@ -187,6 +187,8 @@ MAINS = {"network": network, "compare": compare, "abconv": abconv, "explore": ex
         ("network", "--rows 8 --cols 8", "required: --network"),
         ("compare", "--rows 8 --cols 8 --networks vgg", "invalid choice: 'vgg'"),
         ("abconv", "--rows 8 --cols 8 --size 0", "--size must be at least 1, not 0"),
+        ("abconv", "--rows 8 --cols 8 --c-in 24 --groups 2,5", "one of 1, 2, 4, 8, not 5"),
+        ("abconv", "--rows 8 --cols 8 --groups 2,x", "must be integers like 8,16, not '2,x'"),
         ("explore", "--network mobilenet_v1", "--pes or --shapes is required"),
         ("explore", "--network mobilenet_v1 --pes 257", "--pes 257 has no R x C"),
         ("explore", "--network mobilenet_v1 --pes 0", "--pes must be at least 1, not 0"),
