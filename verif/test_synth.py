@@ -7,6 +7,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -174,6 +175,23 @@ def test_committed_report():
     ]
     for picture in ("area_asic.svg", "area_fpga.svg", "fmax.svg"):
         assert (DOCS / picture).exists()
+
+
+def test_committed_efficiency():
+    """The cycles beside the areas in docs/area.json are those of today's mappings."""
+    sys.path.insert(0, str(DOCS))
+    import report_area
+
+    data = json.loads((DOCS / "area.json").read_text())
+    config = ArrayConfig(rows=32, cols=32)
+    (entry,) = (
+        one
+        for one in data["area"]
+        if one["target"] == "gates" and ArrayConfig(**one["config"]) == config.replace(st_os=True)
+    )
+    cores = {kind: SimpleNamespace(unit=entry[kind]["core"]) for kind in ("plain", "st_os")}
+    fresh = report_area.efficiency(SimpleNamespace(config=config, **cores))
+    assert data["tables"]["efficiency"]["rows"] == [list(row) for row in fresh]
 
 
 EQUIVALENCE = """\
