@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from itertools import chain
+from itertools import chain, product
 from typing import Any
 
 from hw.config import ArrayConfig, Command
@@ -75,6 +75,13 @@ def _ceil(a: int, b: int) -> int:
     return -(-a // b)
 
 
+def _even(start: int, stop: int, parts: int) -> list[Span]:
+    """Return spans that differ by one at most, the larger ones first."""
+    each, more = divmod(stop - start, parts)
+    cuts = [start + part * each + min(part, more) for part in range(parts + 1)]
+    return list(zip(cuts, cuts[1:], strict=False))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Strip:
     """Tiles that share one operand: a part of the result of a GEMM.
@@ -121,14 +128,9 @@ class Strip:
         """Yield the moving elements of every tile: those on rows, and those on columns."""
         start, stop = self.moving
         middle = stop - self._cols_total
-        each, more = divmod(self._cols_total, self.tiles)
-        for tile in range(self.tiles):
+        for tile, cols in enumerate(_even(middle, stop, self.tiles)):
             row = start + tile * self.on_rows
-            col = middle + tile * each + min(tile, more)
-            yield (
-                (row, min(row + self.on_rows, middle)),
-                (col, col + each + (tile < more)),
-            )
+            yield (row, min(row + self.on_rows, middle)), cols
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +160,8 @@ class GemmMapping:
     def bounds(self) -> list[tuple[Repeat, str]]:
         """The commands, and what limits them as long as results leave fast enough.
 
-        Tiles that hold operands on both edges use half of the PEs at most: operands are short.
+        Tiles that hold operands on both edges leave two corners of the array unused, since the
+        edges bring too few operands for more.
         """
         return [
             (
@@ -179,29 +182,29 @@ class GemmMapping:
         return "; ".join(dict.fromkeys(words))
 
 
-def _strip(
-    held: str, span: Span, moving: Span, depth: int, config: ArrayConfig, mapping: str
-) -> Strip:
-    """Return the strip of the fewest steps for held elements that leave no choice but its sides."""
-    size = span[1] - span[0]
-    rows, cols = config.rows, config.cols
-    free = mapping == "best" and config.act_width == config.weight_width
-    sides = []
-    if size <= cols and (free or held == "channels"):
-        sides.append((rows, 0))
-    if size <= rows and (free or held == "pixels"):
-        sides.append((0, cols))
-    if free and size < rows and size < cols:
-        sides.append((rows - size, cols - size))
-    strips = [Strip(held=held, span=span, moving=moving, on_rows=r, on_cols=c) for r, c in sides]
-    return min(strips, key=lambda strip: _steps(strip, depth, config))
+def _left_over(held: str, span: Span, moving: Span, depth: int, config: ArrayConfig) -> Strip:
+    """Return the strip of the fewest steps that holds less than a full block."""
+    size, (rows, cols) = span[1] - span[0], (config.rows, config.cols)
+    sides = [
+        (rows, 0) if size <= cols else None,
+        (0, cols) if size <= rows else None,
+        (rows - size, cols - size) if size < min(rows, cols) else None,
+    ]
+    strips = [
+        Strip(held=held, span=span, moving=moving, on_rows=side[0], on_cols=side[1])
+        for side in sides
+        if side
+    ]
+
+    def steps(strip: Strip) -> int:
+        return sum(count * _tile_steps(depth, emit, config) for emit, count in strip.emits)
+
+    return min(strips, key=steps)
 
 
-def _steps(strip: Strip, depth: int, config: ArrayConfig) -> int:
-    """Return the cycles of a strip in the steady state."""
-    if config.accumulators == 2:
-        return sum(count * max(depth, emit) for emit, count in strip.emits)
-    return sum(count * (depth + emit - 1) for emit, count in strip.emits)
+def _tile_steps(depth: int, emit: int, config: ArrayConfig) -> int:
+    """Return the cycles of a GEMM tile in the steady state."""
+    return max(depth, emit) if config.accumulators == 2 else depth + emit - 1
 
 
 def covers(
@@ -209,34 +212,27 @@ def covers(
 ) -> Iterator[tuple[Strip, ...]]:
     """Yield ways to cover the result: full blocks, and what they leave over on both sides."""
     rows, cols = config.rows, config.cols
+    # With other widths on the two edges, operands cannot change sides.
     free = mapping == "best" and config.act_width == config.weight_width
     sizes = {"channels": channels, "pixels": pixels}
+
+    def counts(size: int, block: int) -> list[int]:
+        return sorted({size // block, _ceil(size, block)}) if free else [_ceil(size, block)]
+
     for held, other in (("channels", "pixels"), ("pixels", "channels"))[: 2 if free else 1]:
         wide, tall = sizes[held], sizes[other]
-        for across in sorted({wide // cols, _ceil(wide, cols)} if free else {_ceil(wide, cols)}):
-            for down in sorted({tall // rows, _ceil(tall, rows)} if free else {_ceil(tall, rows)}):
-                width, height = min(wide, across * cols), min(tall, down * rows)
-                strips = []
-                if height:
-                    each, more = divmod(width, across) if across else (0, 0)
-                    start = 0
-                    for block in range(across):
-                        stop = start + each + (block < more)
-                        strips.append(
-                            Strip(
-                                held=held, span=(start, stop), moving=(0, height), on_rows=rows,
-                                on_cols=0,
-                            )
-                        )  # fmt: skip
-                        start = stop
-                    if width < wide:
-                        strips.append(
-                            _strip(held, (width, wide), (0, height), depth, config, mapping)
-                        )
-                if height < tall:
-                    strips.append(_strip(other, (height, tall), (0, wide), depth, config, mapping))
-                # The widest first: results of falling width leave without a gap.
-                yield tuple(sorted(strips, key=lambda strip: -strip.emits[0][0]))
+        for across, down in product(counts(wide, cols), counts(tall, rows)):
+            width, height = min(wide, across * cols), min(tall, down * rows)
+            strips = [
+                Strip(held=held, span=span, moving=(0, height), on_rows=rows, on_cols=0)
+                for span in (_even(0, width, across) if across and height else ())
+            ]
+            if width < wide and height:
+                strips.append(_left_over(held, (width, wide), (0, height), depth, config))
+            if height < tall:
+                strips.append(_left_over(other, (height, tall), (0, wide), depth, config))
+            # The widest first: results of falling width leave without a gap.
+            yield tuple(sorted(strips, key=lambda strip: -strip.emits[0][0]))
 
 
 @lru_cache(maxsize=4096)
@@ -361,28 +357,26 @@ class PatchMapping:
 def _patch_mapping(index: int, branch: Branch, config: ArrayConfig, mapping: str) -> PatchMapping:
     """Return the patches of the fewest steps."""
     rows, cols = config.rows, config.cols
-    (height, width), channels = branch.window.output, branch.channels
-    (kh, kw), (sv, sh) = branch.window.kernel, branch.window.stride
-    two = config.accumulators == 2
-    best = (0, 0, 0, 0, 0)
-    for ph in range(1, min(height, cols) + 1):
-        for pw in range(1, min(width, cols // ph) + 1):
-            size = ph * pw
-            depth = ((ph - 1) * sv + kh) * ((pw - 1) * sh + kw)
-            patches = _ceil(height, ph) * _ceil(width, pw)
-            for together in range(1, max(1, min(rows // patches, cols // size, channels)) + 1):
-                tiles = _ceil(channels, together) * _ceil(together * patches, rows)
-                step = max(depth, together * size) if two else depth + together * size - 1
-                found = (tiles * step, tiles, ph, pw, together)
-                if best[0] == 0 or found < best:
-                    best = found
-            if mapping == "textbook":
-                break
-        if mapping == "textbook":
-            break
+    outputs, channels = branch.window.output, branch.channels
+    (height, width), (kh, kw), (sv, sh) = outputs, branch.window.kernel, branch.window.stride
+    if mapping == "textbook":
+        height = width = 1  # of a patch, at most
+
+    def ways() -> Iterator[tuple[int, int, int, int, int]]:
+        for ph in range(1, min(height, cols) + 1):
+            for pw in range(1, min(width, cols // ph) + 1):
+                size, depth = ph * pw, ((ph - 1) * sv + kh) * ((pw - 1) * sh + kw)
+                patches = _ceil(outputs[0], ph) * _ceil(outputs[1], pw)
+                most = max(1, min(rows // patches, cols // size, channels))
+                for together in range(1, most + 1):
+                    tiles = _ceil(channels, together) * _ceil(together * patches, rows)
+                    steps = tiles * _tile_steps(depth, together * size, config)
+                    yield steps, tiles, ph, pw, together
+
+    _, _, ph, pw, together = min(ways())
     return PatchMapping(
-        branch=index, window=branch.window, channels=channels, patch=(best[2], best[3]),
-        together=best[4], rows=rows,
+        branch=index, window=branch.window, channels=channels, patch=(ph, pw),
+        together=together, rows=rows,
     )  # fmt: skip
 
 
