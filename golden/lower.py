@@ -119,9 +119,8 @@ class _Builder:
         found = map_gemm(*a.shape, b.shape[1], config, mapping)
         self.program += found.program
         for strip in found.strips:
-            held = slice(*strip.span)
-            for on_rows, on_cols in strip.parts():
-                row, col = slice(*on_rows), slice(*on_cols)
+            for span, on_rows, on_cols in strip.parts():
+                held, row, col = slice(*span), slice(*on_rows), slice(*on_cols)
                 # Two blocks of the result: pixels p1 on rows against channels n1 on columns, and
                 # channels n2 on rows against pixels p2 on columns. Empty if nothing moves there.
                 none = slice(0, 0)

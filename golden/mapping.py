@@ -14,6 +14,7 @@ array, with the taps of one kernel row, or of all of them and zeros in between.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -75,11 +76,18 @@ def _ceil(a: int, b: int) -> int:
     return -(-a // b)
 
 
-def _even(start: int, stop: int, parts: int) -> list[Span]:
-    """Return spans that differ by one at most, the larger ones first."""
+def _even(start: int, stop: int, parts: int) -> Iterator[Span]:
+    """Yield spans that differ by one at most, the larger ones first."""
     each, more = divmod(stop - start, parts)
-    cuts = [start + part * each + min(part, more) for part in range(parts + 1)]
-    return list(zip(cuts, cuts[1:], strict=False))
+    for part in range(parts):
+        first = start + part * each + min(part, more)
+        yield first, first + each + (part < more)
+
+
+def _even_sizes(total: int, parts: int) -> list[tuple[int, int]]:
+    """Return the sizes of even spans, and how many have each."""
+    each, more = divmod(total, parts)
+    return [run for run in ((each + 1, more), (each, parts - more)) if run[1]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +107,8 @@ class Strip:
         First and last element, exclusive.
     on_rows, on_cols : int
         At most so many moving elements per tile.
+    blocks : int
+        Even parts of `span` that are held one after the other; more than 1 only if ``on_cols = 0``.
     """
 
     held: str
@@ -106,31 +116,40 @@ class Strip:
     moving: Span
     on_rows: int
     on_cols: int
+    blocks: int = 1
+
+    @property
+    def _tiles(self) -> int:
+        """Tiles of a block."""
+        return _ceil(self.moving[1] - self.moving[0], self.on_rows + self.on_cols)
+
+    @property
+    def _moving_on_cols(self) -> int:
+        return max(0, self.moving[1] - self.moving[0] - self._tiles * self.on_rows)
 
     @property
     def tiles(self) -> int:
         """Number of tiles."""
-        return _ceil(self.moving[1] - self.moving[0], self.on_rows + self.on_cols)
-
-    @property
-    def _cols_total(self) -> int:
-        return max(0, self.moving[1] - self.moving[0] - self.tiles * self.on_rows)
+        return self.blocks * self._tiles
 
     @property
     def emits(self) -> list[tuple[int, int]]:
         """Outputs per row of a tile, and how many tiles in a row have as many."""
-        held = self.span[1] - self.span[0] if self.on_rows else 0
-        each, more = divmod(self._cols_total, self.tiles)
-        runs = [(held + each + 1, more), (held + each, self.tiles - more)]
-        return [run for run in runs if run[1]]
+        held = self.span[1] - self.span[0]
+        if self.on_cols:
+            beside = held if self.on_rows else 0
+            runs = _even_sizes(self._moving_on_cols, self._tiles)
+            return [(beside + size, count) for size, count in runs]
+        return [(size, count * self._tiles) for size, count in _even_sizes(held, self.blocks)]
 
-    def parts(self) -> Iterator[tuple[Span, Span]]:
-        """Yield the moving elements of every tile: those on rows, and those on columns."""
+    def parts(self) -> Iterator[tuple[Span, Span, Span]]:
+        """Yield the held and the moving elements of every tile: held, on rows, on columns."""
         start, stop = self.moving
-        middle = stop - self._cols_total
-        for tile, cols in enumerate(_even(middle, stop, self.tiles)):
-            row = start + tile * self.on_rows
-            yield (row, min(row + self.on_rows, middle)), cols
+        middle = stop - self._moving_on_cols
+        for held in _even(*self.span, self.blocks):
+            for tile, on_cols in enumerate(_even(middle, stop, self._tiles)):
+                row = start + tile * self.on_rows
+                yield held, (row, min(row + self.on_rows, middle)), on_cols
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +195,7 @@ class GemmMapping:
         """Say which operand is held where."""
         words = []
         for strip in self.strips:
-            size = strip.span[1] - strip.span[0]
+            size = _ceil(strip.span[1] - strip.span[0], strip.blocks)
             sides = [side for side, on in (("rows", strip.on_rows), ("cols", strip.on_cols)) if on]
             words.append(f"{size} {strip.held} held, {strip.tiles} tiles on {'+'.join(sides)}")
         return "; ".join(dict.fromkeys(words))
@@ -223,10 +242,13 @@ def covers(
         wide, tall = sizes[held], sizes[other]
         for across, down in product(counts(wide, cols), counts(tall, rows)):
             width, height = min(wide, across * cols), min(tall, down * rows)
-            strips = [
-                Strip(held=held, span=span, moving=(0, height), on_rows=rows, on_cols=0)
-                for span in (_even(0, width, across) if across and height else ())
-            ]
+            strips = []
+            if width and height:
+                full = Strip(
+                    held=held, span=(0, width), moving=(0, height), on_rows=rows, on_cols=0,
+                    blocks=across,
+                )  # fmt: skip
+                strips.append(full)
             if width < wide and height:
                 strips.append(_left_over(held, (width, wide), (0, height), depth, config))
             if height < tall:
@@ -465,9 +487,12 @@ class Stream:
 
     def best_pieces(self, channels: int, config: ArrayConfig) -> tuple[int, int]:
         """Return the fewest steps, and the lanes per signal that give them."""
-        # Fewer lanes than these have no fewer folds each. A command counts folds in 16 bits.
-        most = min(_ceil(self.length, self.cols), _DEEPEST)
-        choices = sorted({_ceil(self.length, folds * self.cols) for folds in range(1, most + 1)})
+        # Other numbers of lanes have as many folds as one of these, and more lanes.
+        folds = _ceil(self.length, self.cols)
+        few = range(1, math.isqrt(folds) + 2)
+        choices = {*few, *(_ceil(self.length, count * self.cols) for count in few)}
+        # A command counts folds in 16 bits.
+        choices = {n for n in choices if _ceil(_ceil(self.length, n), self.cols) <= _DEEPEST}
         return min((self.steps(channels, pieces, config), pieces) for pieces in choices)
 
 
