@@ -1,8 +1,8 @@
 """How a layer is laid onto the array: which operands share a tile, in which order.
 
 A mapping knows shapes only. It gives the layer's commands in closed form (`program`), and so its
-exact cycles, before there is any data; `golden.lower` adds the data. Among the mappings of a layer
-the one of the fewest cycles wins.
+exact cycles, before there is any data; `golden.lower` adds the data. Of the mappings of a layer
+the few best in the steady state have their exact cycles counted, and the best of these wins.
 
 Two ways are open to every core. A *GEMM* tile holds pixels on the rows and channels on the
 columns, or the reverse, or some of both on each edge (`Strip`). A *Toeplitz* tile computes a patch
@@ -18,6 +18,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from heapq import nsmallest
 from itertools import chain, product
 from typing import Any
 
@@ -46,6 +47,7 @@ __all__ = [
 MAPPINGS = ("best", "textbook")
 
 _DEEPEST = 0xFFFF
+_FEW = 8  # So many candidates, the best in the steady state, have their exact cycles counted.
 Span = tuple[int, int]
 
 
@@ -198,27 +200,22 @@ class GemmMapping:
             size = _ceil(strip.span[1] - strip.span[0], strip.blocks)
             sides = [side for side, on in (("rows", strip.on_rows), ("cols", strip.on_cols)) if on]
             words.append(f"{size} {strip.held} held, {strip.tiles} tiles on {'+'.join(sides)}")
-        return "; ".join(dict.fromkeys(words))
+        return "; ".join(words)
 
 
-def _left_over(held: str, span: Span, moving: Span, depth: int, config: ArrayConfig) -> Strip:
-    """Return the strip of the fewest steps that holds less than a full block."""
+def _left_over(held: str, span: Span, moving: Span, config: ArrayConfig) -> list[Strip]:
+    """Return the strips that hold less than a full block: on either edge, and on both."""
     size, (rows, cols) = span[1] - span[0], (config.rows, config.cols)
     sides = [
         (rows, 0) if size <= cols else None,
         (0, cols) if size <= rows else None,
         (rows - size, cols - size) if size < min(rows, cols) else None,
     ]
-    strips = [
+    return [
         Strip(held=held, span=span, moving=moving, on_rows=side[0], on_cols=side[1])
         for side in sides
         if side
     ]
-
-    def steps(strip: Strip) -> int:
-        return sum(count * _tile_steps(depth, emit, config) for emit, count in strip.emits)
-
-    return min(strips, key=steps)
 
 
 def _tile_steps(depth: int, emit: int, config: ArrayConfig) -> int:
@@ -227,7 +224,7 @@ def _tile_steps(depth: int, emit: int, config: ArrayConfig) -> int:
 
 
 def covers(
-    pixels: int, depth: int, channels: int, config: ArrayConfig, mapping: str
+    pixels: int, channels: int, config: ArrayConfig, mapping: str
 ) -> Iterator[tuple[Strip, ...]]:
     """Yield ways to cover the result: full blocks, and what they leave over on both sides."""
     rows, cols = config.rows, config.cols
@@ -242,19 +239,20 @@ def covers(
         wide, tall = sizes[held], sizes[other]
         for across, down in product(counts(wide, cols), counts(tall, rows)):
             width, height = min(wide, across * cols), min(tall, down * rows)
-            strips = []
+            choices = []
             if width and height:
                 full = Strip(
                     held=held, span=(0, width), moving=(0, height), on_rows=rows, on_cols=0,
                     blocks=across,
                 )  # fmt: skip
-                strips.append(full)
+                choices.append([full])
             if width < wide and height:
-                strips.append(_left_over(held, (width, wide), (0, height), depth, config))
+                choices.append(_left_over(held, (width, wide), (0, height), config))
             if height < tall:
-                strips.append(_left_over(other, (height, tall), (0, wide), depth, config))
-            # The widest first: results of falling width leave without a gap.
-            yield tuple(sorted(strips, key=lambda strip: -strip.emits[0][0]))
+                choices.append(_left_over(other, (height, tall), (0, wide), config))
+            for strips in product(*choices):
+                # The widest first: results of falling width leave without a gap.
+                yield tuple(sorted(strips, key=lambda strip: -strip.emits[0][0]))
 
 
 @lru_cache(maxsize=4096)
@@ -277,9 +275,16 @@ def map_gemm(
         If the mapping is unknown.
     """
     _check(mapping)
+
+    def steps(strips: tuple[Strip, ...]) -> int:
+        runs = (run for strip in strips for run in strip.emits)
+        return sum(count * _tile_steps(depth, emit, config) for emit, count in runs)
+
+    few = nsmallest(_FEW, covers(pixels, channels, config, mapping), key=steps)
+    if mapping == "best":
+        few += covers(pixels, channels, config, "textbook")
     mappings = [
-        GemmMapping(pixels=pixels, depth=depth, channels=channels, strips=strips)
-        for strips in covers(pixels, depth, channels, config, mapping)
+        GemmMapping(pixels=pixels, depth=depth, channels=channels, strips=strips) for strips in few
     ]
     return min(mappings, key=lambda found: cycles(found.program, config))
 
@@ -376,8 +381,10 @@ class PatchMapping:
 
 
 @lru_cache(maxsize=4096)
-def _patch_mapping(index: int, branch: Branch, config: ArrayConfig, mapping: str) -> PatchMapping:
-    """Return the patches of the fewest steps."""
+def _patches(
+    index: int, branch: Branch, config: ArrayConfig, mapping: str
+) -> tuple[PatchMapping, ...]:
+    """Return the few patches that are best in the steady state."""
     rows, cols = config.rows, config.cols
     outputs, channels = branch.window.output, branch.channels
     (height, width), (kh, kw), (sv, sh) = outputs, branch.window.kernel, branch.window.stride
@@ -395,10 +402,12 @@ def _patch_mapping(index: int, branch: Branch, config: ArrayConfig, mapping: str
                     steps = tiles * _tile_steps(depth, together * size, config)
                     yield steps, tiles, ph, pw, together
 
-    _, _, ph, pw, together = min(ways())
-    return PatchMapping(
-        branch=index, window=branch.window, channels=channels, patch=(ph, pw),
-        together=together, rows=rows,
+    return tuple(
+        PatchMapping(
+            branch=index, window=branch.window, channels=channels, patch=(ph, pw),
+            together=together, rows=rows,
+        )
+        for _, _, ph, pw, together in nsmallest(_FEW, ways())
     )  # fmt: skip
 
 
@@ -677,11 +686,9 @@ def map_depthwise(branches: tuple[Branch, ...], config: ArrayConfig, mapping: st
     if config.st_os:
         for joined in (False, True)[: 1 if mapping == "textbook" else 2]:
             plans.append(Plan(tuple(_streams(branches, config, joined)), config))
-    if not config.st_os or mapping == "best":
-        patches = [
-            _patch_mapping(index, branch, config, mapping) for index, branch in enumerate(branches)
-        ]
-        plans.append(Plan(tuple(patches), config))
+    for way in MAPPINGS if mapping == "best" else () if config.st_os else (mapping,):
+        patches = [_patches(index, branch, config, way) for index, branch in enumerate(branches)]
+        plans += [Plan(parts, config) for parts in product(*patches)]
     return min(plans, key=lambda plan: plan.cycles)
 
 
