@@ -26,7 +26,8 @@ test: .venv/test
 performance: .venv/test
 	$(BIN)/python docs/report_performance.py
 
-report: performance
+report: .venv/test
+	$(BIN)/python docs/report_performance.py --areas
 	$(BIN)/python docs/report_area.py --liberty $(LIBERTY)
 
 .venv/gen: pyproject.toml

@@ -22,7 +22,6 @@ from golden.networks import build
 from hw.cli import write_atomically
 
 HERE = Path(__file__).parent
-VERSION = "scalesim 3.0.0"
 LAYERS = ("stem", "block2.expand", "block7.project", "block13.project", "block17.project", "head")
 SIZES = ((32, 32), (64, 64), (16, 64))
 
@@ -102,7 +101,9 @@ def main() -> None:
         for rows, cols in SIZES
         for layer, cycles in zip(shapes, run(arguments.python, rows, cols, shapes), strict=True)
     ]
-    text = json.dumps({"version": VERSION, "runs": runs}, indent=1) + "\n"
+    ask = "from importlib.metadata import version; print('scalesim', version('scalesim'))"
+    version = subprocess.check_output([arguments.python, "-c", ask], text=True).strip()
+    text = json.dumps({"version": version, "runs": runs}, indent=1) + "\n"
     write_atomically({HERE / "scalesim.json": text})
     print(f"wrote scalesim.json, {len(runs)} runs")
 

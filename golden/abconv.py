@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 __all__ = [
-    "KINDS",
+    "BLOCKS",
     "RULES",
     "GroupSelection",
     "Intensity",
@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 RULES = ("balance", "max_intensity")
-KINDS = ("conv", "group", "abconv", "abconv_exp")
+BLOCKS = ("conv", "group", "abconv", "abconv_exp")
 
 
 class GroupSelection(NamedTuple):
@@ -164,8 +164,8 @@ class Intensity:
 def check_groups(c_in: int, c_out: int, g: int, kind: str) -> None:
     """Raise `ValueError` unless g divides both channels, and the kind of layer is known."""
     _positive(c_in=c_in, c_out=c_out, g=g)
-    if kind not in KINDS:
-        raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}")
+    if kind not in BLOCKS:
+        raise ValueError(f"kind must be one of {', '.join(BLOCKS)}, not {kind!r}")
     legal = divisors(math.gcd(c_in, c_out)) if kind != "conv" else [1]
     if g not in legal:
         raise ValueError(

@@ -10,11 +10,11 @@ ABConv-exp (MLSys 2023 on-device intelligence workshop).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import cycle
 
-from .abconv import GroupSelection, check_groups, expansion, select_groups
+from .abconv import GroupSelection, Intensity, check_groups, expansion, select_groups
 from .operators import Window
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "Network",
     "abconv_layers",
     "build",
+    "counted",
 ]
 
 KINDS = ("conv", "pointwise", "depthwise", "fuse_half", "fuse_full", "linear", "abconv")
@@ -83,6 +84,13 @@ class Layer:
     groups: int = 1
     bias: int = 0
     norm: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what no operator is."""
+        if self.kind not in KINDS:
+            raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {self.kind!r}")
+        if self.kind == "fuse_half" and self.c_in % 2:
+            raise ValueError(f"c_in of fuse_half must be even, not {self.c_in}")
 
     @property
     def window(self) -> Window:
@@ -380,6 +388,8 @@ _LOWEST = {
     "mnasnet_b1": 32, "resnet50": 32, "mobilenet_v1_cifar100": 16, "resnet50_cifar100": 8,
 }  # fmt: skip
 
+_HIGHEST = 65536
+
 #: Networks with FuSe variants.
 FUSE_NETWORKS: dict[str, Callable[[_Chain], None]] = {
     "mobilenet_v1": _mobilenet_v1,
@@ -428,9 +438,11 @@ def abconv_layers(
     Raises
     ------
     ValueError
-        If the kind is unknown, or the groups do not divide the channels.
+        If the kind is unknown, the groups do not divide the channels, or the kernel is even.
     """
     check_groups(c_in, c_out, groups, kind)
+    if kernel % 2 == 0:
+        raise ValueError(f"kernel must be odd, so that the image keeps its size, not {kernel}")
     layer = Layer(
         name=kind, kind="pointwise" if kernel == 1 else "conv", size=(size, size), c_in=c_in,
         c_out=c_out, kernel=kernel, padding=kernel // 2, groups=groups if kind == "group" else 1,
@@ -453,9 +465,11 @@ def _pattern(layers: list[Layer], pattern: str) -> list[Layer]:
     Shortcuts are not among them: all but one have a stride, and that one is too large for groups.
     """
     letters = cycle(pattern.split("-"))
+    replacing = set(pattern) & {"A", "E"}
     found: list[Layer] = []
     for layer in layers:
-        if layer.kind == "pointwise" and _selected(layer, "A").g > 1:
+        selected = [_selected(layer, letter).g for letter in sorted(replacing)]
+        if layer.kind == "pointwise" and selected and min(selected) > 1:
             letter = next(letters)
             keep = letter == "P"
             groups = _selected(layer, letter).g
@@ -463,6 +477,15 @@ def _pattern(layers: list[Layer], pattern: str) -> list[Layer]:
         else:
             found.append(layer)
     return found
+
+
+def counted(layers: Sequence[Layer]) -> Intensity:
+    """Return macs, weights and activations (read or written) as the layers have them."""
+    return Intensity(
+        macs=sum(layer.macs for layer in layers),
+        weights=sum(layer.weights for layer in layers),
+        activations=sum(layer.inputs + layer.outputs for layer in layers),
+    )
 
 
 def build(name: str, variant: str | None = None, resolution: int | None = None) -> Network:
@@ -506,10 +529,11 @@ def build(name: str, variant: str | None = None, resolution: int | None = None) 
         chain.replaced = variant.removesuffix("50")
         if variant.endswith("50"):
             chain.blocks = frozenset(REPLACED_50[name])
-    # Below this an image has less than one pixel left at the end.
     lowest = _LOWEST[name]
     if resolution < lowest:
         raise ValueError(f"resolution of {name} must be at least {lowest}, not {resolution}")
+    if resolution > _HIGHEST:
+        raise ValueError(f"resolution must be at most {_HIGHEST}, not {resolution}")
     NETWORKS[name](chain)
     layers = _pattern(chain.layers, variant) if patterned else chain.layers
     return Network(

@@ -140,8 +140,8 @@ def cycles(program: Program, config: ArrayConfig) -> int:
     at which the last output beat is taken, when every input stream always has its next beat and
     every output beat is taken at once. It is exact: the RTL is compared with it by equality.
 
-    A repetition takes no longer than a few of its rounds: when a round leaves the core as it
-    found it, the others take the same time.
+    A repetition that emits results is not run through: when a round leaves the core as it found
+    it, the others take the same time.
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ from typing import Any
 
 from golden.abconv import RULES, Intensity, check_groups, divisors, select_groups
 from golden.mapping import Plan, map_gemm
-from golden.networks import ABCONV_STEPS, abconv_layers
+from golden.networks import ABCONV_STEPS, abconv_layers, counted
 from hw.cli import (
     PALETTE,
     Sheet,
@@ -26,7 +26,7 @@ from hw.cli import (
 )
 from hw.config import ArrayConfig
 
-from .network import layer_report, positive
+from .network import bandwidth, layer_report
 
 __all__ = [
     "BlockReport",
@@ -39,7 +39,7 @@ __all__ = [
     "sheet",
 ]
 
-KINDS = {"conv": "convolution", "abconv": "ABConv", "abconv_exp": "ABConv-exp"}
+NAMES = {"conv": "convolution", "abconv": "ABConv", "abconv_exp": "ABConv-exp"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,11 +134,7 @@ def block_report(
         c_out=c_out,
         kernel=kernel,
         size=size,
-        intensity=Intensity(
-            macs=sum(layer.macs for layer in layers),
-            weights=sum(layer.weights for layer in layers),
-            activations=sum(layer.inputs + layer.outputs for layer in layers),
-        ),
+        intensity=counted(layers),
         cycles=sum(one.cycles for one in reports),
         dram=sum(one.dram_bytes for one in reports) / memory.dram_bytes_per_cycle,
         time=sum(one.time for one in reports),
@@ -158,7 +154,7 @@ def select_on_array(
 
     ABConv-exp keeps its multiply-accumulates, so it takes the g of least time. ABConv loses some
     with every group, so it takes the smallest g at which memory no longer takes longer than the
-    core (the g of least time if there is none).
+    core (the g of least time if there is none). Either may keep the convolution.
 
     Parameters
     ----------
@@ -176,7 +172,7 @@ def select_on_array(
     """
     kind = "abconv_exp" if expand else "abconv"
     found = [
-        block_report(kind, g, c_in, c_out, kernel, size, config, memory)
+        block_report(kind if g > 1 else "conv", g, c_in, c_out, kernel, size, config, memory)
         for g in divisors(math.gcd(c_in, c_out))
     ]
     if not expand:
@@ -205,20 +201,20 @@ def rows(
     shape = (c_in, c_out, kernel, size)
     for g in groups:
         check_groups(c_in, c_out, g, "abconv")
-    found = [(block_report("conv", 1, *shape, config, memory), "")]
+    found: list[tuple[BlockReport, str]] = []
+    keep: list[str] = []  # who keeps the convolution
     for kind in ("abconv", "abconv_exp"):
         expand = kind == "abconv_exp"
-        ours = select_on_array(*shape, expand, config, memory)
         chosen = {
             f"paper ({rule})": select_groups(*shape, *ABCONV_STEPS, expand, rule).g
             for rule in RULES
-        } | {"this machine": ours}
+        } | {"this machine": select_on_array(*shape, expand, config, memory)}
+        keep += [f"{who} for {NAMES[kind]}" for who, theirs in chosen.items() if theirs == 1]
         for g in groups or divisors(math.gcd(c_in, c_out)):
-            if g == 1 and not expand:
-                continue  # the convolution itself
-            by = ", ".join(who for who, theirs in chosen.items() if theirs == g)
-            found.append((block_report(kind, g, *shape, config, memory), by))
-    return found
+            if g > 1:
+                by = ", ".join(who for who, theirs in chosen.items() if theirs == g)
+                found.append((block_report(kind, g, *shape, config, memory), by))
+    return [(block_report("conv", 1, *shape, config, memory), ", ".join(keep)), *found]
 
 
 def sheet(found: Sequence[tuple[BlockReport, str]], config: ArrayConfig, memory: Memory) -> Sheet:
@@ -226,7 +222,7 @@ def sheet(found: Sequence[tuple[BlockReport, str]], config: ArrayConfig, memory:
     first = found[0][0]
     lines: list[tuple[str, ...]] = [
         (
-            f"{KINDS[one.kind]}" + (f", g = {one.g}" if one.kind != "conv" else ""),
+            f"{NAMES[one.kind]}" + (f", g = {one.g}" if one.kind != "conv" else ""),
             f"{one.intensity.macs:,}",
             f"{one.intensity.weights:,}",
             f"{one.intensity.weight:.1f}",
@@ -256,17 +252,18 @@ def sheet(found: Sequence[tuple[BlockReport, str]], config: ArrayConfig, memory:
     )  # fmt: skip
 
 
-CHANNELS = (64, 128, 256, 512, 1024)
+#: Channels in and out of the layers in the picture.
+CHANNELS = range(128, 1281, 128)
 
 
 def figure(config: ArrayConfig, memory: Memory, file_format: str) -> bytes:
     """Return a picture: roofline, staircase, and latency against multiply-accumulates."""
     plt = pyplot()
     drawing, (roof, steps, latency) = plt.subplots(1, 3, figsize=(14, 4.4), layout="constrained")
-    pes, bandwidth = config.rows * config.cols, memory.dram_bytes_per_cycle
+    pes, limit = config.rows * config.cols, memory.dram_bytes_per_cycle
 
-    limits = [4.0, pes / bandwidth, 4 * pes / bandwidth]
-    roof.plot(limits, [min(pes, x * bandwidth) for x in limits], color="#000000", linewidth=1)
+    limits = [4.0, pes / limit, max(256.0, 4 * pes / limit)]
+    roof.plot(limits, [min(pes, x * limit) for x in limits], color="#000000", linewidth=1)
     styles = {
         ("conv", 4): (PALETTE[0], "o"), ("conv", 8): (PALETTE[5], "o"),
         ("abconv", 4): (PALETTE[3], "^"), ("abconv", 8): (PALETTE[1], "^"),
@@ -280,7 +277,7 @@ def figure(config: ArrayConfig, memory: Memory, file_format: str) -> bytes:
             if kind != "conv":
                 g = select_groups(channels, channels, 1, size, *ABCONV_STEPS, expand).g
             found.append(block_report(kind, g, channels, channels, 1, size, config, memory))
-        label = f"{KINDS[kind]}, {size} x {size}"
+        label = f"{NAMES[kind]}, {size} x {size}"
         style = {"color": colour, "marker": marker, "label": label}
         roof.plot(
             [one.intensity.macs / _moved(one, memory) for one in found],
@@ -291,7 +288,11 @@ def figure(config: ArrayConfig, memory: Memory, file_format: str) -> bytes:
     moved = "weight" if memory.activations_on_chip else "byte moved"
     roof.set_xlabel(f"multiply-accumulates per {moved}")
     roof.set_ylabel("multiply-accumulates per cycle")
-    roof.set_title("Roofline, 1 x 1, 64 to 1024 channels", fontsize="medium", loc="left")
+    roof.set_title(
+        f"Roofline, 1 x 1, {CHANNELS[0]} to {CHANNELS[-1]} channels, {limit:g} bytes/cycle",
+        fontsize="medium",
+        loc="left",
+    )
     latency.set_xlabel("multiply-accumulates")
     latency.set_ylabel("cycles")
     latency.set_title("Latency against work, same layers", fontsize="medium", loc="left")
@@ -341,7 +342,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="numbers of groups g, divisors of both channels (default: all of them)",
     )  # fmt: skip
     parser.add_argument(
-        "--dram-bytes-per-cycle", type=positive, metavar="B", default=2.32,
+        "--dram-bytes-per-cycle", type=bandwidth, metavar="B", default=2.32,
         help="bandwidth of the memory",
     )  # fmt: skip
     parser.add_argument(

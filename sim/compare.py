@@ -187,7 +187,7 @@ def figure(found: Sequence[Comparison], file_format: str) -> bytes:
         value = one.paper["baseline"] / one.paper["half"]
         axes.plot(
             [x - 2 * width, x + 2 * width], [value, value], color="#000000", linewidth=1,
-            linestyle=":", label="paper's model, half over baseline" if x == 0 else None,
+            linestyle=":", label="paper's model, half over its own baseline" if x == 0 else None,
         )  # fmt: skip
         axes.text(x, value + 0.05, f"{value:.2f}", ha="center", fontsize="x-small")
     axes.axhline(1, color="#999999", linewidth=0.8)
@@ -214,15 +214,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         default=[name for name in FUSE_NETWORKS if name != "resnet50"],
         help=f"some of {', '.join(FUSE_NETWORKS)}",
     )  # fmt: skip
+    parser.add_argument(
+        "--resolution", type=int, metavar="N", default=224, help="height and width of the input"
+    )
     add_outputs(parser, "json", "markdown", "plot")
     words = list(sys.argv[1:] if argv is None else argv)
     arguments = parser.parse_args(words)
     try:
         paths = outputs(arguments)
         config = config_from(arguments)
+        found = [compare(name, config, arguments.resolution) for name in arguments.networks]
     except ValueError as error:
         parser.error(str(error))
-    found = [compare(name, config) for name in arguments.networks]
     publish(
         parser,
         paths,

@@ -60,7 +60,7 @@ class Shape:
 
     @property
     def edge(self) -> int:
-        """Operands that enter at the edges per cycle, at most."""
+        """Elements per cycle at the two edges of a GEMM: R activations and C weights."""
         return self.config.rows + self.config.cols
 
     @property
@@ -86,8 +86,8 @@ def splits(pes: int) -> list[tuple[int, int]]:
     ValueError
         If there is none.
     """
-    if pes < 1:
-        raise ValueError(f"--pes must be at least 1, not {pes}")
+    if not 1 <= pes <= _LARGEST**2:
+        raise ValueError(f"--pes must be from 1 to {_LARGEST**2}, not {pes}")
     found = [(r, pes // r) for r in divisors(pes) if max(r, pes // r) <= _LARGEST]
     if not found:
         raise ValueError(f"--pes {pes} has no R x C with both at most {_LARGEST}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -88,7 +88,7 @@ class LayerReport:
     pes : int
         Processing elements.
     stream_bytes : int
-        Bytes that the core's streams take and give.
+        Bytes of the beats that the core's streams take and give, idle lanes included.
     dram_bytes : int
         Bytes of weights and, unless they stay on the chip, of inputs and results (requantized to
         activations), each moved once.
@@ -158,12 +158,10 @@ def layer_report(
         Images that share the weights; all counts are for all of them.
     """
     plan = map_layer(layer, config, mapping, batch)
-    lanes = config.cols
 
     def moved(one: Command) -> int:
         act = one.act_beats(config) * config.rows * config.act_bytes
-        wide = config.rows if one.st_os else lanes
-        weights = one.weight_beats * wide * config.weight_bytes
+        weights = one.weight_beats * config.weight_lanes * config.weight_bytes
         return act + weights + one.out_beats(config) * config.rows * config.acc_bytes
 
     dram = layer.weights * config.weight_bytes
@@ -221,9 +219,9 @@ class NetworkReport:
 
     def by_lowering(self) -> dict[str, float]:
         """Return the time of every kind of lowering."""
-        found: Counter[str] = Counter()
+        found: defaultdict[str, float] = defaultdict(float)
         for one in self.layers:
-            found[one.plan.name] += one.time  # type: ignore[assignment]
+            found[one.plan.name] += one.time
         return dict(found)
 
     def to_dict(self) -> dict[str, Any]:
@@ -364,14 +362,14 @@ def timeline(report: NetworkReport, file_format: str) -> bytes:
     return picture(drawing, file_format)
 
 
-def positive(text: str) -> float:
-    """Return a positive number of an option."""
+def bandwidth(text: str) -> float:
+    """Return the bandwidth of an option."""
     try:
         value = float(text)
     except ValueError:
         value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be a number above 0, not {text!r}")
+    if not 1e-3 <= value <= 1e6:
+        raise argparse.ArgumentTypeError(f"must be a number from 0.001 to 1000000, not {text!r}")
     return value
 
 
@@ -409,7 +407,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = config_parser("sim.network", "Report the exact cycles of a network, layer by layer.")
     add_network(parser)
     parser.add_argument(
-        "--dram-bytes-per-cycle", type=positive, metavar="B", default=argparse.SUPPRESS,
+        "--dram-bytes-per-cycle", type=bandwidth, metavar="B", default=argparse.SUPPRESS,
         help="bandwidth of the memory; a layer takes the longer of its cycles and its bytes / B "
         "(default: memory takes no time)",
     )  # fmt: skip
@@ -427,25 +425,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_outputs(parser, "json", "markdown", "plot")
     words = list(sys.argv[1:] if argv is None else argv)
     arguments = parser.parse_args(words)
-    bandwidth = getattr(arguments, "dram_bytes_per_cycle", None)
+    limit = getattr(arguments, "dram_bytes_per_cycle", None)
     try:
         paths = outputs(arguments)
         config = config_from(arguments)
         network = network_from(arguments)
-        if arguments.batch < 1:
-            raise ValueError(f"--batch must be at least 1, not {arguments.batch}")
+        if not 1 <= arguments.batch <= 65536:
+            raise ValueError(f"--batch must be from 1 to 65536, not {arguments.batch}")
     except ValueError as error:
         parser.error(str(error))
     report = network_report(
-        network, config, mapping=arguments.mapping, dram_bytes_per_cycle=bandwidth,
+        network, config, mapping=arguments.mapping, dram_bytes_per_cycle=limit,
         activations_on_chip=arguments.activations_on_chip, batch=arguments.batch,
     )  # fmt: skip
     publish(
         parser,
         paths,
-        sheets(report, bandwidth is not None),
+        sheets(report, limit is not None),
         report.to_dict() | {"mapping": arguments.mapping, "batch": arguments.batch,
-                            "dram_bytes_per_cycle": bandwidth},
+                            "dram_bytes_per_cycle": limit},
         notes=_notes(report),
         plot=lambda kind: timeline(report, kind),
         words=words,
