@@ -240,7 +240,7 @@ class NetworkReport:
             "stream_bytes": sum(one.stream_bytes for one in self.layers),
             "dram_bytes": sum(one.dram_bytes for one in self.layers),
             "time_by_lowering": self.by_lowering(),
-            "layers": [one.to_dict() for one in self.layers],
+            "layers": [one.to_dict() | {"share": one.time / self.time} for one in self.layers],
         }
 
 

@@ -32,6 +32,7 @@ def test_network_command(tmp_path, capsys):
     assert data["cycles"] == report.cycles == sum(one["cycles"] for one in data["layers"])
     assert data["macs"] == 54361824 and len(data["layers"]) == len(report.layers)
     assert {one["lowering"] for one in data["layers"]} >= {"GEMM", "ST-OS"}
+    assert sum(one["share"] for one in data["layers"]) == pytest.approx(1)
     assert sum(data["time_by_lowering"].values()) == data["time"] == data["cycles"]
     assert f"| {report.cycles:,} |" in files[1].read_text()
     assert files[2].read_bytes().startswith(b"\x89PNG")
