@@ -73,22 +73,28 @@ def test_endless_repetition():
         cycles([Repeat((Command(depth=9, emit=0),), 3)], config)
 
 
-# One GEMM per kind of strip: rows, cols, M, K, N, and the sides that its strips use.
+# Arrays that other tests build as well.
+SQUARE = ArrayConfig(rows=8, cols=8, st_os=True)
+WIDE = ArrayConfig(rows=3, cols=5)
+TALL = ArrayConfig(rows=5, cols=3, st_os=True)
+LARGE = ArrayConfig(rows=16, cols=16, st_os=True)
+
+# One GEMM per kind of strip: array, M, K, N, and the sides that its strips use.
 STRIPS = {
-    "matrix": (6, 6, 12, 9, 12, {("channels", True, False)}),
-    "vector": (6, 6, 1, 20, 30, {("pixels", True, True)}),
-    "vector_short": (6, 6, 1, 3, 12, {("pixels", True, False)}),
-    "few_channels": (6, 6, 40, 20, 1, {("channels", True, True)}),
-    "remainder": (6, 6, 13, 14, 22, {("channels", True, False), ("pixels", True, True)}),
-    "wide": (3, 8, 7, 9, 3, {("channels", False, True)}),
+    "matrix": (SQUARE, 16, 9, 16, {("channels", True, False)}),
+    "vector": (SQUARE, 1, 20, 42, {("pixels", True, True)}),
+    "vector_short": (SQUARE, 1, 3, 16, {("pixels", True, False)}),
+    "few_channels": (SQUARE, 56, 20, 1, {("channels", True, True)}),
+    "remainder": (SQUARE, 17, 14, 30, {("channels", True, False), ("pixels", True, True)}),
+    "wide": (WIDE, 9, 9, 3, {("channels", False, True)}),
+    "tall": (TALL, 2, 9, 10, {("pixels", True, False)}),
 }
 
 
 @pytest.mark.parametrize("name", STRIPS)
 def test_strips(name):
     """Every way of holding operands, on the RTL."""
-    rows, cols, m, k, n, sides = STRIPS[name]
-    config = ArrayConfig(rows=rows, cols=cols)
+    config, m, k, n, sides = STRIPS[name]
     found = map_gemm(m, k, n, config)
     assert {(s.held, s.on_rows > 0, s.on_cols > 0) for s in found.strips} == sides, str(found)
     assert cycles(found.program, config) <= cycles(
@@ -102,30 +108,30 @@ def test_strips(name):
     np.testing.assert_array_equal(lowering.collect(result.outputs), golden.pointwise_conv2d(x, w))
 
 
-# One depthwise layer per kind of mapping: size, channels, k, stride, array, ST-OS, what it becomes.
+# One depthwise layer per kind of mapping: array, size, channels, k, stride, and what it becomes.
 DEPTHWISE = {
-    "one_patch": ((12, 12), 3, 3, 1, (8, 8), False, lambda p: p.together == 1 and p.patch > (1, 1)),
-    "side_by_side": ((2, 2), 7, 3, 1, (8, 8), False, lambda p: p.together > 1),
-    "stride": ((9, 10), 4, 5, 2, (8, 8), False, lambda p: p.patch > (1, 1)),
-    "pieces": ((7, 9), 5, 3, 1, (6, 3), True, lambda p: p.pieces > 1),
-    "long_kernel": ((4, 9), 20, 5, 1, (6, 3), True, lambda p: len(p.streams[0].passes) > 5),
-    "joined": ((7, 3), 5, 3, 1, (5, 12), True, lambda p: p.streams[0].joined),
-    "bands": ((9, 7), 11, 3, 1, (5, 12), True, lambda p: p.streams[0].bands > 1),
+    "one_patch": (WIDE, (12, 12), 3, 3, 1, lambda p: p.together == 1 and p.patch > (1, 1)),
+    "side_by_side": (WIDE, (1, 2), 7, 3, 1, lambda p: p.together == 2),
+    "patch_stride": (WIDE, (9, 10), 4, 5, 2, lambda p: p.patch > (1, 1)),
+    "passes": (TALL, (7, 9), 5, 3, 1, lambda p: len(p.streams[0].passes) == 3),
+    "long_kernel": (TALL, (4, 9), 20, 5, 1, lambda p: len(p.streams[0].passes) == 10),
+    "joined": (LARGE, (7, 3), 20, 3, 1, lambda p: p.streams[0].joined and p.pieces > 1),
+    "bands": (LARGE, (9, 7), 40, 3, 1, lambda p: p.streams[0].bands == 2),
+    "bands_stride": (LARGE, (9, 7), 40, 3, 2, lambda p: p.streams[0].bands == 2),
 }
 
 
 @pytest.mark.parametrize("name", DEPTHWISE)
 def test_depthwise_mappings(name):
     """Patches and streams on the RTL."""
-    size, channels, k, stride, (rows, cols), st_os, wanted = DEPTHWISE[name]
-    config = ArrayConfig(rows=rows, cols=cols, st_os=st_os)
+    config, size, channels, k, stride, wanted = DEPTHWISE[name]
     layer = Layer(
         name=name, kind="depthwise", size=size, c_in=channels, c_out=channels, kernel=k,
         stride=stride, padding=k // 2, groups=channels,
     )  # fmt: skip
-    mapping = "textbook" if name in ("pieces", "long_kernel") else "best"
+    mapping = "textbook" if config is TALL else "best"
     plan = map_layer(layer, config, mapping)
-    kind = StreamMapping if st_os else PatchMapping
+    kind = StreamMapping if config.st_os else PatchMapping
     assert all(isinstance(part, kind) and wanted(part) for part in plan.parts), str(plan)
     rng = np.random.default_rng(6)
     x, w = operands(rng, (*size, channels), 8), operands(rng, (k, k, channels), 8)
