@@ -16,7 +16,7 @@ from typing import Any
 
 from rich.console import Console
 
-from golden.mapping import map_gemm
+from golden.mapping import map_gemm, map_layer
 from golden.networks import FUSE_NETWORKS, build
 from golden.schedule import cycles
 from hw.cli import Sheet, write_atomically
@@ -154,6 +154,38 @@ def mappings() -> Sheet:
     return Sheet(title="Cycles of single layers, 64 x 64", columns=columns, rows=rows)
 
 
+def spatial() -> Sheet:
+    """Return the cycles of all depthwise layers, and of the FuSe layers that replace them."""
+    rows: list[tuple[str, ...]] = []
+    for name in MOBILE:
+        counts = {
+            (variant, st_os): sum(
+                map_layer(layer, machine(64, st_os)).cycles
+                for layer in build(name, variant).layers
+                if layer.kind in ("depthwise", "fuse_half")
+            )
+            for variant in ("baseline", "half")
+            for st_os in (False, True)
+        }
+        depthwise, fuse = (
+            (counts[variant, False], counts[variant, True]) for variant in ("baseline", "half")
+        )
+        rows.append(
+            (
+                name,
+                *(f"{count:,}" for count in (*depthwise, *fuse)),
+                f"{depthwise[0] / depthwise[1]:.2f}",
+                f"{fuse[0] / fuse[1]:.2f}",
+                f"{depthwise[1] / fuse[1]:.2f}",
+            )
+        )
+    columns = (
+        "network", "depthwise, plain", "depthwise, ST-OS", "FuSe half, plain", "FuSe half, ST-OS",
+        "ST-OS gain, depthwise", "ST-OS gain, FuSe", "depthwise over FuSe, ST-OS",
+    )  # fmt: skip
+    return Sheet(title="Spatial layers alone, cycles, 64 x 64", columns=columns, rows=rows)
+
+
 def batches() -> Sheet:
     """Return cycles per image for batches."""
     rows: list[tuple[str, ...]] = []
@@ -284,6 +316,7 @@ def measure(areas: dict[str, float]) -> dict[str, Any]:
         "farthest": farthest(),
         "mappings": mappings(),
         "batches": batches(),
+        "spatial": spatial(),
         "memory": memory(),
         "cifar": on_cifar(),
         "scalesim": scale_sim(),

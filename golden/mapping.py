@@ -194,12 +194,17 @@ class GemmMapping:
         ]
 
     def __str__(self) -> str:
-        """Say which operand is held where."""
+        """Say which operand is held where, and what moves past it."""
         words = []
         for strip in self.strips:
             size = _ceil(strip.span[1] - strip.span[0], strip.blocks)
-            sides = [side for side, on in (("rows", strip.on_rows), ("cols", strip.on_cols)) if on]
-            words.append(f"{size} {strip.held} held, {strip.tiles} tiles on {'+'.join(sides)}")
+            where = (
+                "columns" if not strip.on_cols else "rows" if not strip.on_rows else "both edges"
+            )
+            other = "channels" if strip.held == "pixels" else "pixels"
+            held = strip.held[: None if size > 1 else -1]
+            tiles = f"{strip.tiles} tile{'s' * (strip.tiles > 1)}"
+            words.append(f"{size} {held} on {where}, {tiles} of {other}")
         return "; ".join(words)
 
 
@@ -377,7 +382,8 @@ class PatchMapping:
     def __str__(self) -> str:
         """Say what a tile holds."""
         shape = f"{self.patch[0]} x {self.patch[1]}"
-        return f"{shape} outputs per row, {self.together} channels per tile"
+        channels = f"{self.together} channel{'s' * (self.together > 1)}"
+        return f"{shape} outputs per row, {channels} per tile"
 
 
 @lru_cache(maxsize=4096)

@@ -201,20 +201,26 @@ def rows(
     shape = (c_in, c_out, kernel, size)
     for g in groups:
         check_groups(c_in, c_out, g, "abconv")
-    found: list[tuple[BlockReport, str]] = []
-    keep: list[str] = []  # who keeps the convolution
+    found = [(block_report("conv", 1, *shape, config, memory), "")]
     for kind in ("abconv", "abconv_exp"):
         expand = kind == "abconv_exp"
-        chosen = {
-            f"paper ({rule})": select_groups(*shape, *ABCONV_STEPS, expand, rule).g
-            for rule in RULES
-        } | {"this machine": select_on_array(*shape, expand, config, memory)}
-        keep += [f"{who} for {NAMES[kind]}" for who, theirs in chosen.items() if theirs == 1]
+        chosen = selections(*shape, expand, config, memory)
         for g in groups or divisors(math.gcd(c_in, c_out)):
             if g > 1:
                 by = ", ".join(who for who, theirs in chosen.items() if theirs == g)
                 found.append((block_report(kind, g, *shape, config, memory), by))
-    return [(block_report("conv", 1, *shape, config, memory), ", ".join(keep)), *found]
+    return found
+
+
+def selections(
+    c_in: int, c_out: int, kernel: int, size: int, expand: bool, config: ArrayConfig, memory: Memory
+) -> dict[str, int]:
+    """Return who selects how many groups: the paper's machine, by both rules, and this one."""
+    shape = (c_in, c_out, kernel, size)
+    rules = {
+        f"paper ({rule})": select_groups(*shape, *ABCONV_STEPS, expand, rule).g for rule in RULES
+    }
+    return rules | {"this machine": select_on_array(*shape, expand, config, memory)}
 
 
 def sheet(found: Sequence[tuple[BlockReport, str]], config: ArrayConfig, memory: Memory) -> Sheet:
@@ -326,6 +332,17 @@ def _moved(one: BlockReport, memory: Memory) -> int:
     return counts.weights + (0 if memory.activations_on_chip else counts.activations)
 
 
+def _notes(
+    c_in: int, c_out: int, kernel: int, size: int, config: ArrayConfig, memory: Memory
+) -> list[str]:
+    both = [
+        selections(c_in, c_out, kernel, size, expand, config, memory) for expand in (False, True)
+    ]
+    return [
+        f"{who} selects ABConv g = {both[0][who]}, ABConv-exp g = {both[1][who]}" for who in both[0]
+    ] + ["g = 1 keeps the convolution; time is the longer of core and DRAM, layer by layer"]
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     parser = config_parser(
@@ -374,6 +391,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "memory": vars(memory),
             "blocks": [one.to_dict() | {"selected_by": by} for one, by in found],
         },
+        notes=_notes(*shape, config, memory),
         plot=lambda kind: figure(config, memory, kind),
         words=words,
     )

@@ -114,7 +114,8 @@ def compare(name: str, config: ArrayConfig, resolution: int | None = None) -> Co
 def sheets(found: Sequence[Comparison]) -> list[Sheet]:
     """Return the tables: cycles, speed-ups, and what they are made of."""
     config = found[0].config
-    size = f"{config.rows} x {config.cols}, {config.accumulators} accumulators"
+    size = f"{config.rows} x {config.cols}, {config.accumulators} accumulator"
+    size += "s" * (config.accumulators > 1)
     cycles: list[tuple[str, ...]] = []
     gains: list[tuple[str, ...]] = []
     parts: list[tuple[str, ...]] = []
@@ -234,6 +235,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         notes=[
             "textbook: pixels on rows, channels on columns, depthwise block-diagonal or as streams",
             "best: every mapping of golden.mapping, by least cycles",
+            "speed-ups: over the unmodified network, in the paper's model or on the plain core",
         ],
         plot=lambda kind: figure(found, kind),
         words=words,

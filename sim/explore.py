@@ -194,6 +194,7 @@ def figure(network: Network, shapes: Sequence[Shape], file_format: str) -> bytes
         )  # fmt: skip
     axes.set_xlabel("elements per cycle at the edges" if shapes[0].area is None else "area, GE")
     axes.set_ylabel("cycles")
+    axes.margins(x=0.12)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_title(sheet(network, shapes).title, fontsize="medium", loc="left")
@@ -226,8 +227,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )  # fmt: skip
     parser.add_argument(
         "--area", action="store_true",
-        help="synthesize every shape (target gates), for the Pareto front of cycles against area; "
-        "without it the front is against the bandwidth of the edges",
+        help="synthesize every shape (target gates; minutes; pip install -e '.[synth]'), for the "
+        "Pareto front of cycles against area; without it the front is against the bandwidth of the "
+        "edges, R + C elements per cycle",
     )  # fmt: skip
     add_outputs(parser, "json", "markdown", "plot")
     words = list(sys.argv[1:] if argv is None else argv)

@@ -120,6 +120,7 @@ class LayerReport:
         """Return everything as plain data."""
         return asdict(self.layer) | {
             "output": self.layer.output,
+            "operator": operator(self.layer),
             "lowering": self.plan.name,
             "mapping": str(self.plan),
             "tiles": self.tiles,
@@ -191,11 +192,35 @@ class NetworkReport:
     network : Network
     config : ArrayConfig
     layers : tuple of LayerReport
+    mapping, dram_bytes_per_cycle, activations_on_chip, batch
+        As in `layer_report`.
     """
 
     network: Network
     config: ArrayConfig
     layers: tuple[LayerReport, ...]
+    mapping: str = "best"
+    dram_bytes_per_cycle: float | None = None
+    activations_on_chip: bool = False
+    batch: int = 1
+
+    @property
+    def title(self) -> str:
+        """What was reported, on what."""
+        network, config = self.network, self.config
+        words = [
+            f"{network.name}, {network.variant}, {network.resolution} x {network.resolution}",
+            f"on {config.rows} x {config.cols} {'ST-OS' if config.st_os else 'plain'}",
+            f"{config.accumulators} accumulator{'s' * (config.accumulators > 1)}",
+        ]
+        if self.mapping != "best":
+            words.append(f"{self.mapping} mapping")
+        if self.batch > 1:
+            words.append(f"batch {self.batch}")
+        if self.dram_bytes_per_cycle:
+            what = "weights" if self.activations_on_chip else "all data"
+            words.append(f"DRAM {self.dram_bytes_per_cycle:g} bytes per cycle for {what}")
+        return ", ".join(words)
 
     @property
     def cycles(self) -> int:
@@ -232,6 +257,10 @@ class NetworkReport:
             "variant": network.variant,
             "resolution": network.resolution,
             "config": asdict(self.config),
+            "mapping": self.mapping,
+            "batch": self.batch,
+            "dram_bytes_per_cycle": self.dram_bytes_per_cycle,
+            "activations_on_chip": self.activations_on_chip,
             "parameters": network.parameters,
             "macs": self.macs,
             "cycles": self.cycles,
@@ -247,7 +276,7 @@ class NetworkReport:
 def network_report(network: Network, config: ArrayConfig, **options: Any) -> NetworkReport:
     """Return a network on one machine; the options are those of `layer_report`."""
     layers = tuple(layer_report(layer, config, **options) for layer in network.layers)
-    return NetworkReport(network=network, config=config, layers=layers)
+    return NetworkReport(network=network, config=config, layers=layers, **options)
 
 
 def network_cycles(network: Network, config: ArrayConfig, mapping: str = "best") -> int:
@@ -276,8 +305,9 @@ def operator(layer: Layer) -> str:
     return " ".join(word for word in (name, size + stride, groups) if word)
 
 
-def sheets(report: NetworkReport, dram: bool) -> list[Sheet]:
+def sheets(report: NetworkReport) -> list[Sheet]:
     """Return the tables of a network."""
+    dram = report.dram_bytes_per_cycle is not None
     rows: list[tuple[str, ...]] = []
 
     def shape(size: tuple[int, int], channels: int) -> str:
@@ -316,17 +346,11 @@ def sheets(report: NetworkReport, dram: bool) -> list[Sheet]:
             "",
         )
     )  # fmt: skip
-    network, config = report.network, report.config
     columns = (
         "layer", "operator", "input", "output", "lowering", "tiles", "MACs", "cycles",
         *(["with DRAM"] if dram else []), "used", "streams", "DRAM", "time", "bound",
     )  # fmt: skip
-    title = (
-        f"{network.name}, {network.variant}, {network.resolution} x {network.resolution}, on "
-        f"{config.rows} x {config.cols} {'ST-OS' if config.st_os else 'plain'}, "
-        f"{config.accumulators} accumulator{'s' * (config.accumulators > 1)}"
-    )
-    return [Sheet(title=title, columns=columns, rows=rows)]
+    return [Sheet(title=report.title, columns=columns, rows=rows)]
 
 
 def timeline(report: NetworkReport, file_format: str) -> bytes:
@@ -357,7 +381,7 @@ def timeline(report: NetworkReport, file_format: str) -> bytes:
     axes.set_xlabel("cycles")
     axes.set_ylabel("PEs used, percent")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    axes.set_title(sheets(report, False)[0].title, fontsize="medium", loc="left")
+    axes.set_title(report.title, fontsize="medium", loc="left")
     axes.legend(loc="upper right", ncols=len(names), fontsize="small", frameon=False)
     return picture(drawing, file_format)
 
@@ -381,12 +405,14 @@ def add_network(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--variant", metavar="NAME", default=argparse.SUPPRESS,
-        help="baseline, full, half, full50 or half50; for CIFAR-100 networks a pattern of P, A "
-        "(ABConv) and E (ABConv-exp) like A-P-P (default: the unmodified network)",
+        help="baseline (unmodified); full or half (depthwise layers become FuSe layers, with all "
+        "channels or half of them each way); full50 or half50 (in some blocks). For CIFAR-100 "
+        "networks a pattern like A-P-P, over and over for the layers worth replacing: P keeps the "
+        "convolution, A is ABConv, E ABConv-exp (default: the unmodified network)",
     )  # fmt: skip
     parser.add_argument(
         "--resolution", type=int, metavar="N", default=argparse.SUPPRESS,
-        help="height and width of the input (default: 224, CIFAR-100: 32)",
+        help="height and width of the input, 32 or more (default: 224, CIFAR-100: 32)",
     )  # fmt: skip
 
 
@@ -405,6 +431,14 @@ def network_from(arguments: argparse.Namespace) -> Network:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     parser = config_parser("sim.network", "Report the exact cycles of a network, layer by layer.")
+    parser.epilog = (
+        "Columns: tiles are commands of the core; used is the share of PEs and cycles that "
+        "multiply operands of the operator; streams are bytes through the core's ports (results 4 "
+        "bytes, idle lanes included); DRAM is one byte per weight, input and result; time is the "
+        "share of the total; bound is what takes most of it: compute (operands of GEMM tiles, "
+        "full or not), west edge (operands where the edges bring too few), drain (results, and "
+        "the way through the array) or DRAM. --json also has the mapping of every layer."
+    )
     add_network(parser)
     parser.add_argument(
         "--dram-bytes-per-cycle", type=bandwidth, metavar="B", default=argparse.SUPPRESS,
@@ -441,9 +475,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     publish(
         parser,
         paths,
-        sheets(report, limit is not None),
-        report.to_dict() | {"mapping": arguments.mapping, "batch": arguments.batch,
-                            "dram_bytes_per_cycle": limit},
+        sheets(report),
+        report.to_dict(),
         notes=_notes(report),
         plot=lambda kind: timeline(report, kind),
         words=words,
