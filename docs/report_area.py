@@ -8,13 +8,13 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import re
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
+from template import fill
 
 from golden.mapping import map_layer
 from golden.networks import Layer
@@ -286,18 +286,8 @@ def measure(libraries: list[Path], console: Console) -> tuple[dict[str, Any], di
 
 def render(data: dict[str, Any]) -> str:
     """Return the text of area.md: the template with the numbers of area.json."""
-    values = {
-        name: Sheet(
-            title=table["title"],
-            columns=tuple(table["columns"]),
-            rows=[tuple(row) for row in table["rows"]],
-        )
-        .markdown()
-        .rstrip()
-        for name, table in data["tables"].items()
-    }
-    values |= data["text"] | {"versions": ", ".join(data["versions"])}
-    return re.sub(r"@(\w+)@", lambda mark: values[mark[1]], (HERE / "area.md.in").read_text())
+    text = data["text"] | {"versions": ", ".join(data["versions"])}
+    return fill(HERE / "area.md.in", data["tables"], text)
 
 
 def main() -> None:

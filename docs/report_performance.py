@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from template import fill
 
 from golden.mapping import map_gemm, map_layer
 from golden.networks import FUSE_NETWORKS, build
@@ -303,7 +303,7 @@ def known_areas() -> dict[str, float]:
 
 
 def measure(areas: dict[str, float]) -> dict[str, Any]:
-    """Return every table by name.
+    """Return every table and text by name.
 
     Parameters
     ----------
@@ -332,13 +332,13 @@ def measure(areas: dict[str, float]) -> dict[str, Any]:
         config = machine(size, st_os=False)
         blocks = abconv.rows(1024, 1024, 1, 4, config, weights_only)
         found[f"abconv{size}"] = abconv.sheet(blocks, config, weights_only)
+    text: dict[str, str] = {}
     for which, items in (("fuseconv", paper.fuseconv_items()), ("abconv", paper.abconv_items())):
         for index, sheet in enumerate(paper.sheets(items)):
             found[f"{which}_paper{index}"] = sheet
-        text = "\n".join(f"- {note}" for note in paper.notes(items, which))
-        found[f"{which}_notes"] = Sheet(title=text, columns=(), rows=[])
+        text[f"{which}_notes"] = "\n".join(f"- {note}" for note in paper.notes(items, which))
     found["shapes"] = explore.sheet(build(*EXPLORED), shapes(areas))
-    return {name: asdict(sheet) for name, sheet in found.items()}
+    return {"tables": {name: asdict(sheet) for name, sheet in found.items()}, "text": text}
 
 
 def pictures(areas: dict[str, float]) -> Iterator[tuple[str, bytes]]:
@@ -359,16 +359,7 @@ def pictures(areas: dict[str, float]) -> Iterator[tuple[str, bytes]]:
 
 def render(data: dict[str, Any]) -> str:
     """Return the text of performance.md: the template with the tables of performance.json."""
-    values = {}
-    for name, table in data["tables"].items():
-        sheet = Sheet(
-            title=table["title"],
-            columns=tuple(table["columns"]),
-            rows=[tuple(row) for row in table["rows"]],
-        )
-        values[name] = sheet.markdown().rstrip() if sheet.columns else sheet.title
-    template = (HERE / "performance.md.in").read_text()
-    return re.sub(r"@(\w+)@", lambda mark: values[mark[1]], template)
+    return fill(HERE / "performance.md.in", data["tables"], data["text"])
 
 
 def main() -> None:
@@ -385,7 +376,7 @@ def main() -> None:
                     console.print(f"area: {rows} x {cols}", highlight=False)
                     config = ArrayConfig(rows=rows, cols=cols, st_os=True)
                     areas[f"{rows}x{cols}"] = explore.area(config)
-    data = {"areas": areas, "tables": measure(areas)}
+    data = {"areas": areas, **measure(areas)}
     files: dict[Path, str | bytes] = {
         HERE / "performance.json": json.dumps(data, indent=1) + "\n",
         HERE / "performance.md": render(data),

@@ -70,10 +70,6 @@ def _tile(depth: int, emit: int) -> tuple[Command, ...]:
     )
 
 
-def _repeat(parts: tuple[Command | Repeat, ...], count: int) -> list[Repeat]:
-    return [Repeat(parts, count)] if count else []
-
-
 def _ceil(a: int, b: int) -> int:
     return -(-a // b)
 
@@ -570,7 +566,8 @@ class StreamMapping:
                 for index, depth in enumerate(depths)
             )  # fmt: skip
 
-        return [Repeat((*_repeat(fold(self.cols), folds - 1), *fold(last)), groups)]
+        full = [Repeat(fold(self.cols), folds - 1)] if folds > 1 else []
+        return [Repeat((*full, *fold(last)), groups)]
 
     @property
     def bounds(self) -> list[tuple[Repeat, str]]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import cycle
 
-from .abconv import GroupSelection, Intensity, check_groups, expansion, select_groups
+from .abconv import Intensity, check_groups, expansion, select_groups
 from .operators import Window
 
 __all__ = [
@@ -452,30 +452,24 @@ def abconv_layers(
     return _grouped(layer, groups, kind == "abconv_exp")
 
 
-def _selected(layer: Layer, letter: str) -> GroupSelection:
-    """Return the groups that Algorithm 1 selects, with the steps of the paper's machine."""
-    return select_groups(
-        layer.c_in, layer.c_out, layer.kernel, layer.output[0], *ABCONV_STEPS, letter == "E"
-    )
-
-
 def _pattern(layers: list[Layer], pattern: str) -> list[Layer]:
     """Replace pointwise layers in turn, counting those that group selection would replace.
 
-    Shortcuts are not among them: all but one have a stride, and that one is too large for groups.
+    Shortcuts are not among them: all but one have a stride, and that one's image is too large.
     """
     letters = cycle(pattern.split("-"))
-    replacing = set(pattern) & {"A", "E"}
+    replacing = sorted(set(pattern) & {"A", "E"})
     found: list[Layer] = []
     for layer in layers:
-        selected = [_selected(layer, letter).g for letter in sorted(replacing)]
-        if layer.kind == "pointwise" and selected and min(selected) > 1:
-            letter = next(letters)
-            keep = letter == "P"
-            groups = _selected(layer, letter).g
-            found += [layer] if keep else _grouped(layer, groups, letter == "E")
-        else:
+        shape = (layer.c_in, layer.c_out, layer.kernel, layer.output[0])
+        groups = {
+            letter: select_groups(*shape, *ABCONV_STEPS, letter == "E").g for letter in replacing
+        }
+        if layer.kind != "pointwise" or min(groups.values(), default=1) == 1:
             found.append(layer)
+            continue
+        letter = next(letters)
+        found += [layer] if letter == "P" else _grouped(layer, groups[letter], letter == "E")
     return found
 
 

@@ -7,6 +7,7 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from golden.abconv import RULES, Intensity, check_groups, divisors, select_groups
@@ -108,6 +109,7 @@ class BlockReport:
         }  # fmt: skip
 
 
+@lru_cache(maxsize=4096)  # selection and table ask for the same ones
 def block_report(
     kind: str,
     g: int,
