@@ -131,6 +131,12 @@ class ArrayConfig:
             raise ValueError(f"a configuration is a JSON object of {', '.join(known)}, not {text}")
         return cls(**data)
 
+    def __str__(self) -> str:
+        """Return the machine in words, as in ``16 x 16 ST-OS, 2 accumulators``."""
+        kind = "ST-OS" if self.st_os else "plain"
+        plural = "s" * (self.accumulators > 1)
+        return f"{self.rows} x {self.cols} {kind}, {self.accumulators} accumulator{plural}"
+
     def flags(self) -> str:
         """Return the command line flags of `hw.gen` that describe this machine."""
         words = [f"--rows {self.rows} --cols {self.cols}"]

@@ -210,8 +210,7 @@ class NetworkReport:
         network, config = self.network, self.config
         words = [
             f"{network.name}, {network.variant}, {network.resolution} x {network.resolution}",
-            f"on {config.rows} x {config.cols} {'ST-OS' if config.st_os else 'plain'}",
-            f"{config.accumulators} accumulator{'s' * (config.accumulators > 1)}",
+            f"on {config}",
         ]
         if self.mapping != "best":
             words.append(f"{self.mapping} mapping")
