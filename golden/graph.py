@@ -60,6 +60,7 @@ __all__ = [
     "Step",
     "Tensor",
     "extent",
+    "image",
 ]
 
 

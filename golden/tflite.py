@@ -27,16 +27,29 @@ from .graph import (
     Reshape,
     Softmax,
     Tensor,
+    image,
 )
 
 __all__ = ["SUPPORTED", "ModelError", "load"]
 
 #: The greatest number of elements of a tensor, and of all that a window sees.
 LARGEST = 1 << 27
+#: The greatest number of dimensions; TensorFlow Lite's.
+RANK = 8
 
 
 class ModelError(ValueError):
-    """A model that is damaged, or not supported; the text is one line."""
+    """A model that is damaged, or not supported; the text is one line.
+
+    Parameters
+    ----------
+    path : path
+    text : str
+        What is wrong; cut off if it is long, as in a damaged file nearly anything can be.
+    """
+
+    def __init__(self, path: object, text: str) -> None:
+        super().__init__(f"{path}: {text if len(text) <= 300 else text[:297] + '...'}")
 
 
 def _names(enumeration: type) -> dict[int, str]:
@@ -217,12 +230,16 @@ class _Builder:
 
     def raw(self, index: int) -> _Tensor:
         if not 0 <= index < len(self.file.tensors):
-            raise ModelError(f"there is no tensor {index}")
+            raise ValueError(f"there is no tensor {index}")
         tensor = self.file.tensors[index]
         if not tensor.plain:
-            raise ModelError(f"tensor {tensor.name} is sparse, variable or stored outside the file")
+            raise ValueError(f"tensor {tensor.name} is sparse, variable or stored outside the file")
+        if len(tensor.shape) > RANK:
+            raise ValueError(
+                f"tensor {tensor.name} has {len(tensor.shape)} dimensions; {RANK} at most"
+            )
         if min(tensor.shape, default=1) < 1 or math.prod(tensor.shape) > LARGEST:
-            raise ModelError(
+            raise ValueError(
                 f"tensor {tensor.name} must have from 1 to {LARGEST} elements, not the shape "
                 f"{tensor.shape}"
             )
@@ -231,11 +248,11 @@ class _Builder:
     def typed(self, index: int, *types: str) -> _Tensor:
         tensor = self.raw(index)
         if tensor.type not in types:
-            raise ModelError(
+            raise ValueError(
                 f"tensor {tensor.name} is {tensor.type}; supported: {' or '.join(types)}"
             )
         if not (np.isfinite(tensor.scales).all() and (tensor.scales > 0).all()):
-            raise ModelError(f"the scales of tensor {tensor.name} must be positive numbers")
+            raise ValueError(f"the scales of tensor {tensor.name} must be positive numbers")
         return tensor
 
     def constant(self, index: int, *types: str) -> NDArray[Any]:
@@ -244,9 +261,9 @@ class _Builder:
         dtype = _DTYPES[tensor.type]
         size = math.prod(tensor.shape) * dtype.itemsize
         if tensor.content is None:
-            raise ModelError(f"tensor {tensor.name} must be a constant")
+            raise ValueError(f"tensor {tensor.name} must be a constant")
         if len(tensor.content) != size:
-            raise ModelError(
+            raise ValueError(
                 f"tensor {tensor.name} must have {size} bytes, not {len(tensor.content)}"
             )
         return np.frombuffer(tensor.content, dtype).reshape(tensor.shape)
@@ -256,8 +273,10 @@ class _Builder:
         if index not in self.activations:
             tensor = self.typed(index, "INT8")
             zero_point = tensor.zero_points[0] if len(tensor.zero_points) == 1 else None
+            if not tensor.shape:
+                raise ValueError(f"tensor {tensor.name} has no dimensions")
             if len(tensor.scales) != 1 or zero_point is None or not -128 <= zero_point <= 127:
-                raise ModelError(
+                raise ValueError(
                     f"tensor {tensor.name} must have one scale and one zero point, -128 to 127"
                 )
             self.activations[index] = Tensor(
@@ -273,15 +292,15 @@ class _Builder:
         """Return weights and their scales, per tensor or along `axis`."""
         tensor, data = self.typed(index, "INT8"), self.constant(index, "INT8")
         if data.ndim != ndim:
-            raise ModelError(f"weights must have {ndim} dimensions, not {data.ndim}")
+            raise ValueError(f"weights must have {ndim} dimensions, not {data.ndim}")
         if len(tensor.scales) not in (1, data.shape[axis]):
-            raise ModelError(
+            raise ValueError(
                 f"weights must have 1 or {data.shape[axis]} scales, not {len(tensor.scales)}"
             )
         if len(tensor.scales) > 1 and tensor.axis != axis:
-            raise ModelError(f"weights must be quantized along axis {axis}, not {tensor.axis}")
+            raise ValueError(f"weights must be quantized along axis {axis}, not {tensor.axis}")
         if any(tensor.zero_points):
-            raise ModelError("weights must have zero point 0")
+            raise ValueError("weights must have zero point 0")
         return data, tensor.scales
 
     def bias(self, indices: list[int], channels: int) -> NDArray[np.int32]:
@@ -293,33 +312,30 @@ class _Builder:
     def build(self) -> Graph:
         file = self.file
         if file.subgraphs != 1:
-            raise ModelError(f"there must be 1 subgraph, not {file.subgraphs}")
+            raise ValueError(f"there must be 1 subgraph, not {file.subgraphs}")
         for what, indices in (("input", file.inputs), ("output", file.outputs)):
             if len(indices) != 1:
-                raise ModelError(f"there must be 1 {what}, not {len(indices)}")
+                raise ValueError(f"there must be 1 {what}, not {len(indices)}")
         operators = []
         for index, one in enumerate(file.operators):
             if one.kind not in _OPTIONS:
-                raise ModelError(
+                raise ValueError(
                     f"operator {index} is {one.kind}; supported: {', '.join(SUPPORTED)}"
                 )
             try:
                 operators.append(self.operator(one))
-            except ModelError as error:
-                raise ModelError(f"operator {index} ({one.kind}): {error}") from None
+            except ValueError as error:
+                raise ValueError(f"operator {index} ({one.kind}): {error}") from None
         graph = Graph(
             input=self.activation(file.inputs[0]),
             output=self.activation(file.outputs[0]),
             operators=tuple(operators),
         )
         if graph.input.data is not None:
-            raise ModelError("the input is a constant")
+            raise ValueError("the input is a constant")
         if graph.input.shape[:1] != (1,):
-            raise ModelError(f"the input must have batch 1, not the shape {graph.input.shape}")
-        try:
-            graph.check()
-        except ValueError as error:
-            raise ModelError(str(error)) from None
+            raise ValueError(f"the input must have batch 1, not the shape {graph.input.shape}")
+        graph.check()
         return graph
 
     def operator(self, one: _Operator) -> Operator:
@@ -327,7 +343,7 @@ class _Builder:
         if one.kind in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
             least = 2
         if len(one.inputs) < least or len(one.outputs) != 1:
-            raise ModelError(
+            raise ValueError(
                 f"there must be {least} or more inputs and 1 output, not {len(one.inputs)} and "
                 f"{len(one.outputs)}"
             )
@@ -336,13 +352,16 @@ class _Builder:
             "inputs": tuple(self.activation(index) for index in one.inputs[:activations]),
             "output": self.activation(one.outputs[0]),
         }
-        options = dict(one.options)
+        options = one.options
+        table, fields = _OPTIONS[one.kind]
+        if "Padding" in fields and not options:
+            raise ValueError(f"it has no {table}")
         if options.get("DilationHFactor", 1) != 1 or options.get("DilationWFactor", 1) != 1:
-            raise ModelError("dilation is not supported; it must be 1")
+            raise ValueError("dilation is not supported; it must be 1")
         number = options.get("FusedActivationFunction", 0)
         activation = _ACTIVATIONS.get(number, f"activation {number}")
         if activation not in ("NONE", "RELU", "RELU6"):
-            raise ModelError(f"{activation} is not supported; supported: NONE, RELU, RELU6")
+            raise ValueError(f"{activation} is not supported; supported: NONE, RELU, RELU6")
         if "Padding" in options:
             common |= self.window(options)
         if "FusedActivationFunction" in options:
@@ -352,10 +371,10 @@ class _Builder:
     def window(self, options: dict[str, Any]) -> dict[str, Any]:
         padding = {tflite.Padding.SAME: "same", tflite.Padding.VALID: "valid"}
         if options["Padding"] not in padding:
-            raise ModelError(f"padding must be SAME or VALID, not {options['Padding']}")
+            raise ValueError(f"padding must be SAME or VALID, not {options['Padding']}")
         stride = options["StrideH"], options["StrideW"]
         if min(stride) < 1:
-            raise ModelError(f"strides must be at least 1, not {stride}")
+            raise ValueError(f"strides must be at least 1, not {stride}")
         return {"stride": stride, "padding": padding[options["Padding"]]}
 
     def conv(self, one: _Operator, common: dict[str, Any]) -> Operator:
@@ -369,20 +388,20 @@ class _Builder:
         data, scales = self.weights(one.inputs[1], 3, 4)
         bias = self.bias(one.inputs, data.shape[3])
         if len(data) != 1:
-            raise ModelError(f"weights must be 1 x kh x kw x c, not {data.shape}")
+            raise ValueError(f"weights must be 1 x kh x kw x c, not {data.shape}")
         made = DepthwiseConv2D(weights=(data[0],), weight_scales=scales, bias=bias, **common)
-        source = made.inputs[0].shape
-        multiplier = one.options.get("DepthMultiplier", 0)
-        if multiplier and multiplier * source[-1] != data.shape[3]:
-            raise ModelError(
-                f"{source[-1]} channels times multiplier {multiplier} are not {data.shape[3]}"
+        channels = image(made.inputs[0])[2]
+        multiplier = one.options["DepthMultiplier"]
+        if multiplier and multiplier * channels != data.shape[3]:
+            raise ValueError(
+                f"{channels} channels times multiplier {multiplier} are not {data.shape[3]}"
             )
         return _moderate(made, made.kernel, data.shape[3])
 
     def fully_connected(self, one: _Operator, common: dict[str, Any]) -> Operator:
         data, scales = self.weights(one.inputs[1], 0, 2)
         if one.options.get("WeightsFormat", 0):
-            raise ModelError("shuffled weights are not supported")
+            raise ValueError("shuffled weights are not supported")
         return FullyConnected(
             weights=(np.ascontiguousarray(data.T),),
             weight_scales=scales,
@@ -398,9 +417,9 @@ class _Builder:
         made = AveragePool2D if one.kind == "AVERAGE_POOL_2D" else MaxPool2D
         kernel = one.options["FilterHeight"], one.options["FilterWidth"]
         if min(kernel) < 1:
-            raise ModelError(f"the window must be at least 1 x 1, not {kernel[0]} x {kernel[1]}")
+            raise ValueError(f"the window must be at least 1 x 1, not {kernel[0]} x {kernel[1]}")
         pool = made(kernel=kernel, **common)
-        return _moderate(pool, kernel, pool.inputs[0].shape[-1])
+        return _moderate(pool, kernel, image(pool.inputs[0])[2])
 
     def mean(self, one: _Operator, common: dict[str, Any]) -> Operator:
         axes = tuple(self.constant(one.inputs[1], "INT32").reshape(-1).tolist())
@@ -409,7 +428,7 @@ class _Builder:
     def pad(self, one: _Operator, common: dict[str, Any]) -> Operator:
         amounts = self.constant(one.inputs[1], "INT32", "INT64")
         if amounts.ndim != 2 or amounts.shape[1] != 2:
-            raise ModelError(f"padding must be n x 2, not {amounts.shape}")
+            raise ValueError(f"padding must be n x 2, not {amounts.shape}")
         return Pad(amounts=tuple((before, after) for before, after in amounts.tolist()), **common)
 
     def reshape(self, one: _Operator, common: dict[str, Any]) -> Operator:
@@ -426,7 +445,7 @@ class _Builder:
 def _moderate(one: Operator, kernel: tuple[int, int], channels: int) -> Operator:
     """Return the operator if what its window sees can be held in memory."""
     if math.prod((*one.output.shape[:-1], *kernel, channels)) > LARGEST:
-        raise ModelError(f"more than {LARGEST} elements under a {kernel[0]} x {kernel[1]} window")
+        raise ValueError(f"more than {LARGEST} elements under a {kernel[0]} x {kernel[1]} window")
     return one
 
 
@@ -465,13 +484,13 @@ def load(path: str | os.PathLike[str]) -> Graph:
     """
     content = Path(path).read_bytes()
     if content[4:8] != b"TFL3":
-        raise ModelError(f"{path}: not a TensorFlow Lite model (no TFL3 in bytes 4 to 7)")
+        raise ModelError(path, "not a TensorFlow Lite model (no TFL3 in bytes 4 to 7)")
     try:
         file = _read(content)
     except Exception as error:  # see there
         detail = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelError(f"{path}: damaged ({detail})") from None
+        raise ModelError(path, f"damaged ({detail})") from None
     try:
         return _Builder(file).build()
-    except ModelError as error:
-        raise ModelError(f"{path}: {error}") from None
+    except ValueError as error:
+        raise ModelError(path, str(error)) from None

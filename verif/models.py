@@ -150,3 +150,140 @@ def _table(builder: flatbuffers.Builder, name: str, **fields: Any) -> int:
         if value or key in ("Version",):
             getattr(tflite, f"{name}Add{key}")(builder, value)
     return getattr(tflite, f"{name}End")(builder)
+
+
+class Net:
+    """Writes a network layer after layer, with random weights and scales that use all of int8.
+
+    Parameters
+    ----------
+    seed : int
+    shape : tuple of int
+        Of the input, batch included.
+    """
+
+    def __init__(self, seed: int, shape: tuple[int, ...]) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.writer = Writer()
+        self.shapes: dict[int, tuple[int, ...]] = {}
+        self.scales: dict[int, float] = {}
+        self.zeros: dict[int, int] = {}
+        self.input = self.activation(shape, 0.05)
+
+    def activation(self, shape: Sequence[int], scale: float, zero: int | None = None) -> int:
+        if zero is None:
+            zero = int(self.rng.integers(-60, 60))
+        index = self.writer.tensor(shape, scale, zero)
+        self.shapes[index], self.zeros[index] = tuple(shape), zero
+        self.scales[index] = float(np.float32(scale))
+        return index
+
+    def like(self, x: int, shape: Sequence[int]) -> int:
+        """Return an activation quantized as `x`."""
+        return self.activation(shape, self.scales[x], self.zeros[x])
+
+    def weighted(
+        self, kind: str, x: int, weights: tuple[int, ...], shape: tuple[int, ...], *,
+        axis: int = 0, per_channel: bool = True, bias: bool = True, **options: Any,
+    ) -> int:  # fmt: skip
+        """Add a convolution or a fully connected layer."""
+        rng, channels = self.rng, weights[axis]
+        data = rng.integers(-127, 127, weights, endpoint=True)
+        data.flat[0], data.flat[-1] = -127, 127
+        taps = int(np.prod(weights)) // channels
+        spread = 74 * 74 * taps**0.5  # of a sum of products
+        target = 0.05
+        scales = 50 * target / spread / self.scales[x]
+        scales = scales * rng.uniform(0.5, 2, channels if per_channel else 1)
+        inputs = [x, self.writer.tensor(weights, scales, data=data, axis=axis)]
+        if bias:
+            values = rng.normal(0, spread / 3, channels)
+            product = self.scales[x] * scales
+            inputs.append(self.writer.tensor((channels,), product, data=values, dtype=np.int32))
+        y = self.activation(shape, target)
+        return self.writer.add(kind, inputs, y, **options)
+
+    def window(self, x: int, kernel: tuple[int, int], options: dict[str, Any]) -> tuple[int, ...]:
+        """Return height and width of what a window gives."""
+        stride = options.get("StrideH", 1), options.get("StrideW", 1)
+        valid = options.get("Padding", tflite.Padding.SAME) == tflite.Padding.VALID
+        return tuple(
+            -(-(n - (k - 1) * valid) // s)
+            for n, k, s in zip(self.shapes[x][1:3], kernel, stride, strict=True)
+        )
+
+    def conv(self, x: int, kernel: tuple[int, int], channels: int, **options: Any) -> int:
+        size = self.window(x, kernel, options)
+        weights = (channels, *kernel, self.shapes[x][3])
+        return self.weighted("CONV_2D", x, weights, (1, *size, channels), **options)
+
+    def depthwise(self, x: int, kernel: tuple[int, int], more: int = 1, **options: Any) -> int:
+        channels = self.shapes[x][3] * more
+        size = self.window(x, kernel, options)
+        return self.weighted(
+            "DEPTHWISE_CONV_2D", x, (1, *kernel, channels), (1, *size, channels), axis=3,
+            DepthMultiplier=more, **options,
+        )  # fmt: skip
+
+    def pool(self, kind: str, x: int, kernel: tuple[int, int], **options: Any) -> int:
+        size = self.window(x, kernel, options)
+        y = self.like(x, (1, *size, self.shapes[x][3]))
+        return self.writer.add(
+            kind, [x], y, FilterHeight=kernel[0], FilterWidth=kernel[1], **options
+        )
+
+    def sum(self, a: int, b: int, activation: int = 0) -> int:
+        shape = np.broadcast_shapes(self.shapes[a], self.shapes[b])
+        y = self.activation(shape, 1.2 * max(self.scales[a], self.scales[b]))
+        return self.writer.add("ADD", [a, b], y, FusedActivationFunction=activation)
+
+    def constant(self, shape: tuple[int, ...], scale: float) -> int:
+        """Add a constant to be summed."""
+        data = self.rng.integers(-128, 127, shape, endpoint=True)
+        index = self.writer.tensor(shape, scale, 17, data=data)
+        self.shapes[index], self.scales[index], self.zeros[index] = shape, scale, 17
+        return index
+
+    def list(self, values: Any) -> int:
+        """Add a constant of integers."""
+        return self.writer.tensor(np.shape(values), data=values, dtype=np.int32)
+
+    def done(self, y: int) -> bytes:
+        return self.writer.content([self.input], [y])
+
+
+ACT = tflite.ActivationFunctionType
+SAME, VALID = tflite.Padding.SAME, tflite.Padding.VALID
+
+
+def everything(seed: int = 1, height: int = 13, width: int = 9) -> bytes:
+    """Return a model with every operator: odd shapes, strides, both paddings, per-channel scales.
+
+    Its depthwise layers are square, have even channels, and are read by convolutions.
+    """
+    net = Net(seed, (1, height, width, 3))
+    x = net.conv(net.input, (3, 3), 8, StrideH=2, StrideW=2, FusedActivationFunction=ACT.RELU6)
+    x = net.depthwise(x, (3, 3), FusedActivationFunction=ACT.RELU)
+    left = net.conv(x, (1, 1), 12)
+    y = net.depthwise(left, (3, 3), 2, StrideH=2, StrideW=1, FusedActivationFunction=ACT.RELU6)
+    y = net.conv(y, (1, 1), 12, per_channel=False)
+    x = net.pool("MAX_POOL_2D", left, (3, 2), StrideH=2, StrideW=1, Padding=SAME)
+    x = net.sum(x, y, ACT.RELU)
+    x = net.sum(x, net.constant((1, 1, 1, 12), 0.01))
+    _, h, w, c = net.shapes[x]
+    pads = [[0, 0], [1, 0], [0, 2], [0, 0]]
+    padded = net.like(x, (1, h + 1, w + 2, c))
+    x = net.writer.add("PAD", [x, net.list(pads)], padded)
+    x = net.conv(x, (3, 2), 10, StrideH=1, StrideW=2, Padding=VALID)
+    x = net.pool("AVERAGE_POOL_2D", x, (2, 2), StrideH=1, StrideW=1, Padding=SAME)
+    x = net.depthwise(x, (3, 3), Padding=VALID) if min(net.shapes[x][1:3]) >= 3 else x
+    x = net.conv(x, (1, 1), 20, FusedActivationFunction=ACT.RELU)
+    _, h, w, c = net.shapes[x]
+    mean = net.activation((1, c), 0.7 * net.scales[x])
+    branch = net.writer.add("MEAN", [x, net.list([1, 2])], mean)
+    branch = net.weighted("FULLY_CONNECTED", branch, (7, c), (1, 7), FusedActivationFunction=1)
+    flat = net.writer.add("RESHAPE", [x, net.list([-1, h * w * c])], net.like(x, (1, h * w * c)))
+    x = net.weighted("FULLY_CONNECTED", flat, (7, h * w * c), (1, 7), per_channel=False, bias=False)
+    x = net.sum(x, branch)
+    x = net.writer.add("SOFTMAX", [x], net.activation((1, 7), 1 / 256, -128))
+    return net.done(x)
