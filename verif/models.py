@@ -28,6 +28,7 @@ OPTIONS = {
     "RESHAPE": "ReshapeOptions",
     "SOFTMAX": "SoftmaxOptions",
     "TRANSPOSE_CONV": "TransposeConvOptions",
+    "CUSTOM": "TransposeConvOptions",
 }
 WINDOW = {"StrideH": 1, "StrideW": 1, "Padding": tflite.Padding.SAME}
 DEFAULTS: dict[str, dict[str, Any]] = {
@@ -105,12 +106,14 @@ class Writer:
         codes = []
         for kind in kinds:
             number = getattr(tflite.BuiltinOperator, kind)
+            custom = builder.CreateString("Warp") if kind == "CUSTOM" else 0
             codes.append(
                 _table(
                     builder,
                     "OperatorCode",
                     DeprecatedBuiltinCode=number,
                     BuiltinCode=number,
+                    CustomCode=custom,
                     Version=1,
                 )  # fmt: skip
             )
@@ -171,6 +174,7 @@ class Net:
         self.input = self.activation(shape, 0.05)
 
     def activation(self, shape: Sequence[int], scale: float, zero: int | None = None) -> int:
+        """Add an activation; without `zero`, its zero point is random."""
         if zero is None:
             zero = int(self.rng.integers(-60, 60))
         index = self.writer.tensor(shape, scale, zero)
@@ -208,16 +212,18 @@ class Net:
         stride = options.get("StrideH", 1), options.get("StrideW", 1)
         valid = options.get("Padding", tflite.Padding.SAME) == tflite.Padding.VALID
         return tuple(
-            -(-(n - (k - 1) * valid) // s)
+            -(-(n - (k - 1) * valid) // max(s, 1))
             for n, k, s in zip(self.shapes[x][1:3], kernel, stride, strict=True)
         )
 
     def conv(self, x: int, kernel: tuple[int, int], channels: int, **options: Any) -> int:
+        """Add a convolution."""
         size = self.window(x, kernel, options)
         weights = (channels, *kernel, self.shapes[x][3])
         return self.weighted("CONV_2D", x, weights, (1, *size, channels), **options)
 
     def depthwise(self, x: int, kernel: tuple[int, int], more: int = 1, **options: Any) -> int:
+        """Add a depthwise convolution, `more` output channels per input channel."""
         channels = self.shapes[x][3] * more
         size = self.window(x, kernel, options)
         return self.weighted(
@@ -226,6 +232,7 @@ class Net:
         )  # fmt: skip
 
     def pool(self, kind: str, x: int, kernel: tuple[int, int], **options: Any) -> int:
+        """Add a pool."""
         size = self.window(x, kernel, options)
         y = self.like(x, (1, *size, self.shapes[x][3]))
         return self.writer.add(
@@ -233,6 +240,7 @@ class Net:
         )
 
     def sum(self, a: int, b: int, activation: int = 0) -> int:
+        """Add a sum."""
         shape = np.broadcast_shapes(self.shapes[a], self.shapes[b])
         y = self.activation(shape, 1.2 * max(self.scales[a], self.scales[b]))
         return self.writer.add("ADD", [a, b], y, FusedActivationFunction=activation)
@@ -249,6 +257,7 @@ class Net:
         return self.writer.tensor(np.shape(values), data=values, dtype=np.int32)
 
     def done(self, y: int) -> bytes:
+        """Return the file; y is the network's output."""
         return self.writer.content([self.input], [y])
 
 
