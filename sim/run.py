@@ -338,8 +338,8 @@ def sheet(report: Report) -> Sheet:
         )
     )  # fmt: skip
     columns = (
-        "layer", "window", "input", "output", "lowering", "MACs", *(["RTL cycles"] if on_rtl else []),
-        "predicted", "used", *(["exact"] if on_rtl else []),
+        "layer", "window", "input", "output", "lowering", "MACs",
+        *(["RTL cycles"] if on_rtl else []), "predicted", "used", *(["exact"] if on_rtl else []),
     )  # fmt: skip
     return Sheet(title=report.title, columns=columns, rows=rows)
 
@@ -432,7 +432,11 @@ def read_input(path: Path, target: Tensor) -> tuple[Int8Array, str]:
         with Image.open(path) as picture:
             size = picture.size
             upright = ImageOps.exif_transpose(picture).convert("RGB" if channels == 3 else "L")
-        fitted = ImageOps.fit(upright, (width, height), Image.Resampling.BILINEAR)
+        across = min(upright.width, round(upright.height * width / height)) or 1
+        down = min(upright.height, round(upright.width * height / width)) or 1
+        left, top = (upright.width - across) // 2, (upright.height - down) // 2
+        cropped = upright.crop((left, top, left + across, top + down))
+        fitted = cropped.resize((width, height), Image.Resampling.BILINEAR)
     except (Image.UnidentifiedImageError, Image.DecompressionBombError, SyntaxError) as error:
         raise ValueError(f"{path}: no picture that can be read: {error}") from None
     pixels = np.asarray(fitted, np.float64).reshape(target.shape)

@@ -1,0 +1,466 @@
+"""Whole int8 networks on the RTL, changed ones too, and the command line."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bench import simulator
+from models import Net, everything
+from PIL import Image
+from test_tflite import MODELS, load, needs_models
+
+import sim.run
+from golden import tflite
+from golden.graph import ABConv2D, ArrayOperator, Conv2D, DepthwiseConv2D, FuseConv2D, Graph
+from golden.mapping import MAPPINGS
+from golden.schedule import cycles, unroll
+from golden.transform import abconv, fuse
+from hw.config import ArrayConfig
+from sim.rtl import Simulator
+
+ARRAYS = {
+    "8x8 ST-OS": ArrayConfig(rows=8, cols=8, st_os=True),
+    "8x8 plain, 1 accumulator": ArrayConfig(rows=8, cols=8, accumulators=1),
+    "5x3 ST-OS": ArrayConfig(rows=5, cols=3, st_os=True),
+    "3x5 plain": ArrayConfig(rows=3, cols=5),
+}
+
+CHANGES = {
+    "none": lambda graph: graph,
+    "fuse half": lambda graph: fuse(graph, "half"),
+    "fuse full": lambda graph: fuse(graph, "full"),
+    "abconv 2": lambda graph: abconv(graph, 2),
+    "abconv 4": lambda graph: abconv(graph, 4),
+    "abconv-exp 2": lambda graph: abconv(graph, 2, expand=True),
+    "fuse half, abconv 2": lambda graph: abconv(fuse(graph, "half"), 2),
+    "fuse full, abconv-exp 2": lambda graph: abconv(fuse(graph, "full"), 2, expand=True),
+}
+
+
+def prove(graph: Graph, x: np.ndarray, config: ArrayConfig, mapping: str = "best") -> None:
+    """Run a network on the RTL; `sim.run.run` compares sums and cycles and raises."""
+    done = list(sim.run.run(graph, x, config, simulator=simulator(config), mapping=mapping))
+    on_array = [one for one in done if isinstance(one.operator, ArrayOperator)]
+    assert on_array
+    for one in on_array:
+        assert one.compared == np.prod(one.operator.output.shape)
+        assert one.cycles == one.predicted > 0
+    for one, step in zip(done, graph.steps(x), strict=True):
+        np.testing.assert_array_equal(one.output, step.output)
+
+
+def some_input(graph: Graph, seed: int = 1) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return rng.integers(-128, 127, graph.input.shape, np.int8, endpoint=True)
+
+
+@pytest.mark.parametrize("mapping", MAPPINGS)
+@pytest.mark.parametrize("array", ARRAYS)
+def test_all_operators(array, mapping, tmp_path):
+    """A model with every operator, exact in every layer, as many cycles as predicted."""
+    for seed in (1, 2):
+        graph = load(everything(seed), tmp_path)
+        prove(graph, some_input(graph, seed), ARRAYS[array], mapping)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("array", ARRAYS)
+def test_changed(array, change, tmp_path):
+    """So are changed networks."""
+    graph = CHANGES[change](load(everything(3), tmp_path))
+    kinds = {type(one) for one in graph.operators}
+    assert ("fuse" in change) == (FuseConv2D in kinds) == (DepthwiseConv2D not in kinds)
+    assert ("abconv" in change) == (ABConv2D in kinds)
+    prove(graph, some_input(graph), ARRAYS[array])
+
+
+@needs_models
+@pytest.mark.parametrize("size", [8, 16])
+@pytest.mark.parametrize("st_os", [False, True], ids=["plain", "ST-OS"])
+@pytest.mark.parametrize(
+    "model, result",
+    [
+        ("vww_96_int8", "vww_astronaut"),
+        ("pretrainedResnet_quant", "resnet8_chelsea"),
+        ("kws_ref_model", "kws_random7"),
+    ],
+)
+def test_models(model, result, st_os, size):
+    """Real networks: every multiply-accumulate on the RTL."""
+    graph = tflite.load(MODELS / f"{model}.tflite")
+    x = np.load(MODELS / f"{result}.npz")["input"]
+    prove(graph, x, ArrayConfig(rows=size, cols=size, st_os=st_os))
+
+
+@needs_models
+@pytest.mark.parametrize("change", ["fuse half", "fuse full", "abconv-exp 2"])
+def test_models_changed(change):
+    """Visual wake words with other layers."""
+    graph = CHANGES[change](tflite.load(MODELS / "vww_96_int8.tflite"))
+    x = np.load(MODELS / "vww_coffee.npz")["input"]
+    prove(graph, x, ArrayConfig(rows=16, cols=16, st_os=True))
+
+
+@pytest.mark.parametrize("mapping", MAPPINGS)
+@pytest.mark.parametrize("change", CHANGES)
+def test_plan_is_what_lowering_does(change, mapping, tmp_path):
+    """The commands that are predicted without data are those that are sent."""
+    graph = CHANGES[change](load(everything(4), tmp_path))
+    for config in (*ARRAYS.values(), ArrayConfig(rows=16, cols=4, st_os=True)):
+        for step in graph.steps(some_input(graph)):
+            one = step.operator
+            if isinstance(one, ArrayOperator):
+                plan = one.plan(config, mapping)
+                tiles = one.lower(step.inputs[0], config, mapping).tiles
+                assert list(unroll(plan.program)) == [tile.command for tile in tiles]
+                assert plan.cycles == cycles([tile.command for tile in tiles], config)
+
+
+def test_macs(tmp_path):
+    """Multiply-accumulates, counted by hand."""
+    graph = load(everything(), tmp_path)
+    macs = [one.macs for one in graph.operators if isinstance(one, ArrayOperator)]
+    assert macs[:4] == [7 * 5 * 8 * 27, 7 * 5 * 8 * 9, 7 * 5 * 12 * 8, 4 * 5 * 24 * 9]
+    halves = [one.macs for one in fuse(graph, "half").operators if isinstance(one, FuseConv2D)]
+    wholes = [one.macs for one in fuse(graph, "full").operators if isinstance(one, FuseConv2D)]
+    assert halves[0] == 7 * 5 * 8 * 3 and wholes[0] == 2 * halves[0]
+    shared = abconv(graph, 2).operators[2]
+    assert isinstance(shared, ABConv2D) and shared.macs == macs[2] // 2
+
+
+# The rules of golden.transform.
+
+
+def single(kind: str, tmp_path: Path, channels: int = 8, **changes) -> Graph:
+    """Return a network of a depthwise and a 1 x 1 convolution without zero points."""
+    net = Net(5, (1, 9, 9, channels))
+    y = net.conv(net.depthwise(net.input, (3, 3)), (1, 1), channels)
+    return load(net.done(y), tmp_path)
+
+
+def real(one: ArrayOperator) -> np.ndarray:
+    return one.weights[0] * one.weight_scales.astype(float)
+
+
+@pytest.mark.parametrize("variant", ["half", "full"])
+def test_fuse_keeps_what_does_not_change_across(variant, tmp_path):
+    """On columns that are constant a row filter gives what the kernel gave, and so on."""
+    graph = single("depthwise", tmp_path)
+    depthwise = graph.operators[0]
+    fused = fuse(graph, variant).operators[0]
+    assert isinstance(fused, FuseConv2D) and isinstance(depthwise, DepthwiseConv2D)
+    rng = np.random.default_rng(1)
+    line = rng.integers(-128, 127, (9, 8), np.int8, endpoint=True)
+    for axis, part in ((0, slice(None, 4)), (1, slice(4, None))):
+        image = np.broadcast_to(np.expand_dims(line, axis), (9, 9, 8))[None]
+        inside = np.s_[0, 1:-1, 1:-1]
+        wanted, got = depthwise(image)[inside], fused(image)[inside]
+        if variant == "full":
+            got = got[..., :8] if axis == 0 else got[..., 8:]
+        else:
+            wanted, got = wanted[..., part], got[..., part]
+        # Weights rounded to int8 again: a unit or two.
+        assert np.abs(wanted.astype(int) - got).max() <= 2
+        assert len(np.unique(wanted)) > 20
+
+
+def test_fuse_full_takes_the_mean(tmp_path):
+    """What reads FuSe full has every weight twice, half as large, and the same bias."""
+    graph = single("depthwise", tmp_path)
+    before, after = graph.operators[1], fuse(graph, "full").operators[1]
+    assert isinstance(before, Conv2D) and isinstance(after, Conv2D)
+    w, twice = real(before), real(after)
+    np.testing.assert_allclose(twice[:, :, :8], w / 2, atol=np.abs(w).max() / 250)
+    np.testing.assert_array_equal(twice[:, :, :8], twice[:, :, 8:])
+    scale = after.inputs[0].scale
+    biases = [one.bias * one.weight_scales * scale for one in (before, after)]
+    np.testing.assert_allclose(*biases, rtol=1e-3, atol=1e-3)
+
+
+def test_abconv_is_least_squares(tmp_path):
+    """No other shared block, within rounding, is nearer to the convolution."""
+    graph = single("conv", tmp_path)
+    before, after = graph.operators[1], abconv(graph, 2).operators[1]
+    assert isinstance(before, Conv2D) and isinstance(after, ABConv2D)
+    w = real(before)[0, 0]
+    # Least squares by an independent solver: every element of w is seen twice on the diagonal.
+    rows = [np.kron(np.eye(2), basis).ravel() for basis in np.eye(16).reshape(16, 4, 4)]
+    solution = np.linalg.lstsq(np.array(rows).T, w.ravel(), rcond=None)[0].reshape(4, 4)
+    got = after.weights[0][0, 0] * after.weight_scales[:4].astype(float)
+    np.testing.assert_allclose(got, solution, atol=np.abs(solution).max() / 250)
+    np.testing.assert_array_equal(after.weight_scales[:4], after.weight_scales[4:])
+    assert len(after.bias) == 8
+
+
+def test_abconv_exp_is_a_product(tmp_path):
+    """The two factors give the shared block, and nothing between them saturates."""
+    graph = single("conv", tmp_path)
+    shared, (_, first, second) = (
+        abconv(graph, 2).operators[1],
+        abconv(graph, 2, expand=True).operators,
+    )
+    assert isinstance(first, ABConv2D) and isinstance(second, ABConv2D)
+    assert isinstance(shared, ABConv2D)
+    assert first.output.shape == (1, 9, 9, 2 * 32)  # c_mid by golden.abconv.expansion
+    product = (
+        (first.weights[0][0, 0] * first.weight_scales[:32].astype(float))
+        @ (second.weights[0][0, 0] * second.weight_scales[:4].astype(float))
+    )  # fmt: skip
+    w = shared.weights[0][0, 0] * shared.weight_scales[:4].astype(float)
+    np.testing.assert_allclose(product, w, atol=np.abs(w).max() / 30)
+    # The input that drives a channel furthest, channel by channel.
+    for channel in range(4):
+        signs = first.weights[0][0, 0, :, channel] > 0
+        worst = np.tile(np.where(signs, 127, -128), 2).astype(np.int8)
+        top = first(np.broadcast_to(worst, (1, 9, 9, 8)))[0, 0, 0, channel]
+        low = first(np.broadcast_to(~worst, (1, 9, 9, 8)))[0, 0, 0, channel]
+        assert max(abs(int(top)), abs(int(low))) in (126, 127, 128)
+
+
+def test_transform_refusals(tmp_path):
+    graph = single("depthwise", tmp_path)
+    plain = replace(graph, operators=graph.operators[:1], output=graph.operators[0].output)
+    odd = single("depthwise", tmp_path, channels=5)
+    for change, text in (
+        (lambda: fuse(graph, "most"), "'half' or 'full', not 'most'"),
+        (lambda: fuse(odd, "half"), r"operator 0 \(DEPTHWISE_CONV_2D\): .*even number.*not 5"),
+        (lambda: fuse(plain, "full"), "output cannot be FuSe full"),
+        (lambda: abconv(graph, 1), "at least 2, not 1"),
+        (lambda: abconv(graph, 3), "no 1x1 convolution has channels that 3 groups divide"),
+        (lambda: abconv(plain, 2), "no 1x1 convolution"),
+        (lambda: fuse(abconv(fuse(graph, "half"), 2), "half"), "no depthwise convolution"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            change()
+
+
+# The command line.
+
+
+@pytest.fixture
+def model(tmp_path):
+    path = tmp_path / "net.tflite"
+    path.write_bytes(everything())
+    return path
+
+
+@pytest.fixture
+def values(tmp_path):
+    path = tmp_path / "x.npy"
+    np.save(path, some_input(tflite.load(_written(tmp_path))))
+    return path
+
+
+def _written(tmp_path: Path) -> Path:
+    path = tmp_path / "shape.tflite"
+    path.write_bytes(everything())
+    return path
+
+
+SIZE = ["--rows", "8", "--cols", "8", "--st-os"]
+
+
+def test_command(model, values, tmp_path, capsys):
+    """Table, totals, classes and JSON agree with each other and with golden."""
+    target = tmp_path / "run.json"
+    command = [str(model), "--input", str(values), *SIZE, "--json", str(target)]
+    assert sim.run.main(command) == 0
+    text, error = capsys.readouterr()
+    assert error == ""
+    data = json.loads(target.read_text())
+    graph = tflite.load(model)
+    wanted = graph.run(np.load(values))
+    assert data["output"] == [wanted.tolist()]
+    assert [one["class"] for one in data["classes"]] == np.argsort(-wanted.astype(int)).tolist()
+    best = data["classes"][0]
+    assert best["score"] == (best["int8"] + 128) / 256
+    assert f"class {best['class']}: {best['score']:.4f} (int8 {best['int8']})" in text
+    layers = [one for one in data["layers"] if one["lowering"]]
+    assert len(data["layers"]) == len(graph.operators) and len(layers) == 10
+    assert all(one["exact"] and one["rtl_cycles"] == one["predicted_cycles"] for one in layers)
+    assert data["rtl_cycles"] == sum(one["rtl_cycles"] for one in layers)
+    assert data["rtl_cycles"] == data["predicted_cycles"] == data["unmodified_predicted_cycles"]
+    assert data["macs"] == sum(one["macs"] for one in layers)
+    assert data["utilisation"] == data["macs"] / (64 * data["rtl_cycles"])
+    assert "golden" in text and text.count(" yes") == len(layers) + 1
+    assert f"{data['compared']:,} sums compared" in text
+    assert data["compared"] == sum(np.prod(one["output"]) for one in layers)
+
+
+def test_some_layers(model, values, tmp_path, capsys):
+    """--layers runs those on the RTL; --golden-only none; the result is the same."""
+    base = [str(model), "--input", str(values), *SIZE, "--json", str(tmp_path / "run.json")]
+    results = []
+    for more, ran in ((["--layers", "2-4,9"], [2, 3, 4, 9]), (["--golden-only"], [])):
+        assert sim.run.main([*base, *more]) == 0
+        data = json.loads((tmp_path / "run.json").read_text())
+        on_rtl = [i for i, one in enumerate(data["layers"]) if one["rtl_cycles"] is not None]
+        assert on_rtl == ran and data["rtl_cycles"] is None
+        results.append((data["output"], data["predicted_cycles"]))
+    assert results[0] == results[1]
+    assert "nothing ran on the RTL" in capsys.readouterr().out
+
+
+def test_changes(model, values, tmp_path, capsys):
+    """The options that change the network, and what they do to the cycles."""
+    base = [str(model), "--input", str(values), *SIZE, "--json", str(tmp_path / "run.json")]
+    for more, kind, words in (
+        (["--fuse", "half"], "FUSE_CONV_2D", "FuSe half"),
+        (["--fuse=full", "--abconv-exp", "4"], "FUSE_CONV_2D", "FuSe full, ABConv-exp g=4"),
+        (["--abconv"], "ABCONV_2D", "ABConv g=2"),
+    ):
+        assert sim.run.main([*base, *more]) == 0
+        data = json.loads((tmp_path / "run.json").read_text())
+        assert kind in {one["operator"] for one in data["layers"]}
+        text = capsys.readouterr().out
+        assert f"net.tflite, {words} on 8 x 8 ST-OS" in text
+        before, after = data["unmodified_predicted_cycles"], data["predicted_cycles"]
+        assert before != after == data["rtl_cycles"]
+        assert f"{before:,} cycles; as it is here {after:,}, {before / after:.2f} times" in text
+
+
+class Broken(Simulator):
+    """A simulator with a fault in one layer."""
+
+    def run(self, tiles, **options):
+        """Run as ever, and then falsify."""
+        tiles = list(tiles)
+        result = super().run(tiles, **options)
+        if len(tiles) == self.layer:
+            self.fault(result)
+            return replace(result, cycles=result.cycles + self.late)
+        return result
+
+
+@pytest.mark.parametrize("fault", ["value", "cycles"])
+def test_mismatch(fault, model, values, tmp_path, capsys, monkeypatch):
+    """A wrong sum or cycle stops the run, with the layer, the place, and how to see it again."""
+    graph, config = tflite.load(model), ArrayConfig(rows=8, cols=8, st_os=True)
+    steps = list(graph.steps(np.load(values)))
+    lowering = steps[4].operator.lower(steps[4].inputs[0], config)
+    count = len(lowering.tiles)
+    others = [
+        len(one.operator.lower(one.inputs[0], config).tiles)
+        for one in steps[:4]
+        if isinstance(one.operator, ArrayOperator)
+    ]
+    assert count not in others
+
+    def break_one(result):
+        if fault == "value":
+            place = int(np.argwhere(lowering.places[0] == lowering.places[0].max())[0][0])
+            lane = int(lowering.places[0][place].argmax())
+            result.outputs[0][place, lane] += 1 << 10
+
+    monkeypatch.setattr(Broken, "layer", count, raising=False)
+    monkeypatch.setattr(Broken, "late", int(fault == "cycles"), raising=False)
+    monkeypatch.setattr(Broken, "fault", staticmethod(break_one), raising=False)
+    monkeypatch.setattr(sim.run, "Simulator", Broken)
+    target = tmp_path / "run.json"
+    command = [str(model), f"--input={values}", *SIZE, "--json", str(target)]
+    assert sim.run.main(command) == 1
+    out, error = capsys.readouterr()
+    assert out == "" and not target.exists()
+    what, again = error.splitlines()
+    assert what.startswith("sim.run: op04_CONV_2D: ")
+    if fault == "value":
+        flat = int(lowering.places[0].max())
+        place = list(map(int, np.unravel_index(flat, lowering.shape)))
+        right = int(steps[4].operator.accumulate(steps[4].inputs[0])[tuple(place)])
+        assert f"sum {place} is {right + 1024} on the RTL and {right} in golden" in what
+        assert "1 of 240 differ" in what
+    else:
+        assert f"{cycles(lowering.program, config) + 1:,} cycles on the RTL, " in what
+    alone = again.partition("python -m sim.run ")[2].split()
+    assert alone[-2:] == ["--layers", "4"] and "--json" not in alone
+    assert sim.run.main(alone) == 1  # the same again, from the printed words
+    assert capsys.readouterr().err == error
+    monkeypatch.undo()
+    assert sim.run.main(alone) == 0
+
+
+def picture(path: Path, size: tuple[int, int], left: int, right: int) -> Path:
+    """Write a picture whose halves have two shades, and whose edges have a third."""
+    pixels = np.zeros((size[1], size[0], 3), np.uint8)
+    margin = (size[0] - size[1]) // 2
+    pixels[:, margin : size[0] // 2] = left
+    pixels[:, size[0] // 2 : size[0] - margin] = right
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def test_pictures(tmp_path):
+    """A picture is cropped in the middle, resized and quantized."""
+    graph = tflite.load(_written(tmp_path))
+    for scale, zero, black, white in (
+        (1 / 255, -128, -128, 127),
+        (2 / 255, 0, -128, 127),
+        (1.0, -128, -128, 127),
+        (1 / 127, 0, -127, 127),
+    ):
+        target = replace(graph.input, shape=(1, 20, 20, 3), scale=scale, zero_point=zero)
+        path = picture(tmp_path / "p.png", (300, 100), 0, 255)
+        value, words = sim.run.read_input(path, target)
+        assert value.shape == (1, 20, 20, 3) and value.dtype == np.int8
+        assert set(np.unique(value[0, :, :9])) == {black}, (scale, zero)
+        assert set(np.unique(value[0, :, 11:])) == {white}
+        assert "300 x 100 pixels, cropped and resized to 20 x 20" in words
+    grey = replace(graph.input, shape=(1, 10, 20, 1), scale=1.0, zero_point=-128)
+    value, _ = sim.run.read_input(picture(tmp_path / "p.jpg", (90, 90), 77, 77), grey)
+    assert set(np.unique(value)) == {77 - 128}
+
+
+def test_mistakes(model, values, tmp_path, capsys):
+    """A user's mistake is one line and status 2."""
+    good = [str(model), "--input", str(values), *SIZE]
+    files = {
+        name: str(tmp_path / name) for name in ("a.npy", "b.npy", "c.npy", "d.png", "e.tflite")
+    }
+    np.save(files["a.npy"], np.zeros((13, 9, 3)))
+    np.save(files["b.npy"], np.zeros((9, 13, 3), np.int8))
+    Path(files["c.npy"]).write_bytes(b"no array")
+    Path(files["d.png"]).write_bytes(b"no picture")
+    Path(files["e.tflite"]).write_bytes(everything()[:5000])
+    for words, text in (
+        ([files["e.tflite"], *good[1:]], "e.tflite: damaged"),
+        (["absent.tflite", *good[1:]], "cannot read absent.tflite: No such file"),
+        ([str(model), "--input", "absent.png", *SIZE], "absent.png"),
+        ([str(model), "--input", files["a.npy"], *SIZE], "must be int8, not float64"),
+        ([str(model), "--input", files["b.npy"], *SIZE], r"shape (13, 9, 3), not (9, 13, 3)"),
+        ([str(model), "--input", files["c.npy"], *SIZE], "no array"),
+        ([str(model), "--input", files["d.png"], *SIZE], "pixels are taken as 0 to 1"),
+        ([*good, "--layers", "19"], "--layers must be from 0 to 18, not 19"),
+        ([*good, "--layers", "5-6"], "no layer with multiply-accumulates: op05_MAX_POOL_2D, op06"),
+        ([*good, "--layers", "7-5"], "must be layers like 3,5-7, not '7-5'"),
+        ([*good, "--layers", "1", "--golden-only"], "--golden-only uses none"),
+        ([*good, "--acc-width", "16"], "--acc-width must be at least"),
+        ([*good, "--act-width", "7"], "--act-width must be at least 8 for int8 models, not 7"),
+        ([*good, "--abconv", "7"], "no 1x1 convolution has channels that 7 groups divide"),
+        ([*good, "--abconv", "--abconv-exp"], "not allowed with"),
+        ([*good, "--fuse", "most"], "most"),
+        ([*good[1:]], "MODEL.tflite"),
+        ([*good, "--json", str(tmp_path)], "is a directory"),
+    ):
+        with pytest.raises(SystemExit) as caught:
+            sim.run.main(words)
+        out, error = capsys.readouterr()
+        assert caught.value.code == 2 and out == ""
+        assert len(error.splitlines()) == 1 and error.startswith("sim.run: ") and text in error, (
+            words
+        )
+
+
+def test_unreadable_picture(tmp_path):
+    target = replace(tflite.load(_written(tmp_path)).input, scale=1 / 255, zero_point=-128)
+    path = tmp_path / "d.png"
+    for content in (
+        b"no picture",
+        Path(picture(tmp_path / "e.png", (90, 90), 1, 2)).read_bytes()[:60],
+    ):
+        path.write_bytes(content)
+        with pytest.raises((ValueError, OSError)):
+            sim.run.read_input(path, target)
