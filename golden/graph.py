@@ -8,7 +8,7 @@ An operator with multiply-accumulates (`ArrayOperator`) computes in two steps: s
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -585,7 +585,7 @@ class Add(Operator):
     def check(self) -> None:
         """Raise `ValueError` unless shapes and scales are what the operator takes."""
         super().check()
-        self(*(np.zeros((1,), np.int8) for _ in self.inputs))
+        self(*(np.zeros(1, np.int8) for _ in self.inputs))  # refuses scales that do not fit
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -600,6 +600,8 @@ class _Pool(Operator):
         ``"same"`` or ``"valid"``.
     activation : str
     """
+
+    pool: ClassVar[Callable[..., Int8Array]]
 
     kernel: tuple[int, int]
     stride: tuple[int, int]
@@ -629,21 +631,22 @@ class _Pool(Operator):
     def __call__(self, *values: Int8Array) -> Int8Array:
         """Return the output."""
         y = self.output
-        pool = quant.average_pool if self.kind == "AVERAGE_POOL_2D" else quant.max_pool
         limits = quant.activation_range(self.activation, y.scale, y.zero_point)
-        return pool(values[0][0], self.window, limits)[None]
+        return self.pool(values[0][0], self.window, limits)[None]
 
 
 class AveragePool2D(_Pool):
     """The mean under a window."""
 
     kind = "AVERAGE_POOL_2D"
+    pool = staticmethod(quant.average_pool)
 
 
 class MaxPool2D(_Pool):
     """The greatest element under a window."""
 
     kind = "MAX_POOL_2D"
+    pool = staticmethod(quant.max_pool)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -755,7 +758,7 @@ class Softmax(Operator):
         super().check()
         if (self.output.scale, self.output.zero_point) != (1 / 256, -128):
             raise ValueError("the output must have scale 1/256 and zero point -128")
-        self(np.zeros((1, 1), np.int8))
+        self(np.zeros((1, 1), np.int8))  # refuses a scale that does not fit
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,13 +1,31 @@
-"""Small int8 TensorFlow Lite models, written by the tests themselves."""
+"""Int8 TensorFlow Lite models: real ones if they are there, small ones written by the tests."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import flatbuffers
 import numpy as np
+import pytest
 import tflite
+
+import golden.tflite
+from golden.graph import Graph
+
+MODELS = Path(__file__).parents[2] / "shared" / "models"
+needs_models = pytest.mark.skipif(
+    not MODELS.exists(), reason="needs the MLPerf Tiny models in ../shared/models"
+)
+
+
+def load(content: bytes, folder: Path) -> Graph:
+    """Write a model to a file, and load it."""
+    path = folder / "model.tflite"
+    path.write_bytes(content)
+    return golden.tflite.load(path)
+
 
 TYPES = {
     np.dtype(np.int8): tflite.TensorType.INT8,

@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bench import simulator
-from models import Net, everything
+from models import MODELS, everything, load, needs_models
 from PIL import Image
-from test_tflite import MODELS, load, needs_models
 
 import sim.run
 from golden import tflite
-from golden.graph import ABConv2D, ArrayOperator, Conv2D, DepthwiseConv2D, FuseConv2D, Graph
+from golden.graph import ABConv2D, ArrayOperator, DepthwiseConv2D, FuseConv2D, Graph
 from golden.mapping import MAPPINGS
 from golden.schedule import cycles, unroll
 from golden.transform import abconv, fuse
@@ -132,112 +131,6 @@ def test_macs(tmp_path):
     assert isinstance(shared, ABConv2D) and shared.macs == macs[2] // 2
 
 
-# The rules of golden.transform.
-
-
-def single(kind: str, tmp_path: Path, channels: int = 8, **changes) -> Graph:
-    """Return a network of a depthwise and a 1 x 1 convolution without zero points."""
-    net = Net(5, (1, 9, 9, channels))
-    y = net.conv(net.depthwise(net.input, (3, 3)), (1, 1), channels)
-    return load(net.done(y), tmp_path)
-
-
-def real(one: ArrayOperator) -> np.ndarray:
-    return one.weights[0] * one.weight_scales.astype(float)
-
-
-@pytest.mark.parametrize("variant", ["half", "full"])
-def test_fuse_keeps_what_does_not_change_across(variant, tmp_path):
-    """On columns that are constant a row filter gives what the kernel gave, and so on."""
-    graph = single("depthwise", tmp_path)
-    depthwise = graph.operators[0]
-    fused = fuse(graph, variant).operators[0]
-    assert isinstance(fused, FuseConv2D) and isinstance(depthwise, DepthwiseConv2D)
-    rng = np.random.default_rng(1)
-    line = rng.integers(-128, 127, (9, 8), np.int8, endpoint=True)
-    for axis, part in ((0, slice(None, 4)), (1, slice(4, None))):
-        image = np.broadcast_to(np.expand_dims(line, axis), (9, 9, 8))[None]
-        inside = np.s_[0, 1:-1, 1:-1]
-        wanted, got = depthwise(image)[inside], fused(image)[inside]
-        if variant == "full":
-            got = got[..., :8] if axis == 0 else got[..., 8:]
-        else:
-            wanted, got = wanted[..., part], got[..., part]
-        # Weights rounded to int8 again: a unit or two.
-        assert np.abs(wanted.astype(int) - got).max() <= 2
-        assert len(np.unique(wanted)) > 20
-
-
-def test_fuse_full_takes_the_mean(tmp_path):
-    """What reads FuSe full has every weight twice, half as large, and the same bias."""
-    graph = single("depthwise", tmp_path)
-    before, after = graph.operators[1], fuse(graph, "full").operators[1]
-    assert isinstance(before, Conv2D) and isinstance(after, Conv2D)
-    w, twice = real(before), real(after)
-    np.testing.assert_allclose(twice[:, :, :8], w / 2, atol=np.abs(w).max() / 250)
-    np.testing.assert_array_equal(twice[:, :, :8], twice[:, :, 8:])
-    scale = after.inputs[0].scale
-    biases = [one.bias * one.weight_scales * scale for one in (before, after)]
-    np.testing.assert_allclose(*biases, rtol=1e-3, atol=1e-3)
-
-
-def test_abconv_is_least_squares(tmp_path):
-    """No other shared block, within rounding, is nearer to the convolution."""
-    graph = single("conv", tmp_path)
-    before, after = graph.operators[1], abconv(graph, 2).operators[1]
-    assert isinstance(before, Conv2D) and isinstance(after, ABConv2D)
-    w = real(before)[0, 0]
-    # Least squares by an independent solver: every element of w is seen twice on the diagonal.
-    rows = [np.kron(np.eye(2), basis).ravel() for basis in np.eye(16).reshape(16, 4, 4)]
-    solution = np.linalg.lstsq(np.array(rows).T, w.ravel(), rcond=None)[0].reshape(4, 4)
-    got = after.weights[0][0, 0] * after.weight_scales[:4].astype(float)
-    np.testing.assert_allclose(got, solution, atol=np.abs(solution).max() / 250)
-    np.testing.assert_array_equal(after.weight_scales[:4], after.weight_scales[4:])
-    assert len(after.bias) == 8
-
-
-def test_abconv_exp_is_a_product(tmp_path):
-    """The two factors give the shared block, and nothing between them saturates."""
-    graph = single("conv", tmp_path)
-    shared, (_, first, second) = (
-        abconv(graph, 2).operators[1],
-        abconv(graph, 2, expand=True).operators,
-    )
-    assert isinstance(first, ABConv2D) and isinstance(second, ABConv2D)
-    assert isinstance(shared, ABConv2D)
-    assert first.output.shape == (1, 9, 9, 2 * 32)  # c_mid by golden.abconv.expansion
-    product = (
-        (first.weights[0][0, 0] * first.weight_scales[:32].astype(float))
-        @ (second.weights[0][0, 0] * second.weight_scales[:4].astype(float))
-    )  # fmt: skip
-    w = shared.weights[0][0, 0] * shared.weight_scales[:4].astype(float)
-    np.testing.assert_allclose(product, w, atol=np.abs(w).max() / 30)
-    # The input that drives a channel furthest, channel by channel.
-    for channel in range(4):
-        signs = first.weights[0][0, 0, :, channel] > 0
-        worst = np.tile(np.where(signs, 127, -128), 2).astype(np.int8)
-        top = first(np.broadcast_to(worst, (1, 9, 9, 8)))[0, 0, 0, channel]
-        low = first(np.broadcast_to(~worst, (1, 9, 9, 8)))[0, 0, 0, channel]
-        assert max(abs(int(top)), abs(int(low))) in (126, 127, 128)
-
-
-def test_transform_refusals(tmp_path):
-    graph = single("depthwise", tmp_path)
-    plain = replace(graph, operators=graph.operators[:1], output=graph.operators[0].output)
-    odd = single("depthwise", tmp_path, channels=5)
-    for change, text in (
-        (lambda: fuse(graph, "most"), "'half' or 'full', not 'most'"),
-        (lambda: fuse(odd, "half"), r"operator 0 \(DEPTHWISE_CONV_2D\): .*even number.*not 5"),
-        (lambda: fuse(plain, "full"), "output cannot be FuSe full"),
-        (lambda: abconv(graph, 1), "at least 2, not 1"),
-        (lambda: abconv(graph, 3), "no 1x1 convolution has channels that 3 groups divide"),
-        (lambda: abconv(plain, 2), "no 1x1 convolution"),
-        (lambda: fuse(abconv(fuse(graph, "half"), 2), "half"), "no depthwise convolution"),
-    ):
-        with pytest.raises(ValueError, match=text):
-            change()
-
-
 # The command line.
 
 
@@ -251,13 +144,7 @@ def model(tmp_path):
 @pytest.fixture
 def values(tmp_path):
     path = tmp_path / "x.npy"
-    np.save(path, some_input(tflite.load(_written(tmp_path))))
-    return path
-
-
-def _written(tmp_path: Path) -> Path:
-    path = tmp_path / "shape.tflite"
-    path.write_bytes(everything())
+    np.save(path, some_input(load(everything(), tmp_path)))
     return path
 
 
@@ -395,7 +282,7 @@ def picture(path: Path, size: tuple[int, int], left: int, right: int) -> Path:
 
 def test_pictures(tmp_path):
     """A picture is cropped in the middle, resized and quantized."""
-    graph = tflite.load(_written(tmp_path))
+    graph = load(everything(), tmp_path)
     for scale, zero, black, white in (
         (1 / 255, -128, -128, 127),
         (2 / 255, 0, -128, 127),
@@ -455,7 +342,7 @@ def test_mistakes(model, values, tmp_path, capsys):
 
 
 def test_unreadable_picture(tmp_path):
-    target = replace(tflite.load(_written(tmp_path)).input, scale=1 / 255, zero_point=-128)
+    target = replace(load(everything(), tmp_path).input, scale=1 / 255, zero_point=-128)
     path = tmp_path / "d.png"
     for content in (
         b"no picture",

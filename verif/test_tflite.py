@@ -10,22 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from models import ACT, SAME, VALID, Net, Writer, everything
+from models import ACT, MODELS, SAME, VALID, Net, Writer, everything, load, needs_models
 
 from golden import quant, tflite
 from golden.graph import Graph
 from golden.operators import Window
-
-MODELS = Path(__file__).parents[2] / "shared" / "models"
-needs_models = pytest.mark.skipif(
-    not MODELS.exists(), reason="needs the MLPerf Tiny models in ../shared/models"
-)
-
-
-def load(content: bytes, folder: Path) -> Graph:
-    path = folder / "model.tflite"
-    path.write_bytes(content)
-    return tflite.load(path)
 
 
 def reference(content: bytes, *inputs: np.ndarray) -> dict[str, np.ndarray]:
