@@ -351,3 +351,67 @@ def test_unreadable_picture(tmp_path):
         path.write_bytes(content)
         with pytest.raises((ValueError, OSError)):
             sim.run.read_input(path, target)
+
+
+# What the documents say.
+
+PAGE = Path(__file__).parents[1] / "docs" / "networks.md"
+NETWORKS = {
+    "visual wake words": "vww_96_int8",
+    "ResNet8": "pretrainedResnet_quant",
+    "keyword spotting": "kws_ref_model",
+}
+
+
+@needs_models
+def test_page_shows_the_run(tmp_path, capsys):
+    """The run of the page, and of the README, but for the picture and so the scores."""
+    values = tmp_path / "astronaut.npy"
+    np.save(values, np.load(MODELS / "vww_astronaut.npz")["input"])
+    size = ["--rows", "16", "--cols", "16", "--st-os"]
+    sim.run.main([str(MODELS / "vww_96_int8.tflite"), "--input", str(values), *size])
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert len(lines) == 39
+    lines = [line for line in lines if not line.startswith(("input", "class"))]
+    page = [line.removeprefix("    ").rstrip() for line in PAGE.read_text().splitlines()]
+    start = page.index(lines[0])
+    assert [one for one in page[start : start + 37] if not one.startswith("input")] == lines
+    readme = PAGE.parents[1].joinpath("README.md").read_text()
+    (total,) = (line for line in lines if line.startswith("total"))
+    (proof,) = (line for line in lines if line.startswith("RTL"))
+    assert " ".join(total.split()) in " ".join(readme.split()) and proof in readme
+
+
+@needs_models
+def test_page_tables():
+    """The cycles in the tables of the page are those of the code."""
+    compared = 0
+    for line in PAGE.read_text().splitlines():
+        name, *cells = (cell.strip() for cell in line.strip("|").split("|"))
+        name, _, kind = name.partition(", ")
+        if name not in NETWORKS:
+            continue
+        graph = tflite.load(MODELS / f"{NETWORKS[name]}.tflite")
+        if kind:
+            changes = ["none", "fuse half", "fuse full", "abconv 2", "abconv-exp 2"]
+            runs = [
+                (CHANGES[change], ArrayConfig(rows=16, cols=16, st_os=kind == "ST-OS"))
+                for change in (*changes, "fuse half, abconv 2")
+            ]
+        else:
+            cells.pop(0)
+            runs = [
+                (CHANGES["none"], ArrayConfig(rows=size, cols=size, st_os=st_os))
+                for size in (8, 16, 32)
+                for st_os in (False, True)
+            ]
+        for cell, (change, config) in zip(cells, runs, strict=True):
+            if cell == "-":
+                assert name == "ResNet8"
+                continue
+            some = [one for one in change(graph).operators if isinstance(one, ArrayOperator)]
+            used = sum(one.plan(config).cycles for one in some)
+            share = 100 * sum(one.macs for one in some) / (config.rows * config.cols * used)
+            assert cell == (f"{used:,}" if kind else f"{used:,} ({share:.0f} %)")
+            compared += 1
+    assert compared == 48
