@@ -66,7 +66,7 @@ __all__ = [
 
 def extent(shape: tuple[int, ...]) -> str:
     """Return a shape for people, batch left out, as in ``48x48x8``."""
-    return "x".join(map(str, shape[1:] if len(shape) > 1 and shape[0] == 1 else shape))
+    return "x".join(map(str, shape[1:] if len(shape) > 1 and shape[0] == 1 else shape)) or "1"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -135,12 +135,6 @@ class Operator:
             raise ValueError(
                 f"the output must be {extent(self.shape)}, not {extent(self.output.shape)}"
             )
-
-
-def _same_quantization(one: Operator) -> None:
-    (source, *_), target = one.inputs, one.output
-    if (source.scale, source.zero_point) != (target.scale, target.zero_point):
-        raise ValueError("input and output must have the same scale and zero point")
 
 
 def image(tensor: Tensor) -> tuple[int, int, int]:
@@ -534,8 +528,9 @@ class FullyConnected(ArrayOperator):
         """Multiplier and shift; for a single scale, the product of scales is rounded to float32."""
         if len(self.weight_scales) > 1:
             return super().multipliers
-        product = np.float32(self.inputs[0].scale) * self.weight_scales[0]
-        multiplier, shift = quant.quantize_multiplier(float(product) / self.output.scale)
+        with np.errstate(over="ignore", under="ignore"):  # a multiplier out of range is refused
+            product = float(np.float32(self.inputs[0].scale) * self.weight_scales[0])
+        multiplier, shift = quant.quantize_multiplier(product / self.output.scale)
         return np.array([multiplier]), np.array([shift])
 
     @property
@@ -626,7 +621,9 @@ class _Pool(Operator):
     def check(self) -> None:
         """Raise `ValueError` unless shapes and quantization are what the operator takes."""
         super().check()
-        _same_quantization(self)
+        source, target = self.inputs[0], self.output
+        if (source.scale, source.zero_point) != (target.scale, target.zero_point):
+            raise ValueError("input and output must have the same scale and zero point")
 
     def __call__(self, *values: Int8Array) -> Int8Array:
         """Return the output."""
@@ -651,7 +648,15 @@ class MaxPool2D(_Pool):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Mean(Operator):
-    """The mean over some axes, batch counted as axis 0."""
+    """The mean over some axes.
+
+    Parameters
+    ----------
+    axes : tuple of int
+        Different ones, 0 (the batch) or more.
+    keep_dims : bool
+        Whether they stay, with one element.
+    """
 
     kind = "MEAN"
 
@@ -661,9 +666,8 @@ class Mean(Operator):
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the output."""
-        source = self.inputs[0].shape
-        gone = {axis % len(source) for axis in self.axes if -len(source) <= axis < len(source)}
-        if not gone or len(gone) < len(set(self.axes)):
+        source, gone = self.inputs[0].shape, set(self.axes)
+        if not gone or len(gone) < len(self.axes) or not gone <= set(range(len(source))):
             raise ValueError(f"axes must be different ones of {len(source)}, not {self.axes}")
         if self.keep_dims:
             return tuple(1 if axis in gone else size for axis, size in enumerate(source))
@@ -730,6 +734,8 @@ class Reshape(Operator):
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the output."""
+        if not self.target:
+            raise ValueError("no shape is given")
         count = math.prod(self.inputs[0].shape)
         known = math.prod(size for size in self.target if size != -1)
         if self.target.count(-1) > 1 or known < 1 or count % known:
@@ -771,12 +777,15 @@ class Step:
         As in ``op03_ADD``.
     operator : Operator
     inputs : tuple of int8 arrays
+    sums : int64 array, optional
+        Of an operator with multiply-accumulates: what `accumulate` returned.
     output : int8 array
     """
 
     name: str
     operator: Operator
     inputs: tuple[Int8Array, ...]
+    sums: IntArray | None
     output: Int8Array
 
 
@@ -801,6 +810,8 @@ class Graph:
 
     def check(self) -> None:
         """Raise `ValueError` unless every operator gets what it takes, from one before it."""
+        if self.output is self.input:
+            raise ValueError("the output is the input")
         known = {self.input}
         for index, one in enumerate(self.operators):
             try:
@@ -827,7 +838,8 @@ class Graph:
         Raises
         ------
         TypeError, ValueError
-            If x is not int8, or has another shape.
+            If x is not int8, or has another shape, or the reference kernel of an operator cannot
+            take its values either (see `golden.quant.softmax`).
         """
         value = np.asarray(x)
         if value.dtype != np.int8:
@@ -839,8 +851,17 @@ class Graph:
         values = {self.input: value.reshape(self.input.shape)}
         for name, one in zip(self.names, self.operators, strict=True):
             inputs = tuple(values[t] if t.data is None else t.data for t in one.inputs)
-            output = values[one.output] = one(*inputs)
-            yield Step(name=name, operator=one, inputs=inputs, output=output)
+            sums = None
+            try:
+                if isinstance(one, ArrayOperator):
+                    sums = one.accumulate(inputs[0])
+                    output = one.finish(sums)
+                else:
+                    output = one(*inputs)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
+            values[one.output] = output
+            yield Step(name=name, operator=one, inputs=inputs, sums=sums, output=output)
 
     def run(self, x: Any, return_all: bool = False) -> Any:
         """Return the network's output, batch left out.
@@ -861,7 +882,7 @@ class Graph:
         Raises
         ------
         TypeError, ValueError
-            If x is not int8, or has another shape.
+            As `steps`.
         """
         steps = list(self.steps(x))
         if return_all:
@@ -869,8 +890,7 @@ class Graph:
                 one.name: one.output if isinstance(one.operator, Reshape) else _bare(one.output)
                 for one in steps
             }
-        found = [one.output for one in steps if one.operator.output is self.output]
-        return _bare(found[0] if found else np.asarray(x).reshape(self.input.shape))
+        return _bare(next(one.output for one in steps if one.operator.output is self.output))
 
     def __str__(self) -> str:
         """Return one line per operator."""

@@ -29,6 +29,7 @@ from .graph import (
     Tensor,
     image,
 )
+from .quant import ACTIVATIONS
 
 __all__ = ["SUPPORTED", "ModelError", "load"]
 
@@ -147,16 +148,11 @@ def _read(content: bytes) -> _File:
     """
     model = tflite.Model.GetRootAs(content, 0)
 
-    def count(length: int) -> range:
-        if length * 4 > len(content):
-            raise ValueError("a vector is longer than the file")
-        return range(length)
-
     def integers(values: Any) -> list[int]:
         return [] if isinstance(values, int) else [int(value) for value in values]
 
     codes = []
-    for index in count(model.OperatorCodesLength()):
+    for index in range(model.OperatorCodesLength()):
         code = model.OperatorCodes(index)
         number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
         name = _KINDS.get(number, f"operator code {number}")
@@ -165,7 +161,7 @@ def _read(content: bytes) -> _File:
         codes.append(name)
     graph = model.Subgraphs(0)
     tensors = []
-    for index in count(graph.TensorsLength()):
+    for index in range(graph.TensorsLength()):
         tensor = graph.Tensors(index)
         quantization = tensor.Quantization()
         scales, zero_points = np.zeros(0, np.float32), []
@@ -190,7 +186,7 @@ def _read(content: bytes) -> _File:
             )
         )
     operators = []
-    for index in count(graph.OperatorsLength()):
+    for index in range(graph.OperatorsLength()):
         one = graph.Operators(index)
         kind = codes[one.OpcodeIndex()]
         options: dict[str, Any] = {}
@@ -273,7 +269,7 @@ class _Builder:
         if index not in self.activations:
             tensor = self.typed(index, "INT8")
             zero_point = tensor.zero_points[0] if len(tensor.zero_points) == 1 else None
-            if not tensor.shape:
+            if not tensor.shape and tensor.content is None:
                 raise ValueError(f"tensor {tensor.name} has no dimensions")
             if len(tensor.scales) != 1 or zero_point is None or not -128 <= zero_point <= 127:
                 raise ValueError(
@@ -339,9 +335,8 @@ class _Builder:
         return graph
 
     def operator(self, one: _Operator) -> Operator:
-        least = {"ADD": 2, "MEAN": 2, "PAD": 2}.get(one.kind, 1)
-        if one.kind in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
-            least = 2
+        alone = ("AVERAGE_POOL_2D", "MAX_POOL_2D", "RESHAPE", "SOFTMAX")
+        least = 1 if one.kind in alone else 2
         if len(one.inputs) < least or len(one.outputs) != 1:
             raise ValueError(
                 f"there must be {least} or more inputs and 1 output, not {len(one.inputs)} and "
@@ -360,8 +355,8 @@ class _Builder:
             raise ValueError("dilation is not supported; it must be 1")
         number = options.get("FusedActivationFunction", 0)
         activation = _ACTIVATIONS.get(number, f"activation {number}")
-        if activation not in ("NONE", "RELU", "RELU6"):
-            raise ValueError(f"{activation} is not supported; supported: NONE, RELU, RELU6")
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"{activation} is not supported; supported: {', '.join(ACTIVATIONS)}")
         if "Padding" in options:
             common |= self.window(options)
         if "FusedActivationFunction" in options:
@@ -422,7 +417,11 @@ class _Builder:
         return _moderate(pool, kernel, image(pool.inputs[0])[2])
 
     def mean(self, one: _Operator, common: dict[str, Any]) -> Operator:
-        axes = tuple(self.constant(one.inputs[1], "INT32").reshape(-1).tolist())
+        rank = len(common["inputs"][0].shape)
+        given = self.constant(one.inputs[1], "INT32").reshape(-1).tolist()
+        if not all(-rank <= axis < rank for axis in given):
+            raise ValueError(f"axes must be from {-rank} to {rank - 1}, not {given}")
+        axes = tuple(sorted({axis % rank for axis in given}))  # twice is as good as once
         return Mean(axes=axes, keep_dims=bool(one.options.get("KeepDims", False)), **common)
 
     def pad(self, one: _Operator, common: dict[str, Any]) -> Operator:
@@ -432,7 +431,7 @@ class _Builder:
         return Pad(amounts=tuple((before, after) for before, after in amounts.tolist()), **common)
 
     def reshape(self, one: _Operator, common: dict[str, Any]) -> Operator:
-        if len(one.inputs) > 1:
+        if len(one.inputs) > 1 and one.inputs[1] != -1:
             target = self.constant(one.inputs[1], "INT32").reshape(-1).tolist()
         else:
             target = one.options.get("NewShapeAsNumpy", [])

@@ -81,7 +81,10 @@ def _rebuild(graph: Graph, change: Callable[[Operator], list[Operator]]) -> Grap
         moved[one.output] = found[-1].output
         operators += found
     changed = replace(graph, output=moved[graph.output], operators=tuple(operators))
-    changed.check()
+    try:
+        changed.check()
+    except ValueError as error:
+        raise ValueError(f"the changed network: {error}") from None
     return changed
 
 

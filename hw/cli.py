@@ -264,7 +264,8 @@ def publish(
     words : sequence of str
         The command line after the program's name.
     """
-    out = Console(width=1000, soft_wrap=True)  # rather a line too long than a number cut off
+    # Rather a line too long than a number cut off; and names of files are not markup.
+    out = Console(width=1000, soft_wrap=True, markup=False)
     for sheet in sheets:
         out.print(sheet)
         out.print()

@@ -203,7 +203,9 @@ class Simulator:
         with tempfile.TemporaryDirectory() as folder:
             source, sink = Path(folder, "in"), Path(folder, "out")
             source.write_bytes(head + np.asarray(words, "<u8").tobytes() + act + wgt)
-            subprocess.run([self.binary.resolve(), source, sink], check=True)
+            ended = subprocess.run([self.binary.resolve(), source, sink], check=False)
+            if ended.returncode:
+                raise RtlError(f"the simulator ended with status {ended.returncode}")
             raw = sink.read_bytes()
         cycles, count, error, flags, *taken = struct.unpack_from("<7Q", raw)
         report = f"{count} of {expected} output beats, taken {taken} of {[len(words), *beats]}"

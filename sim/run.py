@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+import warnings
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -48,6 +49,11 @@ class Mismatch(RuntimeError):
         self.index = index
 
 
+def _share(macs: int, config: ArrayConfig, cycles: int) -> float:
+    """Return the share of the PEs' cycles that multiply operands."""
+    return macs / (config.rows * config.cols * cycles) if cycles else 0.0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Layer:
     """One operator of a run.
@@ -87,10 +93,7 @@ class Layer:
     @property
     def utilisation(self) -> float:
         """Share of the PEs' cycles that multiply operands of the operator."""
-        if self.plan is None:
-            return 0.0
-        config = self.plan.config
-        return self.macs / (config.rows * config.cols * self.plan.cycles)
+        return _share(self.macs, self.plan.config, self.predicted) if self.plan else 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain data."""
@@ -162,7 +165,8 @@ def _on_rtl(
     """Return one layer's sums and cycles from the RTL, after comparing both."""
     one = step.operator
     assert isinstance(one, ArrayOperator)
-    wanted = one.accumulate(step.inputs[0])
+    wanted = step.sums
+    assert wanted is not None
     lowering = one.lower(step.inputs[0], plan.config, mapping)
     try:
         result = simulator.run(lowering.tiles)
@@ -241,7 +245,7 @@ class Report:
     @property
     def utilisation(self) -> float:
         """Share of the PEs' cycles that multiply operands of the operators."""
-        return self.macs / (self.config.rows * self.config.cols * self.predicted)
+        return _share(self.macs, self.config, self.predicted)
 
     def predict(self, graph: Graph, config: ArrayConfig, *kinds: type[Operator]) -> int:
         """Return the cycles of a graph's operators of some kinds, by the model."""
@@ -266,9 +270,15 @@ class Report:
         )
 
     @property
+    def output(self) -> Int8Array:
+        """The network's output, batch included."""
+        found = [one for one in self.layers if one.operator.output is self.graph.output]
+        return found[0].output
+
+    @property
     def classes(self) -> list[tuple[int, int, float]]:
         """Class, int8 score and its real value, the best first; empty if the output is no row."""
-        target, value = self.graph.output, self.layers[-1].output
+        target, value = self.graph.output, self.output
         if value.size != value.shape[-1]:
             return []
         row = value.reshape(-1)
@@ -293,7 +303,7 @@ class Report:
             if self.depthwise is None
             else dict(zip(("layers", "cycles", "plain_cycles"), self.depthwise, strict=True)),
             "compared": sum(one.compared for one in self.layers),
-            "output": self.layers[-1].output.tolist(),
+            "output": self.output.tolist(),
             "classes": [
                 {"class": index, "int8": value, "score": score}
                 for index, value, score in self.classes
@@ -363,15 +373,17 @@ def notes(report: Report) -> Iterator[str]:
         )
     if report.depthwise:
         count, cycles, plain = report.depthwise
+        fused = any(isinstance(one, FuseConv2D) for one in report.graph.operators)
         yield (
-            f"{count} depthwise layer{'s' * (count > 1)}: {cycles:,} cycles; on the plain array, "
+            f"{count} {'FuSe' if fused else 'depthwise'} layer{'s' * (count > 1)}: {cycles:,} "
+            f"cycles; on the plain array, "
             f"{report.mapping} mapping, {plain:,}: ST-OS is {_times(plain / cycles)}"
         )
     best = report.classes[:5]
     for index, value, score in best:
         yield f"class {index}: {score:.4f} (int8 {value})"
     if not best:
-        yield f"output: {extent(report.layers[-1].output.shape)}"
+        yield f"output: {extent(report.output.shape)}"
 
 
 def _times(ratio: float) -> str:
@@ -383,7 +395,7 @@ def read_input(path: Path, target: Tensor) -> tuple[Int8Array, str]:
 
     A .npy file is taken as it is. A picture is cropped in the middle to the shape of the input,
     resized (bilinear, over all pixels that it merges), and quantized: its pixels 0 to 255 stand
-    for that range of `PIXELS` which the input's int8 values span.
+    for that range of `PIXELS` which the input's int8 values span. What is transparent is white.
 
     Parameters
     ----------
@@ -404,9 +416,11 @@ def read_input(path: Path, target: Tensor) -> tuple[Int8Array, str]:
     """
     if path.suffix == ".npy":
         try:
-            value = np.load(path, allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise ValueError(f"{path}: no array: {error}") from None
+            value = np.array(np.lib.format.open_memmap(path, mode="r"))
+        except OSError:
+            raise
+        except Exception as error:  # NumPy reads the header as Python, so it can be anything
+            raise ValueError(f"{path}: no array of numbers in NumPy's format") from error
         if value.dtype != np.int8:
             raise ValueError(f"{path}: must be int8, not {value.dtype}")
         if value.shape not in (target.shape, target.shape[1:]):
@@ -431,16 +445,25 @@ def read_input(path: Path, target: Tensor) -> tuple[Int8Array, str]:
             "-1 to 1 or 0 to 255; give a .npy file"
         )
     try:
-        with Image.open(path) as picture:
-            size = picture.size
-            upright = ImageOps.exif_transpose(picture).convert("RGB" if channels == 3 else "L")
+        with warnings.catch_warnings(), Image.open(path) as picture:
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            size, mode = picture.size, picture.mode
+            upright = ImageOps.exif_transpose(picture)
+            if upright.has_transparency_data:
+                white_sheet = Image.new("RGBA", upright.size, "white")
+                upright = Image.alpha_composite(white_sheet, upright.convert("RGBA"))
+            upright = upright.convert("RGB" if channels == 3 else "L")
         across = min(upright.width, round(upright.height * width / height)) or 1
         down = min(upright.height, round(upright.width * height / width)) or 1
         left, top = (upright.width - across) // 2, (upright.height - down) // 2
         cropped = upright.crop((left, top, left + across, top + down))
         fitted = cropped.resize((width, height), Image.Resampling.BILINEAR)
-    except (Image.UnidentifiedImageError, Image.DecompressionBombError, SyntaxError) as error:
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        raise ValueError(f"{path}: the picture is too large; give a smaller one") from None
+    except (Image.UnidentifiedImageError, SyntaxError, ValueError) as error:
         raise ValueError(f"{path}: no picture that can be read: {error}") from None
+    if mode[0] in "IF":
+        raise ValueError(f"{path}: pictures must have 8 bits per channel, not mode {mode}")
     pixels = np.asarray(fitted, np.float64).reshape(target.shape)
     real = black + pixels / 255 * (white - black)
     value = np.clip(np.rint(real / target.scale) + target.zero_point, -128, 127).astype(np.int8)
@@ -612,6 +635,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except RuntimeError as error:  # of Verilator
         print(f"sim.run: {error}", file=sys.stderr)
         return 1
+    except ValueError as error:  # of an operator that cannot take its input
+        parser.error(str(error))
+    except OSError as error:
+        parser.error(f"cannot write {error.filename}: {error.strerror}")
     report = Report(
         model=arguments.model.name + changes, source=source, graph=graph, original=original,
         config=config, mapping=arguments.mapping, layers=tuple(layers),

@@ -30,6 +30,7 @@ def load(content: bytes, folder: Path) -> Graph:
 TYPES = {
     np.dtype(np.int8): tflite.TensorType.INT8,
     np.dtype(np.int32): tflite.TensorType.INT32,
+    np.dtype(np.int64): tflite.TensorType.INT64,
     np.dtype(np.float32): tflite.TensorType.FLOAT32,
 }
 
@@ -60,6 +61,7 @@ class Writer:
     """Collects tensors and operators; `content` is the file."""
 
     def __init__(self) -> None:
+        self.old = False  # whether operator codes are as before there were more than 127
         self.tensors: list[tuple[Any, ...]] = []
         self.operators: list[tuple[str, list[int], int, dict[str, Any]]] = []
 
@@ -130,7 +132,7 @@ class Writer:
                     builder,
                     "OperatorCode",
                     DeprecatedBuiltinCode=number,
-                    BuiltinCode=number,
+                    BuiltinCode=0 if self.old else number,
                     CustomCode=custom,
                     Version=1,
                 )  # fmt: skip
@@ -189,6 +191,7 @@ class Net:
         self.shapes: dict[int, tuple[int, ...]] = {}
         self.scales: dict[int, float] = {}
         self.zeros: dict[int, int] = {}
+        self.target = 0.05  # scale of the next outputs
         self.input = self.activation(shape, 0.05)
 
     def activation(self, shape: Sequence[int], scale: float, zero: int | None = None) -> int:
@@ -214,15 +217,14 @@ class Net:
         data.flat[0], data.flat[-1] = -127, 127
         taps = int(np.prod(weights)) // channels
         spread = 74 * 74 * taps**0.5  # of a sum of products
-        target = 0.05
-        scales = 50 * target / spread / self.scales[x]
+        scales = 50 * self.target / spread / self.scales[x]
         scales = scales * rng.uniform(0.5, 2, channels if per_channel else 1)
         inputs = [x, self.writer.tensor(weights, scales, data=data, axis=axis)]
         if bias:
             values = rng.normal(0, spread / 3, channels)
             product = self.scales[x] * scales
             inputs.append(self.writer.tensor((channels,), product, data=values, dtype=np.int32))
-        y = self.activation(shape, target)
+        y = self.activation(shape, self.target)
         return self.writer.add(kind, inputs, y, **options)
 
     def window(self, x: int, kernel: tuple[int, int], options: dict[str, Any]) -> tuple[int, ...]:
@@ -270,9 +272,9 @@ class Net:
         self.shapes[index], self.scales[index], self.zeros[index] = shape, scale, 17
         return index
 
-    def list(self, values: Any) -> int:
+    def list(self, values: Any, dtype: Any = np.int32) -> int:
         """Add a constant of integers."""
-        return self.writer.tensor(np.shape(values), data=values, dtype=np.int32)
+        return self.writer.tensor(np.shape(values), data=values, dtype=dtype)
 
     def done(self, y: int) -> bytes:
         """Return the file; y is the network's output."""
