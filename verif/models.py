@@ -316,3 +316,52 @@ def everything(seed: int = 1, height: int = 13, width: int = 9) -> bytes:
     x = net.sum(x, branch)
     x = net.writer.add("SOFTMAX", [x], net.activation((1, 7), 1 / 256, -128))
     return net.done(x)
+
+
+def variant(name: str) -> bytes:
+    """Return a model with something that converters write, but `everything` has not."""
+    net = Net(11, (1, 6, 5, 4))
+    writer, x = net.writer, net.input
+    if name == "fully connected, 4 dimensions":
+        y = net.weighted("FULLY_CONNECTED", x, (3, 4), (30, 3))
+    elif name == "fully connected, dimensions kept":
+        y = net.weighted("FULLY_CONNECTED", x, (3, 4), (1, 6, 5, 3), KeepNumDims=True)
+    elif name == "fully connected, no bias":
+        y = net.weighted("FULLY_CONNECTED", x, (3, 120), (1, 3), bias=False)
+        writer.operators[-1][1].append(-1)
+    elif name.startswith("mean"):
+        axes, keep = {
+            "mean, dimensions kept": ([1, 2], True),
+            "mean, negative axes": ([-3, -2], False),
+            "mean, axes twice": ([1, -3, 1], True),
+            "mean, last axis": ([3], False),
+        }[name]
+        shape = np.zeros((1, 6, 5, 4)).mean(tuple({axis % 4 for axis in axes}), keepdims=keep).shape
+        y = writer.add("MEAN", [x, net.list(axes)], net.activation(shape, 0.03), KeepDims=keep)
+    elif name == "constant scalar":
+        y = net.sum(net.constant((), 0.02), x)
+    elif name == "constant plane":
+        y = net.sum(x, net.constant((5, 1), 0.02))
+    elif name == "reshape by options":
+        y = writer.add("RESHAPE", [x], net.like(x, (5, 24)), NewShape=[5, -1])
+    elif name == "reshape, absent operand":
+        y = writer.add("RESHAPE", [x, -1], net.like(x, (5, 24)), NewShape=[5, 24])
+    elif name == "pad, int64":
+        amounts = net.list([[0, 0], [0, 3], [2, 0], [1, 1]], np.int64)
+        y = writer.add("PAD", [x, amounts], net.like(x, (1, 9, 7, 6)))
+    elif name == "old operator codes":
+        writer.old = True
+        y = net.depthwise(net.conv(x, (2, 2), 4), (2, 4), StrideH=3, StrideW=3)
+    elif name == "output inside":
+        y = net.conv(x, (3, 3), 7)
+        net.conv(y, (1, 1), 2)
+    return net.done(y)
+
+
+VARIANTS = [
+    "fully connected, 4 dimensions", "fully connected, dimensions kept",
+    "fully connected, no bias", "mean, dimensions kept", "mean, negative axes",
+    "mean, axes twice", "mean, last axis", "constant scalar", "constant plane",
+    "reshape by options", "reshape, absent operand", "pad, int64", "old operator codes",
+    "output inside",
+]  # fmt: skip

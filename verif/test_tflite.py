@@ -12,7 +12,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from models import ACT, MODELS, SAME, VALID, Net, Writer, everything, load, needs_models
+from models import (
+    ACT,
+    MODELS,
+    SAME,
+    VALID,
+    VARIANTS,
+    Net,
+    Writer,
+    everything,
+    load,
+    needs_models,
+    variant,
+)  # fmt: skip
 
 from golden import quant, tflite
 from golden.graph import FullyConnected, Graph
@@ -100,62 +112,13 @@ def test_reference_results(model, result):
     compare(graph, path.read_bytes(), wanted["input"][None])
 
 
-def variant(name: str) -> bytes:
-    """Return a model with something that converters write, but `everything` has not."""
-    net = Net(11, (1, 6, 5, 4))
-    writer, x = net.writer, net.input
-    if name == "fully connected, 4 dimensions":
-        y = net.weighted("FULLY_CONNECTED", x, (3, 4), (30, 3))
-    elif name == "fully connected, dimensions kept":
-        y = net.weighted("FULLY_CONNECTED", x, (3, 4), (1, 6, 5, 3), KeepNumDims=True)
-    elif name == "fully connected, no bias":
-        y = net.weighted("FULLY_CONNECTED", x, (3, 120), (1, 3), bias=False)
-        writer.operators[-1][1].append(-1)
-    elif name.startswith("mean"):
-        axes, keep = {
-            "mean, dimensions kept": ([1, 2], True),
-            "mean, negative axes": ([-3, -2], False),
-            "mean, axes twice": ([1, -3, 1], True),
-            "mean, last axis": ([3], False),
-        }[name]
-        shape = np.zeros((1, 6, 5, 4)).mean(tuple({axis % 4 for axis in axes}), keepdims=keep).shape
-        y = writer.add("MEAN", [x, net.list(axes)], net.activation(shape, 0.03), KeepDims=keep)
-    elif name == "constant scalar":
-        y = net.sum(net.constant((), 0.02), x)
-    elif name == "constant plane":
-        y = net.sum(x, net.constant((5, 1), 0.02))
-    elif name == "reshape by options":
-        y = writer.add("RESHAPE", [x], net.like(x, (5, 24)), NewShape=[5, -1])
-    elif name == "reshape, absent operand":
-        y = writer.add("RESHAPE", [x, -1], net.like(x, (5, 24)), NewShape=[5, 24])
-    elif name == "pad, int64":
-        amounts = net.list([[0, 0], [0, 3], [2, 0], [1, 1]], np.int64)
-        y = writer.add("PAD", [x, amounts], net.like(x, (1, 9, 7, 6)))
-    elif name == "old operator codes":
-        writer.old = True
-        y = net.depthwise(net.conv(x, (2, 2), 4), (2, 4), StrideH=3, StrideW=3)
-    elif name == "output inside":
-        y = net.conv(x, (3, 3), 7)
-        net.conv(y, (1, 1), 2)
-    return net.done(y)
-
-
-VARIANTS = [
-    "fully connected, 4 dimensions", "fully connected, dimensions kept",
-    "fully connected, no bias", "mean, dimensions kept", "mean, negative axes",
-    "mean, axes twice", "mean, last axis", "constant scalar", "constant plane",
-    "reshape by options", "reshape, absent operand", "pad, int64", "old operator codes",
-    "output inside",
-]  # fmt: skip
-
-
 @pytest.mark.parametrize("name", VARIANTS)
 def test_variants(name, tmp_path):
     """What converters write, but `everything` has not."""
     content = variant(name)
     graph = load(content, tmp_path)
     x = np.random.default_rng(1).integers(-128, 127, graph.input.shape, np.int8, endpoint=True)
-    if name != "reshape, absent operand":  # LiteRT's Python package crashes on it
+    if name != "reshape, absent operand":  # on which LiteRT crashes
         compare(graph, content, x)
     found = graph.run(x)
     assert found.size == np.prod(graph.output.shape) and len(np.unique(found)) > 2
@@ -425,7 +388,7 @@ REFUSED = {
     "multiplier": ({"tensors": {3: {"scales": np.float32([1e-20])}}}, "multiplier must be from 0"),
     "two outputs": ({"outputs": [3, 3]}, "there must be 1 output, not 2"),
     "no such tensor": ({"outputs": [9]}, "there is no tensor 9"),
-    "not computed": ({"inputs": [4], "more": POOLED * 2}, "input tensor0 is not computed before it"),
+    "not computed": ({"inputs": [4], "more": POOLED * 2}, "tensor0 is not computed before it"),
     "pool scale": (
         {"more": POOLED, "tensors": {3: {"scales": np.float32([0.1])}}},
         "same scale and zero point",
