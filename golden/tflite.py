@@ -154,7 +154,7 @@ def _read(content: bytes) -> _File:
     codes = []
     for index in range(model.OperatorCodesLength()):
         code = model.OperatorCodes(index)
-        number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+        number = code.BuiltinCode()
         name = _KINDS.get(number, f"operator code {number}")
         if name == "CUSTOM":
             name = f"CUSTOM {(code.CustomCode() or b'').decode(errors='replace')!r}"

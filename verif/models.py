@@ -353,7 +353,7 @@ def variant(name: str) -> bytes:
         writer.old = True
         y = net.depthwise(net.conv(x, (2, 2), 4), (2, 4), StrideH=3, StrideW=3)
     elif name == "output inside":
-        y = net.conv(x, (3, 3), 7)
+        y = net.conv(net.conv(x, (1, 1), 3), (3, 3), 7)
         net.conv(y, (1, 1), 2)
     return net.done(y)
 

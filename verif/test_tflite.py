@@ -123,7 +123,7 @@ def test_variants(name, tmp_path):
     found = graph.run(x)
     assert found.size == np.prod(graph.output.shape) and len(np.unique(found)) > 2
     if name == "output inside":
-        np.testing.assert_array_equal(found, graph.run(x, return_all=True)["op00_CONV_2D"])
+        np.testing.assert_array_equal(found, graph.run(x, return_all=True)["op01_CONV_2D"])
 
 
 @pytest.mark.parametrize("seed", range(40))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from models import Net, load
+from models import Net, everything, load
 
 from golden.graph import ABConv2D, ArrayOperator, Conv2D, DepthwiseConv2D, FuseConv2D, Graph
 from golden.transform import abconv, fuse
@@ -22,6 +22,79 @@ def single(tmp_path: Path, channels: int = 8) -> Graph:
 
 def real(one: ArrayOperator) -> np.ndarray:
     return one.weights[0] * one.weight_scales.astype(float)
+
+
+def as_depthwise(one: FuseConv2D) -> list[DepthwiseConv2D]:
+    """Return FuSeConv as depthwise convolutions of square kernels that are mostly zeros."""
+    k, c_in = one.kernel[0], one.inputs[0].shape[3]
+    squares = [np.zeros((k, k, w.shape[2]), np.int8) for w in one.weights]
+    squares[0][k // 2], squares[1][:, k // 2] = one.weights[0][0], one.weights[1][:, 0]
+    found, start = [], 0
+    for square in squares:
+        # Over all channels that it can read; those that it does not are cut off again.
+        wide = np.zeros((k, k, c_in), np.int8)
+        if one.variant == "half":
+            wide[..., start : start + square.shape[2]] = square
+        else:
+            wide = square
+        count = wide.shape[2]
+        part = slice(0, count) if one.variant == "half" else slice(start, start + count)
+        found.append(
+            DepthwiseConv2D(
+                inputs=one.inputs,
+                output=replace(one.output, shape=(*one.output.shape[:3], count)),
+                weights=(wide,),
+                weight_scales=one.weight_scales[part],
+                bias=one.bias[part],
+                activation=one.activation,
+                stride=one.stride,
+                padding=one.padding,
+            )  # fmt: skip
+        )
+        start += square.shape[2]
+    return found
+
+
+@pytest.mark.parametrize("variant", ["half", "full"])
+def test_fuse_is_depthwise(variant, tmp_path):
+    """FuSeConv gives what depthwise convolutions give, which LiteRT has checked; bit for bit."""
+    rng = np.random.default_rng(2)
+    for seed in (3, 4):
+        graph = fuse(load(everything(seed), tmp_path), variant)
+        fused = [one for one in graph.operators if isinstance(one, FuseConv2D)]
+        assert len(fused) == 3
+        for one in fused:
+            if one.inputs[0].shape[3] != one._wide:
+                continue  # a channel multiplier
+            x = rng.integers(-128, 127, one.inputs[0].shape, np.int8, endpoint=True)
+            row, column = (part(x) for part in as_depthwise(one))
+            if variant == "half":
+                half = one.channels // 2
+                wanted = np.concatenate([row[..., :half], column[..., half:]], axis=3)
+            else:
+                wanted = np.concatenate([row, column], axis=3)
+            np.testing.assert_array_equal(one(x), wanted)
+            assert len(np.unique(wanted)) > 5
+
+
+@pytest.mark.parametrize("expand", [False, True])
+@pytest.mark.parametrize("groups", [2, 4])
+def test_abconv_is_a_convolution(groups, expand, tmp_path):
+    """ABConv gives what a convolution with the weights on the diagonal gives; bit for bit."""
+    rng = np.random.default_rng(2)
+    graph = abconv(load(everything(3), tmp_path), groups, expand=expand)
+    shared = [one for one in graph.operators if isinstance(one, ABConv2D)]
+    assert len(shared) >= 2
+    for one in shared:
+        weights = np.kron(np.eye(groups, dtype=np.int8), one.weights[0][0, 0])
+        convolution = Conv2D(
+            inputs=one.inputs, output=one.output, weights=(weights[None, None],),
+            weight_scales=one.weight_scales, bias=one.bias, activation=one.activation,
+            stride=one.stride, padding=one.padding,
+        )  # fmt: skip
+        x = rng.integers(-128, 127, one.inputs[0].shape, np.int8, endpoint=True)
+        np.testing.assert_array_equal(one(x), convolution(x))
+        assert len(np.unique(one(x))) > 5
 
 
 @pytest.mark.parametrize("variant", ["half", "full"])
