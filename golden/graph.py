@@ -424,6 +424,8 @@ class FuseConv2D(Convolution):
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the output."""
+        if self._wide % image(self.inputs[0])[2]:
+            raise ValueError(f"filters of {self._wide} channels do not fit the input")
         return (1, *self.window.output, sum(w.shape[2] for w in self.weights))
 
     def _operands(self, x: Int8Array) -> tuple[Int8Array, Int8Array, Int8Array]:

@@ -618,7 +618,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             *columns, TimeElapsedColumn(), console=console, transient=True,
             disable=not console.is_terminal,
         ) as bar:  # fmt: skip
-            task = bar.add_task(f"building the {config} core", total=len(graph.operators))
+            task = bar.add_task(f"building the core: {config}", total=len(graph.operators))
             simulator = None if arguments.golden_only else Simulator(config)
             layers = []
             running = run(
