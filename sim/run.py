@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-import warnings
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,9 +22,7 @@ from golden.graph import (
     Graph,
     Operator,
     Step,
-    Tensor,
     extent,
-    image,
 )
 from golden.mapping import MAPPINGS, Plan
 from golden.quant import Int8Array
@@ -33,12 +30,10 @@ from golden.tile import IntArray
 from hw.cli import Sheet, add_outputs, config_from, config_parser, outputs, publish
 from hw.config import ArrayConfig
 
+from .inputs import read_input
 from .rtl import RtlError, Simulator
 
-__all__ = ["Layer", "Mismatch", "Report", "main", "read_input", "run"]
-
-#: What the pixels 0 to 255 of a picture can stand for in a model's input.
-PIXELS = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
+__all__ = ["Layer", "Mismatch", "Report", "main", "run"]
 
 
 class Mismatch(RuntimeError):
@@ -146,7 +141,11 @@ def run(
     ------
     Mismatch
         If a sum or the number of cycles differs, or the core breaks a rule of its streams.
+    ValueError
+        If the simulator is one of another array, or as `Graph.steps`.
     """
+    if simulator and simulator.config != config:
+        raise ValueError(f"the simulator is one of {simulator.config}, not of {config}")
     for index, step in enumerate(graph.steps(x)):
         one, output, plan, cycles, compared = step.operator, step.output, None, None, 0
         if isinstance(one, ArrayOperator):
@@ -388,95 +387,6 @@ def notes(report: Report) -> Iterator[str]:
 
 def _times(ratio: float) -> str:
     return f"{ratio:.2f} times as fast"
-
-
-def read_input(path: Path, target: Tensor) -> tuple[Int8Array, str]:
-    """Read the input of a network.
-
-    A .npy file is taken as it is. A picture is cropped in the middle to the shape of the input,
-    resized (bilinear, over all pixels that it merges), and quantized: its pixels 0 to 255 stand
-    for that range of `PIXELS` which the input's int8 values span. What is transparent is white.
-
-    Parameters
-    ----------
-    path : Path
-        A .npy file, or a picture that Pillow reads.
-    target : Tensor
-        The network's input.
-
-    Returns
-    -------
-    int8 array, str
-        The input, batch included; and in words what it is.
-
-    Raises
-    ------
-    OSError, ValueError
-        If the file cannot be read, or does not fit the input.
-    """
-    if path.suffix == ".npy":
-        try:
-            value = np.array(np.lib.format.open_memmap(path, mode="r"))
-        except OSError:
-            raise
-        except Exception as error:  # NumPy reads the header as Python, so it can be anything
-            raise ValueError(f"{path}: no array of numbers in NumPy's format") from error
-        if value.dtype != np.int8:
-            raise ValueError(f"{path}: must be int8, not {value.dtype}")
-        if value.shape not in (target.shape, target.shape[1:]):
-            raise ValueError(f"{path}: must have the shape {target.shape[1:]}, not {value.shape}")
-        return value.reshape(target.shape), f"{path.name}, int8 as it is"
-    from PIL import Image, ImageOps  # extra sim
-
-    try:
-        height, width, channels = image(target)
-    except ValueError:
-        channels = 0
-    if channels not in (1, 3):
-        raise ValueError(
-            f"{path}: pictures fit inputs with 1 or 3 channels, not {extent(target.shape)}; "
-            "give a .npy file"
-        )
-    low, high = (target.scale * (q - target.zero_point) for q in (-128, 127))
-    black, white = min(PIXELS, key=lambda ends: _distance(ends, (low, high)))
-    if _distance((black, white), (low, high)) > 0.1:
-        raise ValueError(
-            f"{path}: the input spans {low:.4g} to {high:.4g}, and pixels are taken as 0 to 1, "
-            "-1 to 1 or 0 to 255; give a .npy file"
-        )
-    try:
-        with warnings.catch_warnings(), Image.open(path) as picture:
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            size, mode = picture.size, picture.mode
-            upright = ImageOps.exif_transpose(picture)
-            if upright.has_transparency_data:
-                white_sheet = Image.new("RGBA", upright.size, "white")
-                upright = Image.alpha_composite(white_sheet, upright.convert("RGBA"))
-            upright = upright.convert("RGB" if channels == 3 else "L")
-        across = min(upright.width, round(upright.height * width / height)) or 1
-        down = min(upright.height, round(upright.width * height / width)) or 1
-        left, top = (upright.width - across) // 2, (upright.height - down) // 2
-        cropped = upright.crop((left, top, left + across, top + down))
-        fitted = cropped.resize((width, height), Image.Resampling.BILINEAR)
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise ValueError(f"{path}: the picture is too large; give a smaller one") from None
-    except (Image.UnidentifiedImageError, SyntaxError, ValueError) as error:
-        raise ValueError(f"{path}: no picture that can be read: {error}") from None
-    if mode[0] in "IF":
-        raise ValueError(f"{path}: pictures must have 8 bits per channel, not mode {mode}")
-    pixels = np.asarray(fitted, np.float64).reshape(target.shape)
-    real = black + pixels / 255 * (white - black)
-    value = np.clip(np.rint(real / target.scale) + target.zero_point, -128, 127).astype(np.int8)
-    return value, (
-        f"{path.name}, {size[0]} x {size[1]} pixels, cropped and resized to {width} x {height}, "
-        f"0 to 255 taken as {black:g} to {white:g}"
-    )
-
-
-def _distance(ends: tuple[float, float], others: tuple[float, float]) -> float:
-    """Return how far two ranges are apart, relative to the first."""
-    gaps = [abs(a - b) for a, b in zip(ends, others, strict=True)]
-    return max(gaps) / (ends[1] - ends[0])
 
 
 def _layers(text: str) -> list[int]:

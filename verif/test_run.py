@@ -20,6 +20,7 @@ from golden.mapping import MAPPINGS
 from golden.schedule import cycles, unroll
 from golden.transform import abconv, fuse
 from hw.config import ArrayConfig
+from sim.inputs import read_input
 from sim.rtl import Simulator
 
 ARRAYS = {
@@ -133,6 +134,16 @@ def test_plan_is_what_lowering_does(change, mapping, tmp_path):
                 tiles = one.lower(step.inputs[0], config, mapping).tiles
                 assert list(unroll(plan.program)) == [tile.command for tile in tiles]
                 assert plan.cycles == cycles([tile.command for tile in tiles], config)
+
+
+def test_another_array(tmp_path):
+    """A simulator of another array is refused."""
+    graph = load(everything(), tmp_path)
+    running = sim.run.run(
+        graph, some_input(graph), ARRAYS["3x5 plain"], simulator=simulator(ARRAYS["5x3 ST-OS"])
+    )
+    with pytest.raises(ValueError, match="one of 5 x 3 ST-OS, 2 acc.*not of 3 x 5 plain"):
+        next(running)
 
 
 def test_macs(tmp_path):
@@ -307,13 +318,13 @@ def test_pictures(tmp_path):
     ):
         target = replace(graph.input, shape=(1, 20, 20, 3), scale=scale, zero_point=zero)
         path = picture(tmp_path / "p.png", (300, 100), 0, 255)
-        value, words = sim.run.read_input(path, target)
+        value, words = read_input(path, target)
         assert value.shape == (1, 20, 20, 3) and value.dtype == np.int8
         assert set(np.unique(value[0, :, :9])) == {black}, (scale, zero)
         assert set(np.unique(value[0, :, 11:])) == {white}
         assert "300 x 100 pixels, cropped and resized to 20 x 20" in words
     grey = replace(graph.input, shape=(1, 10, 20, 1), scale=1.0, zero_point=-128)
-    value, _ = sim.run.read_input(picture(tmp_path / "p.jpg", (90, 90), 77, 77), grey)
+    value, _ = read_input(picture(tmp_path / "p.jpg", (90, 90), 77, 77), grey)
     assert set(np.unique(value)) == {77 - 128}
 
 
@@ -367,9 +378,9 @@ def test_picture_modes(mode, tmp_path):
     Image.new(mode, (9, 7), 1 if mode == "1" else 0).save(path)
     if mode in ("I;16", "F"):
         with pytest.raises(ValueError, match="8 bits per channel, not mode"):
-            sim.run.read_input(path, target)
+            read_input(path, target)
         return
-    value, _ = sim.run.read_input(path, target)
+    value, _ = read_input(path, target)
     # Zeros are black; in CMYK and where transparent they are white.
     shade = 127 if mode in ("1", "RGBA", "LA", "CMYK") else -128
     assert set(np.unique(value)) == {shade}
