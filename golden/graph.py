@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -90,7 +90,7 @@ class Tensor:
     shape: tuple[int, ...]
     scale: float
     zero_point: int
-    data: Int8Array | None = None
+    data: Int8Array | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -160,9 +160,9 @@ class ArrayOperator(Operator):
         One of `golden.quant.ACTIVATIONS`.
     """
 
-    weights: tuple[Int8Array, ...]
-    weight_scales: NDArray[np.float32]
-    bias: NDArray[np.int32]
+    weights: tuple[Int8Array, ...] = field(repr=False)
+    weight_scales: NDArray[np.float32] = field(repr=False)
+    bias: NDArray[np.int32] = field(repr=False)
     activation: str = "NONE"
 
     def __call__(self, *values: Int8Array) -> Int8Array:
@@ -896,11 +896,14 @@ class Graph:
 
     def __str__(self) -> str:
         """Return one line per operator."""
-        lines = [f"input {self.input.name}: {extent(self.input.shape)}"]
+
+        def line(name: str, detail: str, tensor: Tensor) -> str:
+            values = f"scale {tensor.scale:.6g}, zero point {tensor.zero_point}"
+            return f"{name:23} {detail:18} {extent(tensor.shape):12} {values}"
+
+        lines = [line("input", "", self.input)]
         for name, one in zip(self.names, self.operators, strict=True):
-            words = [f"{name:23} {one.detail:18} {extent(one.output.shape):12}"]
-            words.append(f"scale {one.output.scale:.6g}, zero point {one.output.zero_point}")
-            lines.append(" ".join(words))
+            lines.append(line(name, one.detail, one.output))
         return "\n".join(lines)
 
 

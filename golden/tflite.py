@@ -195,7 +195,7 @@ def _read(content: bytes) -> _File:
             raw, found = getattr(tflite, table)(), one.BuiltinOptions()
             if found is not None:
                 if one.BuiltinOptionsType() != getattr(tflite.BuiltinOptions, table):
-                    raise ValueError(f"the options of operator {index} are not {table}")
+                    fields = ()  # as if there were none
                 raw.Init(found.Bytes, found.Pos)
                 for field in fields:
                     value = getattr(raw, field)()
@@ -487,8 +487,7 @@ def load(path: str | os.PathLike[str]) -> Graph:
     try:
         file = _read(content)
     except Exception as error:  # see there
-        detail = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelError(path, f"damaged ({detail})") from None
+        raise ModelError(path, "damaged: its tables do not fit the file") from error
     try:
         return _Builder(file).build()
     except ValueError as error:

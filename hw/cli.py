@@ -7,6 +7,7 @@ import importlib.util
 import io
 import json
 import os
+import shlex
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -141,6 +142,8 @@ def config_from(arguments: argparse.Namespace) -> ArrayConfig:
 def write_atomically(files: Mapping[Path, str | bytes]) -> None:
     """Write files, text as UTF-8, so that none is ever half-written.
 
+    A link stays one, its target is written; devices and pipes are written as they are.
+
     Raises
     ------
     OSError
@@ -148,8 +151,14 @@ def write_atomically(files: Mapping[Path, str | bytes]) -> None:
         last renaming fails.
     """
     staged: list[tuple[str, Path]] = []
+    direct: list[tuple[Path, bytes]] = []
     try:
-        for path, text in files.items():
+        for name, text in files.items():
+            content = text.encode() if isinstance(text, str) else text
+            if name.exists() and not name.is_file() and not name.is_dir():
+                direct.append((name, content))
+                continue
+            path = name.resolve() if name.is_symlink() else name
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.is_dir():
                 raise IsADirectoryError(21, "is a directory", str(path))
@@ -159,10 +168,12 @@ def write_atomically(files: Mapping[Path, str | bytes]) -> None:
                 raise OSError(error.errno, error.strerror, str(path)) from None
             staged.append((temporary, path))
             with os.fdopen(handle, "wb") as file:
-                file.write(text.encode() if isinstance(text, str) else text)
+                file.write(content)
             mask = os.umask(0)
             os.umask(mask)
             os.chmod(temporary, 0o666 & ~mask)
+        for path, content in direct:
+            path.write_bytes(content)
         for temporary, path in staged:
             os.replace(temporary, path)
     finally:
@@ -209,13 +220,20 @@ def add_outputs(parser: argparse.ArgumentParser, *kinds: str) -> None:
         )  # fmt: skip
 
 
-def outputs(arguments: argparse.Namespace) -> dict[str, Path]:
+def outputs(arguments: argparse.Namespace, *reads: Path) -> dict[str, Path]:
     """Return the output files by kind, after refusing what could not be written later.
+
+    Parameters
+    ----------
+    arguments : Namespace
+    reads : Path
+        Files that are read, and so must not be written.
 
     Raises
     ------
     ValueError
-        If a file is named twice or is a directory, or a picture cannot be made.
+        If a file is named twice, is a directory, lies in none, or is read, or if a picture cannot
+        be made.
     """
     paths = {
         kind: getattr(arguments, kind)
@@ -228,6 +246,12 @@ def outputs(arguments: argparse.Namespace) -> dict[str, Path]:
             raise ValueError(f"{path} is named twice as an output")
         if path.is_dir():
             raise ValueError(f"cannot write {path}: is a directory")
+        folder = next(parent for parent in path.absolute().parents if parent.exists())
+        if not folder.is_dir():
+            raise ValueError(f"cannot write {path}: {folder.name} is not a directory")
+        for read in reads:
+            if path.exists() and read.exists() and path.samefile(read):
+                raise ValueError(f"cannot write {path}: it is read as {read}")
     plot = paths.get("plot")
     if plot and plot.suffix not in (".svg", ".png", ".pdf"):
         raise ValueError(f"--plot FILE must end in .svg, .png or .pdf, not {plot}")
@@ -271,7 +295,7 @@ def publish(
         out.print()
     for note in notes:
         out.print(note, highlight=False)
-    command = " ".join([f"python -m {parser.prog}", *words])
+    command = f"python -m {parser.prog} {shlex.join(words)}"
     files: dict[Path, str | bytes] = {}
     if "json" in paths:
         files[paths["json"]] = json.dumps({"command": command, **data}, indent=1) + "\n"

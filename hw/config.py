@@ -135,7 +135,14 @@ class ArrayConfig:
         """Return the machine in words, as in ``16 x 16 ST-OS, 2 accumulators``."""
         kind = "ST-OS" if self.st_os else "plain"
         plural = "s" * (self.accumulators > 1)
-        return f"{self.rows} x {self.cols} {kind}, {self.accumulators} accumulator{plural}"
+        words = [f"{self.rows} x {self.cols} {kind}", f"{self.accumulators} accumulator{plural}"]
+        if self.acc_width != 32:
+            words[-1] += f" of {self.acc_width} bits"
+        if (self.act_width, self.weight_width) != (8, 8):
+            words.append(f"{self.act_width}-bit x {self.weight_width}-bit operands")
+        if self.mac_stages > 1:
+            words.append(f"{self.mac_stages} MAC stages")
+        return ", ".join(words)
 
     def flags(self) -> str:
         """Return the command line flags of `hw.gen` that describe this machine."""

@@ -49,22 +49,27 @@ def read_input(path: Path, target: Tensor) -> tuple[Int8Array, str]:
         except Exception as error:  # NumPy reads the header as Python, so it can be anything
             raise ValueError(f"{path}: no array of numbers in NumPy's format") from error
         if stored.dtype != np.int8:
-            raise ValueError(f"{path}: must be int8, not {stored.dtype}")
+            raise ValueError(
+                f"{path}: must be int8, round(x / {target.scale:.8g}) + {target.zero_point} for "
+                f"real x, not {stored.dtype}"
+            )
         if stored.shape not in (target.shape, target.shape[1:]):
-            raise ValueError(f"{path}: must have the shape {target.shape[1:]}, not {stored.shape}")
+            raise ValueError(
+                f"{path}: must be {extent(target.shape)}, not {extent((1, *stored.shape))}"
+            )
         return np.array(stored).reshape(target.shape), f"{path.name}, int8 as it is"
     if len(target.shape) != 4 or target.shape[3] not in (1, 3):
         raise ValueError(
-            f"{path}: pictures fit inputs with 1 or 3 channels, not {extent(target.shape)}; "
-            "give a .npy file"
+            f"{path}: a picture fits an input with 1 or 3 channels, not {extent(target.shape)}; "
+            "give int8 values as .npy"
         )
     height, width, channels = target.shape[1:]
     low, high = (target.scale * (q - target.zero_point) for q in (-128, 127))
     black, white = min(PIXELS, key=lambda ends: _distance(ends, (low, high)))
     if _distance((black, white), (low, high)) > 0.1:
         raise ValueError(
-            f"{path}: the input spans {low:.4g} to {high:.4g}, and pixels are taken as 0 to 1, "
-            "-1 to 1 or 0 to 255; give a .npy file"
+            f"{path}: the model's input ({extent(target.shape)}) spans {low:.4g} to {high:.4g}, "
+            "and pixels are taken as 0 to 1, -1 to 1 or 0 to 255; give int8 values as .npy"
         )
     pixels, size = _pixels(path, height, width, channels)
     real = black + pixels[None] / 255.0 * (white - black)
@@ -93,8 +98,8 @@ def _pixels(
             upright = upright.convert(mode)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise ValueError(f"{path}: the picture is too large; give a smaller one") from None
-    except (Image.UnidentifiedImageError, SyntaxError, ValueError) as error:
-        raise ValueError(f"{path}: no picture that can be read: {error}") from None
+    except (Image.UnidentifiedImageError, SyntaxError, ValueError):
+        raise ValueError(f"{path}: neither .npy nor a picture that can be read") from None
     if found[0] in "IF":  # converting has clipped them
         raise ValueError(f"{path}: pictures must have 8 bits per channel, not mode {found}")
     across = max(1, min(upright.width, round(upright.height * width / height)))

@@ -6,7 +6,7 @@ import argparse
 import shlex
 import sys
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from golden import transform
 from golden.graph import (
     ArrayOperator,
+    Conv2D,
     DepthwiseConv2D,
     FuseConv2D,
     Graph,
@@ -73,7 +74,7 @@ class Layer:
     plan: Plan | None
     cycles: int | None
     compared: int
-    output: Int8Array
+    output: Int8Array = field(repr=False)
 
     @property
     def macs(self) -> int:
@@ -357,19 +358,25 @@ def notes(report: Report) -> Iterator[str]:
     yield f"input: {report.source}"
     if report.on_rtl:
         compared = sum(one.compared for one in report.layers)
+        count = len(report.on_rtl)
         yield (
-            f"RTL: {len(report.on_rtl)} layers, {compared:,} sums compared with golden, all equal; "
-            "cycles as predicted in every layer"
+            f"RTL: {count} layer{'s' * (count > 1)}, {compared:,} sums compared with golden, all "
+            "equal; cycles as predicted in every layer"
         )
     else:
         yield "golden only: nothing ran on the RTL, cycles are the exact model's"
     if report.graph is not report.original:
         before = report.predict(report.original, report.config, ArrayOperator)
         yield (
-            f"unmodified network, same array: {before:,} cycles; as it is here "
-            f"{report.predicted:,}, {_times(before / report.predicted)} "
-            "(changed without training: exact, but not accurate)"
+            f"unmodified network, same array: {before:,} cycles; changed {report.predicted:,}, "
+            f"{_times(before / report.predicted)} (without training: exact, but not accurate)"
         )
+        points, left = (
+            sum(isinstance(one, Conv2D) and one.kernel == (1, 1) for one in graph.operators)
+            for graph in (report.original, report.graph)
+        )
+        if left < points:
+            yield f"{points - left} of {points} 1x1 convolutions are ABConv"
     if report.depthwise:
         count, cycles, plain = report.depthwise
         fused = any(isinstance(one, FuseConv2D) for one in report.graph.operators)
@@ -393,14 +400,23 @@ def _layers(text: str) -> list[int]:
     try:
         found: list[int] = []
         for word in text.split(","):
-            first, _, last = word.partition("-")
-            span = range(int(first), int(last or first) + 1)
+            first, dash, last = word.partition("-")
+            span = range(int(first), int(last if dash else first) + 1)
             if not 0 <= span.start < span.stop <= 1 << 16:
                 raise ValueError
             found += span
         return found
     except ValueError:
         raise argparse.ArgumentTypeError(f"must be layers like 3,5-7, not {text!r}") from None
+
+
+def _groups(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"must be a number of groups, not {text!r} (the model comes before it)"
+        ) from None
 
 
 def _chosen(graph: Graph, wanted: Sequence[int]) -> list[int]:
@@ -426,11 +442,12 @@ def _check_widths(graph: Graph, config: ArrayConfig) -> None:
     for name, width in (("act", config.act_width), ("weight", config.weight_width)):
         if width < 8:
             raise ValueError(f"--{name}-width must be at least 8 for int8 models, not {width}")
-    for name, one in zip(graph.names, graph.operators, strict=True):
-        if isinstance(one, ArrayOperator) and one.acc_width > config.acc_width:
-            raise ValueError(
-                f"--acc-width must be at least {one.acc_width} for {name}, not {config.acc_width}"
-            )
+    some = [one for one in graph.operators if isinstance(one, ArrayOperator)]
+    least = max((one.acc_width for one in some), default=0)
+    if least > config.acc_width:
+        raise ValueError(
+            f"--acc-width must be at least {least} for this network, not {config.acc_width}"
+        )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -464,7 +481,8 @@ def _parser() -> argparse.ArgumentParser:
     blocks = change.add_mutually_exclusive_group()
     for name, what in (("abconv", "ABConv"), ("abconv-exp", "ABConv-exp")):
         blocks.add_argument(
-            f"--{name}", type=int, nargs="?", const=2, metavar="GROUPS", default=argparse.SUPPRESS,
+            f"--{name}", type=_groups, nargs="?", const=2, metavar="GROUPS",
+            default=argparse.SUPPRESS,
             help=f"replace every 1x1 convolution whose channels GROUPS (2 if not given) divides by "
             f"{what}",
         )  # fmt: skip
@@ -506,7 +524,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         from golden import tflite  # extra sim
 
-        paths = outputs(arguments)
+        paths = outputs(arguments, arguments.model, arguments.input)
         config = config_from(arguments)
         if arguments.golden_only and hasattr(arguments, "layers"):
             raise ValueError("--layers is about the RTL, and --golden-only uses none")
@@ -523,14 +541,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"cannot read {error.filename or arguments.input}: {error.strerror or error}")
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    simulator, layers = None, []
     try:
+        if not arguments.golden_only:
+            with console.status(f"building the core: {config}"):
+                simulator = Simulator(config)
         with Progress(
             *columns, TimeElapsedColumn(), console=console, transient=True,
             disable=not console.is_terminal,
         ) as bar:  # fmt: skip
-            task = bar.add_task(f"building the core: {config}", total=len(graph.operators))
-            simulator = None if arguments.golden_only else Simulator(config)
-            layers = []
+            task = bar.add_task("", total=len(graph.operators))
             running = run(
                 graph, x, config, simulator=simulator, chosen=chosen, mapping=arguments.mapping
             )
@@ -549,6 +569,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(str(error))
     except OSError as error:
         parser.error(f"cannot write {error.filename}: {error.strerror}")
+    except KeyboardInterrupt:
+        print("sim.run: interrupted", file=sys.stderr)
+        return 130
     report = Report(
         model=arguments.model.name + changes, source=source, graph=graph, original=original,
         config=config, mapping=arguments.mapping, layers=tuple(layers),

@@ -30,8 +30,11 @@ def verilator_environment() -> dict[str, str]:
     Raises
     ------
     RuntimeError
-        If there is no Verilator 5.036 or newer.
+        If there is no Verilator 5.036 or newer, or a tool that it needs is missing.
     """
+    missing = [tool for tool in ("g++", "make", "perl") if not shutil.which(tool)]
+    if missing:
+        raise RuntimeError(f"{' and '.join(missing)} missing: Verilator needs g++, make and perl")
     environment = dict(os.environ)
     system = shutil.which("verilator")
     if system:
@@ -57,6 +60,9 @@ def verilator_version() -> str:
     environment = verilator_environment()
     verilator = shutil.which("verilator", path=environment["PATH"])
     assert verilator is not None
-    return subprocess.run(
-        [verilator, "--version"], capture_output=True, text=True, check=True, env=environment
-    ).stdout.strip()
+    run = subprocess.run(
+        [verilator, "--version"], capture_output=True, text=True, check=False, env=environment
+    )
+    if run.returncode:
+        raise RuntimeError(f"{verilator} does not run: {run.stderr.strip()}")
+    return run.stdout.strip()

@@ -449,7 +449,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(words)
     try:
         configs, given = _configs(arguments)
-        paths = outputs(arguments)
+        paths = outputs(arguments, *([arguments.liberty] if hasattr(arguments, "liberty") else []))
         targets = _targets(arguments)
     except ValueError as error:
         parser.error(str(error))

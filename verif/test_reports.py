@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
 from golden.networks import FUSE_NETWORKS, FUSE_VARIANTS, Layer, build
+from hw.cli import write_atomically
 from hw.config import ArrayConfig
 from sim import abconv, compare, explore, network, paper
 from sim.network import BOUNDS, layer_report, limits, network_report
@@ -230,6 +232,19 @@ def test_unwritable(capsys, tmp_path):
         with pytest.raises(SystemExit) as error:
             network.main([*HALF.split(), "--json", str(target)])
         assert error.value.code == 2 and "cannot write" in capsys.readouterr().err
+
+
+def test_links_and_pipes(tmp_path):
+    """A link stays a link, and its target is written; so is a pipe; nothing is left behind."""
+    link, target, pipe = (tmp_path / name for name in ("link", "target", "pipe"))
+    link.symlink_to(target)
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_atomically({link: "to the target", pipe: b"to the pipe"})
+    assert os.read(reader, 100) == b"to the pipe"
+    os.close(reader)
+    assert link.is_symlink() and target.read_text() == "to the target" and pipe.is_fifo()
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_without_matplotlib(monkeypatch, capsys):

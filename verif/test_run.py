@@ -22,6 +22,7 @@ from golden.transform import abconv, fuse
 from hw.config import ArrayConfig
 from sim.inputs import read_input
 from sim.rtl import Simulator
+from sim.toolchain import verilator_environment, verilator_version
 
 ARRAYS = {
     "8x8 ST-OS": ArrayConfig(rows=8, cols=8, st_os=True),
@@ -136,6 +137,28 @@ def test_plan_is_what_lowering_does(change, mapping, tmp_path):
                 assert plan.cycles == cycles([tile.command for tile in tiles], config)
 
 
+def test_missing_tools(model, values, capsys, monkeypatch, tmp_path):
+    """Without a compiler it says so; interrupted, it stops in one line."""
+    command = [str(model), "--input", str(values), *SIZE]
+    clear = (verilator_environment.cache_clear, verilator_version.cache_clear)
+    with monkeypatch.context() as patch:
+        for one in clear:
+            one()
+        patch.setenv("PATH", str(tmp_path))
+        assert sim.run.main(command) == 1
+    for one in clear:
+        one()
+    error = capsys.readouterr().err
+    assert error == "sim.run: g++ and make and perl missing: Verilator needs g++, make and perl\n"
+
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sim.run, "Simulator", interrupt)
+    assert sim.run.main(command) == 130
+    assert capsys.readouterr().err == "sim.run: interrupted\n"
+
+
 def test_another_array(tmp_path):
     """A simulator of another array is refused."""
     graph = load(everything(), tmp_path)
@@ -234,7 +257,7 @@ def test_changes(model, values, tmp_path, capsys):
         assert f"net.tflite, {words} on 8 x 8 ST-OS" in text
         before, after = data["unmodified_predicted_cycles"], data["predicted_cycles"]
         assert before != after == data["rtl_cycles"]
-        assert f"{before:,} cycles; as it is here {after:,}, {before / after:.2f} times" in text
+        assert f"{before:,} cycles; changed {after:,}, {before / after:.2f} times" in text
 
 
 class Broken(Simulator):
@@ -343,15 +366,19 @@ def test_mistakes(model, values, tmp_path, capsys):
         ([files["e.tflite"], *good[1:]], "e.tflite: damaged"),
         (["absent.tflite", *good[1:]], "cannot read absent.tflite: No such file"),
         ([str(model), "--input", "absent.png", *SIZE], "absent.png"),
-        ([str(model), "--input", files["a.npy"], *SIZE], "must be int8, not float64"),
-        ([str(model), "--input", files["b.npy"], *SIZE], r"shape (13, 9, 3), not (9, 13, 3)"),
+        ([str(model), "--input", files["a.npy"], *SIZE], "for real x, not float64"),
+        ([str(model), "--input", files["b.npy"], *SIZE], "must be 13x9x3, not 9x13x3"),
         ([str(model), "--input", files["c.npy"], *SIZE], "no array"),
         ([str(model), "--input", files["d.png"], *SIZE], "pixels are taken as 0 to 1"),
         ([*good, "--layers", "19"], "--layers must be from 0 to 18, not 19"),
         ([*good, "--layers", "5-6"], "no layer with multiply-accumulates: op05_MAX_POOL_2D, op06"),
         ([*good, "--layers", "7-5"], "must be layers like 3,5-7, not '7-5'"),
+        ([*good, "--layers", "3-"], "must be layers like 3,5-7, not '3-'"),
+        ([*good, "--abconv", "x.tflite"], "must be a number of groups, not 'x.tflite'"),
+        ([*good, "--json", str(model)], "it is read as"),
+        ([*good, "--json", f"{values}/x.json"], "x.npy is not a directory"),
         ([*good, "--layers", "1", "--golden-only"], "--golden-only uses none"),
-        ([*good, "--acc-width", "16"], "--acc-width must be at least"),
+        ([*good, "--acc-width", "16"], "for this network, not 16"),
         ([*good, "--act-width", "7"], "--act-width must be at least 8 for int8 models, not 7"),
         ([*good, "--abconv", "7"], "no 1x1 convolution has channels that 7 groups divide"),
         ([*good, "--abconv", "--abconv-exp"], "not allowed with"),
@@ -417,7 +444,7 @@ def test_unreadable_files(tmp_path, capsys):
         out, error = capsys.readouterr()
         assert caught.value.code == 2 and out == "", name
         assert len(error.splitlines()) == 1, error
-        words = "no array of numbers" if name.endswith("npy") else "picture that can be read|trunc"
+        words = "no array of numbers" if name.endswith("npy") else "neither .npy nor a pict|trunc"
         assert re.search(words, error), error
     fine = picture(tmp_path / "late.png", (90, 90), 1, 2)
     assert sim.run.main([str(model), "--input", str(fine), *SIZE, "--golden-only"]) == 0
