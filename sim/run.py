@@ -380,9 +380,9 @@ def notes(report: Report) -> Iterator[str]:
     if report.depthwise:
         count, cycles, plain = report.depthwise
         fused = any(isinstance(one, FuseConv2D) for one in report.graph.operators)
+        kind = "FuSe" if fused else "depthwise"
         yield (
-            f"{count} {'FuSe' if fused else 'depthwise'} layer{'s' * (count > 1)}: {cycles:,} "
-            f"cycles; on the plain array, "
+            f"{count} {kind} layer{'s' * (count > 1)}: {cycles:,} cycles; on the plain array, "
             f"{report.mapping} mapping, {plain:,}: ST-OS is {_times(plain / cycles)}"
         )
     best = report.classes[:5]
