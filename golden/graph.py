@@ -59,6 +59,7 @@ __all__ = [
     "Softmax",
     "Step",
     "Tensor",
+    "Windowed",
     "extent",
     "image",
 ]
@@ -250,7 +251,7 @@ class ArrayOperator(Operator):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Convolution(ArrayOperator):
+class Windowed(Operator):
     """An operator with a sliding window.
 
     Parameters
@@ -266,8 +267,8 @@ class Convolution(ArrayOperator):
 
     @property
     def kernel(self) -> tuple[int, int]:
-        """Height and width of the kernel."""
-        return self.weights[0].shape[0], self.weights[0].shape[1]
+        """Height and width of the window."""
+        raise NotImplementedError
 
     @cached_property
     def window(self) -> Window:
@@ -278,6 +279,16 @@ class Convolution(ArrayOperator):
     def detail(self) -> str:
         """Kernel and stride."""
         return _window_detail(self.kernel, self.stride)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Convolution(Windowed, ArrayOperator):
+    """A sliding window with multiply-accumulates."""
+
+    @property
+    def kernel(self) -> tuple[int, int]:
+        """Height and width of the kernel."""
+        return self.weights[0].shape[0], self.weights[0].shape[1]
 
     @property
     def macs(self) -> int:
@@ -419,7 +430,8 @@ class FuseConv2D(Convolution):
     @property
     def _wide(self) -> int:
         """Channels that the filters read."""
-        return self.channels // 2 if self.variant == "full" else self.channels
+        rows, columns = (w.shape[2] for w in self.weights)
+        return rows if self.variant == "full" else rows + columns
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -586,34 +598,26 @@ class Add(Operator):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class _Pool(Operator):
+class _Pool(Windowed):
     """A pool.
 
     Parameters
     ----------
-    kernel, stride : (int, int)
-        Vertical and horizontal.
-    padding : str
-        ``"same"`` or ``"valid"``.
+    size : (int, int)
+        Height and width of the window.
     activation : str
+        One of `golden.quant.ACTIVATIONS`.
     """
 
     pool: ClassVar[Callable[..., Int8Array]]
 
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    padding: str
+    size: tuple[int, int]
     activation: str = "NONE"
 
-    @cached_property
-    def window(self) -> Window:
-        """The window, with every choice resolved."""
-        return Window.of(image(self.inputs[0])[:2], self.kernel, self.stride, self.padding)
-
     @property
-    def detail(self) -> str:
-        """Window and stride."""
-        return _window_detail(self.kernel, self.stride)
+    def kernel(self) -> tuple[int, int]:
+        """Height and width of the window."""
+        return self.size
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -58,6 +58,13 @@ def _divide(a: IntArray, b: Any) -> IntArray:
     return np.where(a >= 0, a // b, -(-a // b))
 
 
+def _fixed_point(real: float) -> tuple[int, int]:
+    """Return the nearest ``multiplier * 2**(shift - 31)``, multiplier from 2**30 to 2**31 - 1."""
+    mantissa, shift = math.frexp(real)
+    multiplier = _round(mantissa * (1 << 31))
+    return (multiplier, shift) if multiplier < 1 << 31 else (multiplier // 2, shift + 1)
+
+
 def quantize_multiplier(real: float) -> tuple[int, int]:
     """Return `real` as ``multiplier * 2**(shift - 31)``, multiplier 0 or from 2**30 to 2**31 - 1.
 
@@ -71,11 +78,7 @@ def quantize_multiplier(real: float) -> tuple[int, int]:
     """
     if not 0 <= real < 1 << 30:
         raise ValueError(f"a multiplier must be from 0 to below 2**30, not {real:g}")
-    mantissa, shift = math.frexp(real)
-    multiplier = _round(mantissa * (1 << 31))
-    if multiplier == 1 << 31:
-        multiplier //= 2
-        shift += 1
+    multiplier, shift = _fixed_point(real)
     return (multiplier, shift) if shift >= -31 else (0, 0)
 
 
@@ -310,10 +313,7 @@ def softmax(x: Any, scale: float, beta: float = 1.0) -> Int8Array:
     real = min(beta * scale * (1 << 26), (1 << 31) - 1.0)
     if not real > 1:
         raise ValueError(f"beta * scale must be above {2**-26:g}, not {beta * scale:g}")
-    mantissa, shift = math.frexp(real)  # as quantize_multiplier, with shifts up to 31
-    multiplier = _round(mantissa * (1 << 31))
-    if multiplier == 1 << 31:
-        multiplier, shift = multiplier // 2, shift + 1
+    multiplier, shift = _fixed_point(real)
     least = -math.floor(31 * (1 << 26) / (1 << shift))
 
     x = np.asarray(x, np.int64)

@@ -413,7 +413,7 @@ class _Builder:
         kernel = one.options["FilterHeight"], one.options["FilterWidth"]
         if min(kernel) < 1:
             raise ValueError(f"the window must be at least 1 x 1, not {kernel[0]} x {kernel[1]}")
-        pool = made(kernel=kernel, **common)
+        pool = made(size=kernel, **common)
         return _moderate(pool, kernel, image(pool.inputs[0])[2])
 
     def mean(self, one: _Operator, common: dict[str, Any]) -> Operator:

@@ -220,13 +220,13 @@ def add_outputs(parser: argparse.ArgumentParser, *kinds: str) -> None:
         )  # fmt: skip
 
 
-def outputs(arguments: argparse.Namespace, *reads: Path) -> dict[str, Path]:
+def outputs(arguments: argparse.Namespace, *reads: Path | None) -> dict[str, Path]:
     """Return the output files by kind, after refusing what could not be written later.
 
     Parameters
     ----------
     arguments : Namespace
-    reads : Path
+    reads : Path, optional
         Files that are read, and so must not be written.
 
     Raises
@@ -250,7 +250,7 @@ def outputs(arguments: argparse.Namespace, *reads: Path) -> dict[str, Path]:
         if not folder.is_dir():
             raise ValueError(f"cannot write {path}: {folder.name} is not a directory")
         for read in reads:
-            if path.exists() and read.exists() and path.samefile(read):
+            if read and path.exists() and read.exists() and path.samefile(read):
                 raise ValueError(f"cannot write {path}: it is read as {read}")
     plot = paths.get("plot")
     if plot and plot.suffix not in (".svg", ".png", ".pdf"):

@@ -289,6 +289,7 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain data."""
+        depthwise = self.depthwise
         return {
             "model": self.model,
             "input": self.source,
@@ -299,9 +300,8 @@ class Report:
             "predicted_cycles": self.predicted,
             "unmodified_predicted_cycles": self.predict(self.original, self.config, ArrayOperator),
             "utilisation": self.utilisation,
-            "depthwise": None
-            if self.depthwise is None
-            else dict(zip(("layers", "cycles", "plain_cycles"), self.depthwise, strict=True)),
+            "depthwise": depthwise
+            and dict(zip(("layers", "cycles", "plain_cycles"), depthwise, strict=True)),
             "compared": sum(one.compared for one in self.layers),
             "output": self.output.tolist(),
             "classes": [
@@ -377,8 +377,9 @@ def notes(report: Report) -> Iterator[str]:
         )
         if left < points:
             yield f"{points - left} of {points} 1x1 convolutions are ABConv"
-    if report.depthwise:
-        count, cycles, plain = report.depthwise
+    depthwise = report.depthwise
+    if depthwise:
+        count, cycles, plain = depthwise
         fused = any(isinstance(one, FuseConv2D) for one in report.graph.operators)
         kind = "FuSe" if fused else "depthwise"
         yield (

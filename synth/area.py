@@ -449,7 +449,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(words)
     try:
         configs, given = _configs(arguments)
-        paths = outputs(arguments, *([arguments.liberty] if hasattr(arguments, "liberty") else []))
+        paths = outputs(arguments, getattr(arguments, "liberty", None))
         targets = _targets(arguments)
     except ValueError as error:
         parser.error(str(error))
