@@ -7,11 +7,11 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
+from bench import make_environment
 from cocotb_tools.runner import get_runner
 
 from hw.config import ArrayConfig
 from hw.verilog import emit_verilog
-from sim.toolchain import verilator_environment
 
 HERE = Path(__file__).parent
 CONFIGS = [
@@ -34,10 +34,8 @@ TESTS = {
 @pytest.mark.parametrize("config", CONFIGS, ids=ArrayConfig.flags)
 def test_bench(config, tmp_path, monkeypatch):
     """Every test of the bench must have run and passed."""
-    environment = verilator_environment()
-    for name in ("PATH", "MAKEFLAGS"):
-        if name in environment:
-            monkeypatch.setenv(name, environment[name])
+    for name, text in make_environment().items():
+        monkeypatch.setenv(name, text)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), str(HERE.parent)]))
     source = tmp_path / "core.v"
     source.write_text(emit_verilog(config))

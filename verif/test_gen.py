@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from amaranth.back import verilog
+from bench import make_environment
 from tiles import random_tiles
 
 from hw.config import ArrayConfig, Command
@@ -20,7 +21,6 @@ from hw.core import Core
 from hw.gen import main
 from hw.verilog import emit_verilog
 from sim.rtl import Simulator, Stalls
-from sim.toolchain import verilator_environment
 
 CONFIGS = [
     ArrayConfig(rows=1, cols=1),
@@ -112,7 +112,7 @@ def test_lint(config, tmp_path):
     text = emit_verilog(config)
     path = tmp_path / "core.v"
     path.write_text(text)
-    environment = verilator_environment()
+    environment = make_environment()
     lint = Path(__file__).parents[1] / "hw" / "lint.vlt"
     command = [
         str(shutil.which("verilator", path=environment["PATH"])),
@@ -149,7 +149,7 @@ def test_shared_equals_plain(config, monkeypatch):
 
 def test_example(tmp_path):
     """The example of docs/interface.md prints A @ B."""
-    environment = verilator_environment()
+    environment = make_environment()
     (tmp_path / "core.v").write_text(emit_verilog(ArrayConfig(rows=4, cols=4, st_os=True)))
     example = Path(__file__).parents[1] / "docs" / "example.v"
     command = [
