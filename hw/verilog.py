@@ -11,7 +11,10 @@ from .config import ArrayConfig
 from .core import Core
 from .share import ModuleLibrary
 
-__all__ = ["emit_verilog"]
+__all__ = ["LINE", "emit_verilog"]
+
+#: The greatest length of a line of code.
+LINE = 100
 
 # Registers are lowered to flip-flops with enable and synchronous reset, which both read better
 # and simulate faster than Amaranth's processes. Power-up values are dropped: control is reset by
@@ -56,7 +59,7 @@ def emit_verilog(config: ArrayConfig, *, name: str = "stos_core") -> str:
         texts[kind] = library.rtlil(library.components[kind])
     modules = _split(_yosys("".join(texts.values())))
     order = [library.module_name(kind) for kind in texts]
-    return _header(config, name) + "".join("\n" + modules[module] for module in order)
+    return _header(config, name) + "".join("\n" + _wrap(modules[module]) for module in order)
 
 
 def _yosys(rtlil: str) -> str:
@@ -84,6 +87,25 @@ def _split(verilog: str) -> dict[str, str]:
 
         modules[found.group(1)] = re.sub(r"(\\\$\S+) ", number, found.group())
     return modules
+
+
+def _wrap(verilog: str) -> str:
+    """Break lines between the items of a list, and write zeros short: people and tools read them.
+
+    A concatenation of all lanes of a large array is one line for Yosys; Verilator stops at 40,000
+    tokens in a line.
+    """
+    lines = []
+    for line in re.sub(r"'h0+\b", "'h0", verilog).splitlines():
+        indent = re.match(r" *", line)[0] + "    "  # type: ignore[index]
+        while len(line) > LINE:
+            cut = line.rfind(", ", len(indent), LINE)
+            if cut < 0:
+                break
+            lines.append(line[: cut + 1])
+            line = indent + line[cut + 2 :]
+        lines.append(line)
+    return "\n".join(lines) + "\n"
 
 
 def _header(config: ArrayConfig, name: str) -> str:
