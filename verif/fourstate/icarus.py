@@ -1,15 +1,16 @@
 """Run tiles on an emitted core in Icarus Verilog, with X on every input bit that has no value.
 
-``python verif/fourstate/icarus.py --rows 3 --cols 5 --st-os --seed 7`` runs the whole bench.
+``python verif/fourstate/icarus.py --rows 3 --cols 5 --st-os --seed 7`` runs the whole bench, which
+is `bench.v`.
 """
 
 from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,22 +75,21 @@ class Job:
         config = self.config
         before = [len(beats) for beats in self.beats.values()]
         needed = list(_needed(rng, tiles, config))
-        for tile, want, (rows, outputs) in zip(
-            tiles, execute(tiles, config), needed, strict=True
-        ):
+        for tile, want, (rows, outputs) in zip(tiles, execute(tiles, config), needed, strict=True):
             command = tile.command
             self.beats["cmd"].append(f"0{command.encode():064b}")
             reach = outputs + command.depth - 1 if command.st_os else command.depth
             self._add("act", tile.act, [rows * (u < reach) for u in range(len(tile.act))])
             lanes = rows if command.st_os else outputs
             self._add("wgt", tile.wgt, [lanes] * len(tile.wgt))
-            width, pitch = 8 * config.acc_bytes, 8 * config.acc_bytes
+            width = 8 * config.acc_bytes  # sign-extended: no pad bits
             for index, beat in enumerate(want):
                 tlast = str(int(index == len(want) - 1))
-                self.beats["out"].append(tlast + _bits(beat, rows, width, pitch))
+                self.beats["out"].append(tlast + _bits(beat, rows, width, width))
         if illegal:
             where = before[0] + int(rng.integers(len(tiles), endpoint=True))
-            word = int(rng.choice([0x1_0001_0000, 0x4_0001_0001_0001 | 1 << 63, 0xFFFF_0001_0001]))
+            no_depth, reserved_bit, wide = 0x1_0001_0000, 1 << 62 | 0x1_0001_0001, 0xFFFF_0001_0001
+            word = int(rng.choice([no_depth, reserved_bit, wide]))
             self.beats["cmd"].insert(where, f"1{word:064b}")
         after = [len(beats) for beats in self.beats.values()]
         return tuple(number for pair in zip(before, after, strict=True) for number in pair)
@@ -193,7 +193,9 @@ def pessimistic(verilog: str) -> str:
     becomes X unless a and b agree.
     """
     block = re.compile(r"  always @\(posedge clk\)\n((?: {4,}\S.*\n)+)")
-    return block.sub(lambda found: _single(found.group(1)), verilog)
+    rewritten = block.sub(lambda found: _single(found.group(1)), verilog)
+    assert not re.search(r"\bif\b", rewritten), "an emitted statement has another form"
+    return rewritten
 
 
 def _single(body: str) -> str:
@@ -209,7 +211,7 @@ def _value(text: str, target: str) -> tuple[str, str]:
     if not text.startswith("if ("):
         left, value = text.split(";", 1)[0].split("<=", 1)
         assert left.strip() == target.strip(), text
-        return f"({value.strip()})", text.split(";", 1)[1].strip()
+        return f"({value.strip()} )", text.split(";", 1)[1].strip()
     condition, rest = re.fullmatch(r"if \(([^()]*)\)\s*(.*)", text, re.S).groups()
     yes, rest = _value(rest, target)
     no = f"({target} )"
@@ -262,12 +264,13 @@ def simulate(job: Job, program: Path, *options: str) -> str:
     raise Failure(
         check,
         f"{check}: {what}\n"
-        f"in cycle {cycle} after the reset that starts run {number} ({run.label}; stalls "
-        f"{run.stalls} %, seed {run.seed}, reset in cycle {run.stop or 'none'})\n"
-        f"repeat: python verif/fourstate/icarus.py {job.config.flags()} --seed {job.seed} "
-        f"--every {job.every} "
-        f"--core {program.parent / 'core.v'} --vcd wave.vcd\n"
-        f"or: vvp -n {program} +dir={program.parent}",
+        f"{job.config.flags()}, cycle {cycle} after the reset that starts run {number} "
+        f"({run.label}), idle cmd, act, wgt and back-pressure {run.stalls} %, seed {run.seed}"
+        + f", to be reset in cycle {run.stop}"
+        * (run.stop > 0)
+        + f"\nrepeat: python verif/fourstate/icarus.py {job.config.flags()} --seed {job.seed} "
+        f"--every {job.every}\n"
+        f"or only the simulation: vvp -n {program} +dir={program.parent} +vcd=wave.vcd",
     )
 
 
@@ -277,3 +280,29 @@ def _call(*words: str | Path) -> str:
     if result.returncode or result.stderr:
         raise RuntimeError(f"{shlex.join(command)}: {result.stderr.strip() or result.stdout}")
     return result.stdout
+
+
+def main() -> int:
+    """Run the bench from the command line, on both forms of the text."""
+    parser = config_parser("icarus.py", __doc__)
+    parser.add_argument("--seed", type=int, default=1, help="of the tiles and everything else")
+    parser.add_argument("--every", type=int, default=1, help="reset in every n-th cycle only")
+    arguments = parser.parse_args()
+    config = config_from(arguments)
+    if not shutil.which("iverilog"):
+        parser.error("iverilog is missing")
+    job = bench_runs(config, arguments.seed, arguments.every)
+    verilog = emit_verilog(config)
+    for name, text in (("emitted", verilog), ("pessimistic", pessimistic(verilog))):
+        folder = Path("build", "fourstate", name)
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            print(f"{name}: {simulate(job, compile_bench(job, text, folder))}", flush=True)
+        except Failure as failure:
+            print(f"{name}: FAIL {failure}", file=sys.stderr)
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

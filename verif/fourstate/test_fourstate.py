@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import re
+import shutil
+
 import pytest
+from icarus import Failure, bench_runs, compile_bench, pessimistic, simulate
+from mutants import MUTANTS
 
 from hw.config import ArrayConfig
+from hw.verilog import emit_verilog
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("iverilog") is None, reason="iverilog (Icarus Verilog) is not installed"
+)
 
 # Every size with both modes, one and two accumulators and MAC stages, and widths with pad bits.
 CONFIGS = [
@@ -25,3 +37,55 @@ CONFIGS = [
     ArrayConfig(rows=5, cols=3, weight_width=4, acc_width=12),
     ArrayConfig(rows=8, cols=8, st_os=True, act_width=4, weight_width=4, acc_width=12),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=ArrayConfig.flags)
+def test_four_states(config, tmp_path):
+    """Full speed with exact cycles, stalls, and a reset in every cycle of mixed tiles.
+
+    The resets run on the pessimistic form of the text, which is never better than the emitted one.
+    """
+    verilog = emit_verilog(config)
+    assert not re.search(r"\binitial\b|\breg\b[^;]*=", verilog), "a register is initialised"
+    step = 5 if config.rows == 8 else 1
+    for text, every in ((verilog, 9 * step), (pessimistic(verilog), step)):
+        job = bench_runs(config, seed=1, every=every)
+        simulate(job, compile_bench(job, text, tmp_path))
+
+
+# Pad bits on both sides, and weight lanes that GEMM does not use.
+PLANTED = ArrayConfig(rows=5, cols=3, st_os=True, act_width=9, acc_width=21)
+
+
+@functools.cache
+def planted_core() -> str:
+    return emit_verilog(PLANTED)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_planted_bugs(mutant, tmp_path):
+    """The bench goes red, with the check that the bug belongs to."""
+    job = bench_runs(PLANTED, seed=1, every=4)
+    verilog = mutant.plant(planted_core())
+    if mutant.hidden:
+        simulate(job, compile_bench(job, verilog, tmp_path))
+        verilog = pessimistic(verilog)
+    with pytest.raises(Failure) as caught:
+        simulate(job, compile_bench(job, verilog, tmp_path))
+    assert caught.value.check == mutant.check, str(caught.value)
+
+
+@pytest.mark.parametrize(("check", "beats", "cycles"), [
+    ("extra", -1, 0), ("hang", 1, 0), ("cycles", 0, 1), ("cycles", 0, -1),
+])  # fmt: skip
+def test_wrong_expectations(check, beats, cycles, tmp_path):
+    """Too many results, too few, and too late or too early ones are seen."""
+    job = bench_runs(PLANTED, seed=1, every=1000)
+    run = job.runs[0]
+    changed = run.ranges[:-1] + (run.ranges[-1] + beats,)
+    job.runs[0] = dataclasses.replace(
+        run, ranges=changed, cycles=(run.cycles + cycles) * (beats == 0)
+    )
+    with pytest.raises(Failure) as caught:
+        simulate(job, compile_bench(job, planted_core(), tmp_path))
+    assert caught.value.check == check, str(caught.value)
