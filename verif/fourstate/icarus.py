@@ -194,7 +194,7 @@ def pessimistic(verilog: str) -> str:
     """
     block = re.compile(r"  always @\(posedge clk\)\n((?: {4,}\S.*\n)+)")
     rewritten = block.sub(lambda found: _single(found.group(1)), verilog)
-    assert not re.search(r"\bif\b", rewritten), "an emitted statement has another form"
+    assert not re.search(r"\b(if|case[xz]?)\b", rewritten), "an emitted statement has another form"
     return rewritten
 
 
@@ -241,7 +241,7 @@ def compile_bench(job: Job, verilog: str, folder: Path) -> Path:
     } | {f"{name.upper()}S": len(beats) for name, beats in job.beats.items()}
     program = folder / "bench.vvp"
     _call(
-        "iverilog", "-g2005", "-s", "bench", "-o", program,
+        "iverilog", "-g2005", "-Wall", "-s", "bench", "-o", program,
         *(f"-Pbench.{name}={value}" for name, value in parameters.items()),
         HERE / "bench.v", folder / "core.v",
     )  # fmt: skip
@@ -288,9 +288,16 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the tiles and everything else")
     parser.add_argument("--every", type=int, default=1, help="reset in every n-th cycle only")
     arguments = parser.parse_args()
-    config = config_from(arguments)
+    try:
+        config = config_from(arguments)
+    except ValueError as error:
+        parser.error(str(error))
+    if arguments.seed < 0:
+        parser.error(f"--seed must not be negative, not {arguments.seed}")
+    if arguments.every < 1:
+        parser.error(f"--every must be at least 1, not {arguments.every}")
     if not shutil.which("iverilog"):
-        parser.error("iverilog is missing")
+        parser.error("iverilog (Icarus Verilog) is missing")
     job = bench_runs(config, arguments.seed, arguments.every)
     verilog = emit_verilog(config)
     for name, text in (("emitted", verilog), ("pessimistic", pessimistic(verilog))):
