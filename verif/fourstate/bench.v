@@ -3,8 +3,8 @@
 // Plain Verilog-2001. The files in the folder +dir= say what to do; icarus.py writes them from tiles:
 // cmd.mem, act.mem, wgt.mem: beats, with x for every bit that the core must not use;
 // out.mem: {tlast, tdata} of the results, with x for every bit that nobody reads;
-// runs.txt: one run a line. A run starts with a reset of one cycle, whatever the run before left
-// behind, takes a range of each file's beats, and ends after the last one or in cycle `stop`.
+// runs.txt: one run a line. A run starts with a reset of one cycle, after `unknown` cycles with X on
+// all inputs, takes a range of each file's beats, and ends after the last one or in cycle `stop`.
 
 // An AXI4-Stream source. Its data is X while it has none, and everything is X while `blank`.
 module source #(parameter WIDTH = 1, DEPTH = 1) (
@@ -42,7 +42,7 @@ module bench;
 
   // The run, in the order of the fields of a line of runs.txt.
   integer cmd_first, cmd_last, act_first, act_last, wgt_first, wgt_last, out_first, out_last;
-  integer idle_cmd, idle_act, idle_wgt, pressure, seed, stop, cycles;
+  integer idle_cmd, idle_act, idle_wgt, pressure, seed, unknown, stop, cycles;
   integer file, run, dice, result, cycle, start, progress, tail, lane, at, total_beats, total_cycles;
 
   wire [64:0] cmd;                        // bit 64: the command is illegal
@@ -191,14 +191,15 @@ module bench;
     run = 0;
     total_beats = 0;
     total_cycles = 0;
-    repeat (3) @(posedge clk);
-    while ($fscanf(file, "%d %d %d %d %d %d %d %d %d %d %d %d %d %d %d\n",
+    while ($fscanf(file, "%d %d %d %d %d %d %d %d %d %d %d %d %d %d %d %d\n",
                    cmd_first, cmd_last, act_first, act_last, wgt_first, wgt_last, out_first,
-                   out_last, idle_cmd, idle_act, idle_wgt, pressure, seed, stop, cycles) == 15)
+                   out_last, idle_cmd, idle_act, idle_wgt, pressure, seed, unknown, stop,
+                   cycles) == 16)
     begin
-      rst <= 1;
       blank <= 1;
       out_ready <= 1'bx;
+      repeat (unknown) @(posedge clk);
+      rst <= 1;
       @(posedge clk);
       rst <= 0;
       blank <= 0;

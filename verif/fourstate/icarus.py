@@ -48,6 +48,7 @@ class Run:
     ranges: tuple[int, ...]  # first and last + 1 of cmd, act, wgt, out
     stalls: tuple[int, int, int, int] = (0, 0, 0, 0)  # idle cmd, act, wgt; back-pressure: percent
     seed: int = 0
+    unknown: int = 0  # cycles with X on all inputs before the reset: they turn all registers to X
     stop: int = 0  # reset in this cycle
     cycles: int = 0  # from the first command to the last result; 0: not checked
 
@@ -141,16 +142,20 @@ def bench_runs(config: ArrayConfig, seed: int, every: int = 1) -> Job:
     rng = np.random.default_rng(seed)
     job = Job(config, seed, every)
 
-    def add(label: str, tiles: Sequence[Tile]) -> Run:
-        taken = cycles([tile.command for tile in tiles], config)
-        return Run(label, job.sequence(rng, tiles), cycles=taken)
+    unknown = config.rows + config.cols + 4
 
-    job.runs += [add("full speed", random_tiles(rng, config, 6)) for _ in range(4)]
+    def add(label: str, tiles: Sequence[Tile], **options: int) -> Run:
+        taken = cycles([tile.command for tile in tiles], config)
+        return Run(label, job.sequence(rng, tiles), cycles=taken, **options)
+
+    for _ in range(4):
+        job.runs.append(add("full speed", random_tiles(rng, config, 6), unknown=unknown))
     for stalls in (
         (0, 0, 0, 50), (30, 30, 30, 0), (70, 0, 0, 0), (0, 70, 0, 30), (0, 0, 70, 30), (50,) * 4,
     ):  # fmt: skip
         ranges = job.sequence(rng, random_tiles(rng, config, 4), illegal=True)
-        job.runs.append(Run("stalls", ranges, stalls, seed=int(rng.integers(1 << 30))))
+        start = int(rng.integers(1 << 30))
+        job.runs.append(Run("stalls", ranges, stalls, seed=start, unknown=unknown))
 
     k = min(2, config.cols)
     after = [
@@ -164,7 +169,7 @@ def bench_runs(config: ArrayConfig, seed: int, every: int = 1) -> Job:
     stops += [((0, 10, 10, 40), stop) for stop in range(1, end * 3 // 2, 3 * every)]
     for stalls, stop in stops:
         start = int(rng.integers(1 << 30))
-        job.runs.append(Run("interrupted", ranges, stalls, start, stop))
+        job.runs.append(Run("interrupted", ranges, stalls, seed=start, stop=stop))
         job.runs.append(after[int(rng.integers(len(after)))])
     return job
 
@@ -226,7 +231,7 @@ def compile_bench(job: Job, verilog: str, folder: Path) -> Path:
     for name, beats in job.beats.items():
         (folder / f"{name}.mem").write_text("\n".join(beats) + "\n")
     lines = [
-        " ".join(map(str, (*run.ranges, *run.stalls, run.seed, run.stop, run.cycles)))
+        " ".join(map(str, (*run.ranges, *run.stalls, run.seed, run.unknown, run.stop, run.cycles)))
         for run in job.runs
     ]
     (folder / "runs.txt").write_text("\n".join(lines) + "\n")
@@ -261,15 +266,15 @@ def simulate(job: Job, program: Path, *options: str) -> str:
         raise RuntimeError(f"neither PASS nor FAIL: {text[-2000:]}")
     number, cycle, check, what = failed.groups()
     run = job.runs[int(number)]
+    options = f"{job.config.flags()} --seed {job.seed} --every {job.every}"
+    ends = f"to be reset in cycle {run.stop}" if run.stop else "to the end"
     raise Failure(
         check,
         f"{check}: {what}\n"
-        f"{job.config.flags()}, cycle {cycle} after the reset that starts run {number} "
-        f"({run.label}), idle cmd, act, wgt and back-pressure {run.stalls} %, seed {run.seed}"
-        + f", to be reset in cycle {run.stop}"
-        * (run.stop > 0)
-        + f"\nrepeat: python verif/fourstate/icarus.py {job.config.flags()} --seed {job.seed} "
-        f"--every {job.every}\n"
+        f"{job.config.flags()}, cycle {cycle} after the reset that starts run {number}\n"
+        f"run {number}: {run.label}, after {run.unknown} cycles of X, idle cmd, act, wgt and "
+        f"back-pressure {run.stalls} %, seed {run.seed}, {ends}\n"
+        f"repeat: python verif/fourstate/icarus.py {options}\n"
         f"or only the simulation: vvp -n {program} +dir={program.parent} +vcd=wave.vcd",
     )
 
