@@ -141,7 +141,6 @@ def bench_runs(config: ArrayConfig, seed: int, every: int = 1) -> Job:
     """
     rng = np.random.default_rng(seed)
     job = Job(config, seed, every)
-
     unknown = config.rows + config.cols + 4
 
     def add(label: str, tiles: Sequence[Tile], **options: int) -> Run:
@@ -167,10 +166,13 @@ def bench_runs(config: ArrayConfig, seed: int, every: int = 1) -> Job:
     end = cycles([tile.command for tile in tiles], config) + config.rows + config.cols + 2
     stops = [((0, 0, 0, 0), stop) for stop in range(1, end, every)]
     stops += [((0, 10, 10, 40), stop) for stop in range(1, end * 3 // 2, 3 * every)]
+    resets = []
     for stalls, stop in stops:
         start = int(rng.integers(1 << 30))
-        job.runs.append(Run("interrupted", ranges, stalls, seed=start, stop=stop))
-        job.runs.append(after[int(rng.integers(len(after)))])
+        resets.append(Run("interrupted", ranges, stalls, seed=start, stop=stop))
+        resets.append(after[int(rng.integers(len(after)))])
+    # They come early, because X from before a reset would hide what a known value does.
+    job.runs[1:1] = resets
     return job
 
 

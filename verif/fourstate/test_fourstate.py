@@ -48,7 +48,7 @@ def test_four_states(config, tmp_path):
     verilog = emit_verilog(config)
     assert not re.search(r"\binitial\b|\breg\b[^;]*=", verilog), "a register is initialised"
     step = 5 if config.rows == 8 else 1
-    for text, every in ((verilog, 9 * step), (pessimistic(verilog), step)):
+    for text, every in ((verilog, 4 * step), (pessimistic(verilog), step)):
         job = bench_runs(config, seed=1, every=every)
         simulate(job, compile_bench(job, text, tmp_path))
 
