@@ -75,17 +75,21 @@ def test_planted_bugs(mutant, tmp_path):
     assert caught.value.check == mutant.check, str(caught.value)
 
 
-@pytest.mark.parametrize(("check", "beats", "cycles"), [
-    ("extra", -1, 0), ("hang", 1, 0), ("cycles", 0, 1), ("cycles", 0, -1),
+@pytest.mark.parametrize(("check", "beats", "changes"), [
+    ("extra", -1, {"cycles": 0}),
+    ("hang", 1, {"cycles": 0}),
+    ("cycles", 0, {"cycles": 1}),
+    ("cycles", 0, {"stalls": (95, 0, 0, 0)}),
+    ("cycles", 0, {"stalls": (0, 50, 0, 0)}),
+    ("cycles", 0, {"stalls": (0, 0, 50, 0)}),
+    ("cycles", 0, {"stalls": (0, 0, 0, 50)}),
 ])  # fmt: skip
-def test_wrong_expectations(check, beats, cycles, tmp_path):
-    """Too many results, too few, and too late or too early ones are seen."""
+def test_wrong_expectations(check, beats, changes, tmp_path):
+    """Too many results, too few, and late ones are seen; every kind of stall makes them late."""
     job = bench_runs(PLANTED, seed=1, every=1000)
-    run = job.runs[0]
-    changed = run.ranges[:-1] + (run.ranges[-1] + beats,)
-    job.runs[0] = dataclasses.replace(
-        run, ranges=changed, cycles=(run.cycles + cycles) * (beats == 0)
-    )
+    ranges = job.runs[0].ranges
+    ranges = (*ranges[:-1], ranges[-1] + beats)
+    job.runs[0] = dataclasses.replace(job.runs[0], ranges=ranges, **changes)
     with pytest.raises(Failure) as caught:
         simulate(job, compile_bench(job, planted_core(), tmp_path))
     assert caught.value.check == check, str(caught.value)
