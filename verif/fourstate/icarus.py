@@ -255,9 +255,9 @@ def compile_bench(job: Job, verilog: str, folder: Path) -> Path:
     return program
 
 
-def simulate(job: Job, program: Path, *options: str) -> str:
+def simulate(job: Job, program: Path) -> str:
     """Run a job; return the bench's last line, or raise `Failure` with what it found."""
-    text = _call("vvp", "-n", program, f"+dir={program.parent}", *options)
+    text = _call("vvp", "-n", program, f"+dir={program.parent}")
     failed = re.search(r"^FAIL (\d+) (\d+) (\w+): (.*)$", text, re.M)
     if not failed:
         passed = re.search(r"^PASS (\d+) runs, (\d+) beats, .*$", text, re.M)
@@ -267,6 +267,7 @@ def simulate(job: Job, program: Path, *options: str) -> str:
         return passed.group()
     number, cycle, check, what = failed.groups()
     run = job.runs[int(number)]
+    again = shlex.join(["vvp", "-n", str(program), f"+dir={program.parent}", "+vcd=wave.vcd"])
     options = f"{job.config.flags()} --seed {job.seed} --every {job.every}"
     ends = f"to be reset in cycle {run.stop}" if run.stop else "to the end"
     raise Failure(
@@ -276,7 +277,7 @@ def simulate(job: Job, program: Path, *options: str) -> str:
         f"run {number}: {run.label}, after {run.unknown} cycles of X, idle cmd, act, wgt and "
         f"back-pressure {run.stalls} %, seed {run.seed}, {ends}\n"
         f"repeat: python verif/fourstate/icarus.py {options}\n"
-        f"or only the simulation: vvp -n {program} +dir={program.parent} +vcd=wave.vcd",
+        f"or only this simulation: {again}",
     )
 
 
