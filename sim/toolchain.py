@@ -212,7 +212,7 @@ def build(
         verilator.run(
             "--cc", "--prefix", "Vcore", "--Mdir", ".", "--top-module", top, "-Wno-fatal",
             "-Wno-lint", "-O3", "--x-assign", "fast", "--x-initial", "unique",
-            *["--coverage"] * coverage, *sources, cwd=folder,
+            *["--coverage-line", "--coverage-toggle"] * coverage, *sources, cwd=folder,
         )  # fmt: skip
         (folder / "harness.cpp").write_text(harness)
         flags = [f"-D{name}={value}" for name, value in defines.items()]

@@ -85,7 +85,7 @@ _BODY = """\
 
 
 def faulty_core(config: ArrayConfig) -> str:
-    """Return the text of a core in such a wrapper; it needs pad bits, and more rows than columns."""
+    """Return the text of a core, with pad bits and more rows than columns, in such a wrapper."""
     assert config.act_width % 8 and config.weight_lanes > config.cols
     widths = {name: width for name, _, width in core_ports(config)}
     sizes = {
