@@ -14,11 +14,11 @@ import tempfile
 from collections import Counter, defaultdict
 from pathlib import Path
 
+from hw.executor import ExecutorError, add_executor_options, executor, run_jobs
 from suite import CONFIGS, GROUPS, Run, check, runs
 
 from hw.cli import OneLineParser, Sheet, write_atomically
 from hw.config import ArrayConfig, Command, CommandError
-from hw.executor import ExecutorError, add_executor_options, executor, run_jobs
 from sim.rtl import Simulator
 from sim.toolchain import find_verilator
 
@@ -158,8 +158,8 @@ Measured by `make coverage` with {find_verilator().version.split(" rev")[0]}: {c
 instance reached it; a toggle is one direction of one bit.
 
 {structure.markdown()}
-A bin is a command (mode, K = 1 or more, one fold or several, what it emits, whether it continues) after what came
-before it. The 16-bit ends of K and F are a group of their own (`limits`).
+A bin is a command (mode, K = 1 or more, one fold or several, what it emits, whether it continues)
+after what came before it. The 16-bit ends of K and F are a group of their own (`limits`).
 
 {functional.markdown()}
 """

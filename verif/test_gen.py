@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from amaranth.back import verilog
-from bench import make_environment
+from bench import make_environment, prove
 from tiles import random_tiles
 
 from hw.config import ArrayConfig, Command
 from hw.core import Core
 from hw.gen import main
-from hw.verilog import emit_verilog
+from hw.verilog import LINE, emit_verilog
 from sim.rtl import Simulator, Stalls
 
 CONFIGS = [
@@ -106,10 +106,30 @@ def test_bad_input(flags, text, tmp_path, monkeypatch, capsys):
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder"]
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=ArrayConfig.flags)
+#: The ends of what the generator takes: high, wide, the widest results, the largest, the narrowest.
+EXTREMES = [
+    ArrayConfig(rows=256, cols=1),
+    ArrayConfig(rows=1, cols=256, st_os=True),
+    ArrayConfig(rows=80, cols=1, st_os=True, act_width=16, weight_width=16, acc_width=64),
+    ArrayConfig(rows=256, cols=256, st_os=True),
+    ArrayConfig(rows=2, cols=3, st_os=True, act_width=2, weight_width=2, acc_width=4),
+]
+
+
+@pytest.mark.parametrize("config", EXTREMES[:3], ids=ArrayConfig.flags)
+def test_extremes(config):
+    """Both modes, with and without stalls, on arrays as high and as wide as they can be."""
+    rng = np.random.default_rng(7)
+    prove(config, random_tiles(rng, config, 20))
+    prove(config, random_tiles(rng, config, 5), Stalls(cmd=0.1, act=0.1, wgt=0.1, out=0.1))
+
+
+@pytest.mark.parametrize("config", CONFIGS + EXTREMES, ids=ArrayConfig.flags)
 def test_lint(config, tmp_path):
     """No warning from Verilator beyond the waivers, none from Icarus where there is one."""
     text = emit_verilog(config)
+    code = re.sub("//.*", "", text).splitlines()
+    assert max(map(len, code)) <= LINE
     path = tmp_path / "core.v"
     path.write_text(text)
     environment = make_environment()
