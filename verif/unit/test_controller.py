@@ -430,11 +430,11 @@ def test_illegal_commands(config):
 
 
 @pytest.mark.parametrize(
-    "command", [gemm(0xFFFF, 1), st_os(1, 1, folds=0xFFFF)], ids=["depth", "folds"]
+    ("cols", "command"), [(5, gemm(0xFFFF, 1)), (1, st_os(1, 1, folds=0xFFFF))]
 )
-def test_counters_at_their_ends(command):
+def test_counters_at_their_ends(cols, command):
     """The longest tile and the longest pass take 65535 beats, not one less."""
-    dut = Controller(config=ArrayConfig(rows=1, cols=1, st_os=True))
+    dut = Controller(config=ArrayConfig(rows=2, cols=cols, st_os=True))
     beats = tokens = 0
 
     async def testbench(ctx):
