@@ -49,6 +49,9 @@ class Waves:
 
     def clear(self) -> None:
         """Drop the sums: a mark without a product goes through the grid."""
+        self.now += self.mode  # one bubble after ST-OS
+        self.mode = False
+        self.broadcast[self.now] = 0
         for column in range(self.config.cols):
             self.north[self.now + column, column] = (None, 2)
         self.last_gemm = self.now
@@ -66,6 +69,11 @@ class Waves:
             self.now += 1
         return steps
 
+    def _operands(self, rows: int, columns: int, width: int) -> np.ndarray:
+        return np.array(
+            [[number(self.dice, width) for _ in range(columns)] for _ in range(rows)], np.int64
+        )
+
     def _mark(self, first: bool, last: bool) -> int:
         """Return the tags of a product."""
         return 1 | 2 * (last if self.config.accumulators == 2 else first)
@@ -75,21 +83,16 @@ class Waves:
         for row, step in enumerate(finished):
             self.release[step] |= 1 << row
             for n in range(emit):
-                self.results[step + 1 + n, row] = signed(
-                    int(sums[row, n]), self.config.acc_width
-                )  # fmt: skip
+                self.results[step + 1 + n, row] = int(sums[row, n])
 
     def gemm(self, depth: int, emit: int, *, accumulate: bool = False) -> None:
         """Let ``Y[r, n] = sum_k A[r, k] * B[k, n]`` enter as a diagonal wave."""
-        config, dice = self.config, self.dice
+        config = self.config
         rows, cols, two = config.rows, config.cols, config.accumulators == 2
-        if self.mode:
-            self.now += 1
+        self.now += self.mode  # one bubble after ST-OS
         self.mode = False
-        a = np.array([[number(dice, config.act_width) for _ in range(depth)] for _ in range(rows)])
-        b = np.array(
-            [[number(dice, config.weight_width) for _ in range(cols)] for _ in range(depth)]
-        )
+        a = self._operands(rows, depth, config.act_width)
+        b = self._operands(depth, cols, config.weight_width)
         last = depth - 1
 
         def waits(beat: int) -> bool:
@@ -115,17 +118,16 @@ class Waves:
 
     def st_os(self, taps: int, emit: int, folds: int = 1, *, accumulate: bool = False) -> None:
         """Let ``y[r, i] = sum_k w[r, k] * x[r, i + k]`` enter in line, its taps broadcast."""
-        config, dice = self.config, self.dice
+        config = self.config
         rows, cols, two = config.rows, config.cols, config.accumulators == 2
         if not self.mode:
             self.now = max(self.now, self.last_gemm + rows + cols - 1)
         self.mode = True
-        beats = folds * cols + taps - 1
-        x = np.array([[number(dice, config.act_width) for _ in range(beats)] for _ in range(rows)])
+        x = self._operands(rows, folds * cols + taps - 1, config.act_width)
         self.broadcast[self.now] = 1
         done = 0
         for fold in range(folds):
-            w = [[number(dice, config.weight_width) for _ in range(taps)] for _ in range(rows)]
+            w = self._operands(rows, taps, config.weight_width)
             final = fold == folds - 1
             width = emit if final else cols
             before = 0 if fold else cols - 1  # beats that only fill the row
@@ -144,16 +146,10 @@ class Waves:
             for k in range(taps):
                 tags = self._mark(k == 0 and not accumulate, k == taps - 1 and emit > 0)
                 for row in range(rows):
-                    self.line[steps[before + k], row] = (w[row][k], tags)
-            sums = np.array(
-                [
-                    [
-                        sum(w[r][k] * x[r, fold * cols + i + k] for k in range(taps))
-                        for i in range(cols)
-                    ]
-                    for r in range(rows)
-                ]
-            )
+                    self.line[steps[before + k], row] = (w[row, k], tags)
+            sums = np.zeros((rows, cols), np.int64)
+            for k in range(taps):
+                sums += w[:, [k]] * x[:, fold * cols + k : (fold + 1) * cols + k]
             if accumulate and self.kept is not None:
                 sums = sums + self.kept
             self.kept = None if emit else sums
@@ -198,25 +194,19 @@ class Waves:
         for index in range(count):
             emit = dice.randint(1, config.cols) if dice.random() < 0.7 or index == count - 1 else 0
             accumulate = self.kept is not None and dice.random() < 0.7
+            if self.kept is not None and not accumulate and config.accumulators == 2:
+                self.clear()
             if config.st_os and dice.random() < 0.5:
                 folds = dice.randint(1, 3) if emit and not accumulate else 1
-                drop, enter = self.kept is not None and not accumulate, self.st_os
-                size = (dice.randint(1, config.cols), emit, folds)
+                self.st_os(dice.randint(1, config.cols), emit, folds, accumulate=accumulate)
             else:
-                drop, enter = self.kept is not None and not accumulate, self.gemm
-                size = (dice.randint(1, 6), emit)
-            if drop and config.accumulators == 2:
-                self.now += self.mode
-                self.broadcast[self.now] = 0
-                self.mode = False
-                self.clear()
-            enter(*size, accumulate=accumulate)
+                self.gemm(dice.randint(1, 6), emit, accumulate=accumulate)
 
     def compare(self, stepper: Stepper, *, seed: int = 0) -> None:
         """Run, and compare every result."""
         assert self.results, "nothing is compared"
-        config = self.config
+        width = self.config.acc_width
         trace = stepper.run(self.steps(), seed=seed)
         for (step, row), want in self.results.items():
-            got = signed(trace[step].o_result >> row * config.acc_width, config.acc_width)
-            assert got == want, f"row {row} in step {step}"
+            got = signed(trace[step].o_result >> row * width, width)
+            assert got == signed(want, width), f"row {row} in step {step}"
