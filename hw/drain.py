@@ -37,8 +37,8 @@ class Drain(SharedComponent):
     i_token : In(DRAIN_WIDTH)
         Token that belongs to the operands entering the grid.
     i_direct : In(1)
-        The token is for all rows at once. It stays as it is until the next token that is the first
-        of a fold; a GEMM's tokens have left the rows before it is set. ST-OS only.
+        The token is for all rows at once. It may stay set between tokens, but is not set before
+        the tokens of a GEMM have left the rows. ST-OS only.
     o_release : Out(rows)
         Release of every row, by the first token of a fold.
     o_valid, o_last : Out(1)

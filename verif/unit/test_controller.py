@@ -46,6 +46,8 @@ def run(config: ArrayConfig, commands: Iterable[Command], **inputs: int) -> Simp
     `beats` the `acts` of every command. A keyword changes an input of all cycles.
     """
     commands = list(commands)
+    quiet = 6 * (config.rows + config.cols) + 6
+    limit = sum(command.act_beats(config) + quiet for command in commands) + quiet
     log = SimpleNamespace(commands=[], acts=[], weights=[], tokens={}, tags={}, trace=[])
 
     def drive():
@@ -72,8 +74,9 @@ def run(config: ArrayConfig, commands: Iterable[Command], **inputs: int) -> Simp
                 log.tokens[cycle] = seen.o_token
             if seen.o_tags:
                 log.tags[cycle] = seen.o_tags
-            if idle > 6 * (config.rows + config.cols) + 6:
+            if idle > quiet:
                 return
+            assert cycle < limit, "it never ends"
 
     stepper(config).run(drive())
     assert len(log.commands) == len(commands), "not every command was taken"

@@ -77,6 +77,7 @@ def drive(beats: dict[str, list[int]], log: SimpleNamespace, dice, *, valid=1.0,
     offered = dict.fromkeys(queues, False)
     log.cycle, log.taken, log.outputs = 0, {name: [] for name in queues}, []
     waiting, idle = None, 0
+    limit = 400 + 20 * sum(len(stream) for stream in beats.values())
     while idle < quiet:
         inputs = {"m_axis_out_tready": int(dice.random() < ready)}
         for name, queue in queues.items():
@@ -85,6 +86,7 @@ def drive(beats: dict[str, list[int]], log: SimpleNamespace, dice, *, valid=1.0,
             if offered[name]:
                 inputs[f"s_axis_{name}_tdata"] = queue[0]
         seen = yield inputs
+        assert log.cycle < limit, "it never ends"
         idle += 1
         for name, queue in queues.items():
             if offered[name] and getattr(seen, f"s_axis_{name}_tready"):
