@@ -54,7 +54,9 @@ def test_random(lanes, width, reverse, bypass):
     for inputs, seen in zip(steps, Stepper(dut).run(steps, seed=2), strict=True):
         now = unpack(inputs["i"], width, lanes)
         for lane, got in enumerate(unpack(seen.o, width, lanes)):
-            delay = 0 if inputs.get("i_bypass") else dut.delay(lane)
+            delay = lanes - 1 - lane if reverse else lane
+            if inputs.get("i_bypass"):
+                delay = 0
             if delay <= len(past):
                 assert got == [*past, now][-1 - delay][lane]
                 compared += 1
