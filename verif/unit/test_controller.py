@@ -312,11 +312,10 @@ def near_legal(config: ArrayConfig, dice: random.Random) -> int:
     return word
 
 
-def traffic(config, dice, count, *, enable, valid, resets=0.0, words=None):
+def traffic(config, dice, count, *, enable, valid, resets=0.0):
     """Yield random cycles, and compare each with `Rules`."""
     rules = Rules(config)
-    draw = words or (lambda: near_legal(config, dice))
-    word = draw()
+    word = near_legal(config, dice)
     for index in range(count):
         inputs = {
             "i_en": int(dice.random() < enable),
@@ -332,7 +331,7 @@ def traffic(config, dice, count, *, enable, valid, resets=0.0, words=None):
             if want is not None:
                 assert getattr(seen, name) == want, f"{name} in cycle {index}"
         if inputs["i_cmd_valid"] and seen.o_cmd_ready:
-            word = draw()
+            word = near_legal(config, dice)
 
 
 @every
