@@ -232,7 +232,7 @@ complains.
 {sheet.markdown()}
 Bugs at the ports of the core, each with the complaint that it has to raise, are tests of their
 own: `verif/test_rtl.py` (the C++ harness), `verif/test_cocotb.py`, `verif/fourstate`. Every formal
-property has one, too ([formal](formal.md)), and [mutation](mutation.md) plants them by the thousand.
+property has one, too ([formal](formal.md)); [mutation](mutation.md) plants them by the thousand.
 """
     data = [
         {**asdict(bug), "config": bug.config.flags(), "unit": unit, "suite": group}
