@@ -538,16 +538,6 @@ class FullyConnected(ArrayOperator):
         return (*source[:-1], c_out) if self.keep_dims else (self.rows, c_out)
 
     @property
-    def multipliers(self) -> tuple[IntArray, IntArray]:
-        """Multiplier and shift; for a single scale, the product of scales is rounded to float32."""
-        if len(self.weight_scales) > 1:
-            return super().multipliers
-        with np.errstate(over="ignore", under="ignore"):  # a multiplier out of range is refused
-            product = float(np.float32(self.inputs[0].scale) * self.weight_scales[0])
-        multiplier, shift = quant.quantize_multiplier(product / self.output.scale)
-        return np.array([multiplier]), np.array([shift])
-
-    @property
     def macs(self) -> int:
         """Multiply-accumulates."""
         return self.rows * self.weights[0].size
@@ -744,7 +734,8 @@ class Reshape(Operator):
             raise ValueError("no shape is given")
         count = math.prod(self.inputs[0].shape)
         known = math.prod(size for size in self.target if size != -1)
-        if self.target.count(-1) > 1 or known < 1 or count % known:
+        free = self.target.count(-1)
+        if free > 1 or known < 1 or (count % known if free else count != known):
             raise ValueError(f"{count} elements cannot have the shape {self.target}")
         return tuple(count // known if size == -1 else size for size in self.target)
 
