@@ -192,16 +192,13 @@ SUPPORTED = tuple(sorted(_KINDS))
 
 
 def _sound(table: Any) -> Any:
-    """Return a table of the file if its fields lie in the file.
+    """Return a table if its fields lie in it and it in the file.
 
-    The accessors take a position before the file's first byte as one before its end, and a field
-    for a table's own wherever it lies.
+    The accessors take for a field whatever lies where the table's vtable says.
     """
     raw = table._tab
     at, number = raw.Pos, flatbuffers.number_types
-    vtable = at - raw.Get(number.SOffsetTFlags, at)
-    if vtable < 0:
-        raise ValueError("a table's vtable lies before the file")
+    vtable = at - raw.Get(number.SOffsetTFlags, at)  # Get refuses negative positions
     length, size = (raw.Get(number.VOffsetTFlags, vtable + step) for step in (0, 2))
     fields = np.frombuffer(raw.Bytes, "<u2", max(length - 4, 0) // 2, vtable + 4)
     if length < 4 or length % 2 or at + size > len(raw.Bytes) or (fields >= size).any():
@@ -376,6 +373,11 @@ class _Builder:
                 f"tensor {tensor.name} has {len(tensor.scales)} scales and "
                 f"{len(tensor.zero_points)} zero points; there must be as many"
             )
+        if not 0 <= tensor.axis < RANK:
+            raise ValueError(
+                f"tensor {tensor.name} is quantized along axis {tensor.axis}; it must be from 0 to "
+                f"{RANK - 1}"
+            )
         if not (np.isfinite(tensor.scales).all() and (tensor.scales >= 0).all()):
             raise ValueError(f"the scales of tensor {tensor.name} must be numbers of at least 0")
         return tensor
@@ -390,9 +392,8 @@ class _Builder:
             raise ValueError(f"tensor {tensor.name} must be a constant")
         if len(content) != size:
             raise ValueError(f"tensor {tensor.name} must have {size} bytes, not {len(content)}")
-        return np.frombuffer(content.tobytes(), dtype).reshape(
-            tensor.shape
-        )  # aligned, other than it
+        aligned = content.tobytes()  # as data in the file need not be
+        return np.frombuffer(aligned, dtype).reshape(tensor.shape)
 
     def activation(self, index: int) -> Tensor:
         """Return an activation, the same object for the same index."""
@@ -429,14 +430,19 @@ class _Builder:
             raise ValueError(f"weights must be quantized along axis {axis}, not {tensor.axis}")
         if tensor.zero_points.any():
             raise ValueError("weights must have zero point 0")
-        return data, tensor.scales.copy()  # aligned, other than in the file
+        return data, tensor.scales.copy()  # aligned, as data in the file need not be
 
     def bias(self, one: _Operator, channels: int) -> NDArray[np.int32]:
         """Return the third operand, or zeros."""
         if len(one.inputs) < 3 or one.inputs[2] == -1:
             return np.zeros(channels, np.int32)
-        if self.typed(one.inputs[2], "INT32").zero_points.any():
+        tensor = self.typed(one.inputs[2], "INT32")
+        if tensor.zero_points.any():
             raise ValueError("biases must have zero point 0")
+        if len(tensor.scales) not in (0, 1, channels):
+            raise ValueError(
+                f"biases must have 1 or {channels} scales, or none, not {len(tensor.scales)}"
+            )
         return self.constant(one.inputs[2], "INT32").reshape(-1)
 
     def build(self) -> Graph:
@@ -628,7 +634,9 @@ def load(path: str | os.PathLike[str]) -> Graph:
     """Load an int8 TensorFlow Lite model.
 
     One subgraph with one input and one output, batch 1, full-integer int8 quantization, operators
-    of `SUPPORTED`; activations NONE, RELU, RELU6; no dilation.
+    of `SUPPORTED`; activations NONE, RELU, RELU6; no dilation. Operators' versions are those that
+    LiteRT 2.3 has kernels for. Constants lie in the flatbuffer or behind it. Scales of weights may
+    be 0, as of pruned channels; scales of activations are above 0.
 
     Parameters
     ----------

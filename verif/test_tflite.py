@@ -8,6 +8,7 @@ import struct
 import tempfile
 from pathlib import Path
 
+import flatbuffers
 import numpy as np
 import pytest
 import tflite as schema
@@ -29,6 +30,7 @@ from models import (
     variant,
 )  # fmt: skip
 from tflite_micro.python.tflite_micro import runtime
+from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as newer
 
 from golden import quant, tflite
 from golden.graph import FullyConnected, Graph
@@ -369,7 +371,7 @@ def test_arithmetic_by_hand():
     assert quant.quantize_multiplier(1.0) == (1 << 30, 1)
     assert quant.quantize_multiplier(1 - 2**-40) == (1 << 30, 1)  # the mantissa rounds up to 1
     assert quant.quantize_multiplier(2.0**-32) == (1 << 30, -31)
-    assert quant.quantize_multiplier(2.0**-33) == (21, 1333)
+    assert quant.quantize_multiplier(2.0**-33) == (0, 0)
     assert quant.high_mul([64, -64, 3, -3], 1 << 30).tolist() == [32, -32, 2, -1]
     assert quant.high_mul(-(1 << 31), -(1 << 31)) == (1 << 31) - 1
     # Halves away from zero: 5 / 2, -5 / 2, 6 / 4, -6 / 4, -1 / 2.
@@ -480,6 +482,8 @@ REFUSED = {
     "output": ({"options": {"StrideW": 2}, "tensors": {3: {"shape": (1, 6, 6, 4)}}}, "6x3x4, not"),
     "weight zero": ({"tensors": {1: {"zero": 1}}}, "weights must have zero point 0"),
     "zero": ({"tensors": {3: {"zero": 128}}}, "one zero point, -128 to 127"),
+    "bias scales": ({"tensors": {2: {"scales": np.float32([1, 2])}}}, "1 or 4 scales, or none"),
+    "large axis": ({"tensors": {2: {"axis": 8}}}, "tensor2 is quantized along axis 8; it must be"),
     "scales": ({"tensors": {1: {"scales": np.float32([1, 2])}}}, "1 or 4 scales, not 2"),
     "axis": ({"tensors": {1: {"axis": 3}}}, "along axis 0, not 3"),
     "more bytes": ({"tensors": {1: {"data": np.zeros(999, np.int8)}}}, "144 bytes, not 999"),
@@ -564,7 +568,8 @@ REFUSED = {
         {"fields": {"QuantizationParameters": {"Scale": 0}}}, "tensor0 must have one scale and one",
     ),
     "negative axis": (
-        {"fields": {"QuantizationParameters": {"QuantizedDimension": -1}}}, "along axis 0, not -1",
+        {"fields": {"QuantizationParameters": {"QuantizedDimension": -1}}},
+        "tensor0 is quantized along axis -1; it must be from 0 to 7",
     ),
     "zero points": ({"tensors": {0: {"zero": 1 << 32}}}, "one zero point, -128 to 127"),
     "bias zero": ({"tensors": {2: {"zero": 1}}}, "biases must have zero point 0"),
@@ -690,21 +695,37 @@ def test_accessors():
     assert quantization.QuantizedDimension() == quantization.DetailsType() == 0
 
 
+def test_other_schema(tmp_path):
+    """Of another schema's file nothing is read but that: its tables may be others."""
+    for version, text in (
+        (3, "damaged: its tables do not fit the file"),
+        (2, "of version 3, not 2"),
+    ):
+        content = single("ADD", Model={"Version": version})
+        with pytest.raises(tflite.ModelError, match=text):
+            load(content[: len(content) // 2], tmp_path)
+
+
 def test_table_outside_the_file(tmp_path):
-    """A table whose description lies before the file, or whose fields lie behind the table."""
-    content = bytearray(single("ADD"))
+    """A table whose vtable lies before the file, or whose fields lie behind the table."""
+    content = single("ADD")
     (root,) = struct.unpack_from("<I", content)
     (back,) = struct.unpack_from("<i", content, root)
+    vtable = root - back
+    (length,) = struct.unpack_from("<H", content, vtable)
+    # A position before the file, were it taken as one before its end, would be a vtable's.
+    content += bytes(200) + content[vtable : vtable + length]
+    load(content, tmp_path)
     for where, kind, value in (
-        (root, "<i", root + 40),  # taken from the end of the file, were it not refused
-        (root - back, "<H", 3),
-        (root - back + 2, "<H", 60000),
-        (root - back + 4, "<H", 500),
+        (root, "<i", root + length),
+        (vtable, "<H", 3),
+        (vtable + 2, "<H", 60000),
+        (vtable + 4, "<H", 500),
     ):
         damaged = bytearray(content)
         struct.pack_into(kind, damaged, where, value)
         with pytest.raises(tflite.ModelError, match="damaged: its tables do not fit the file"):
-            load(bytes(damaged) + bytes(1000), tmp_path)
+            load(bytes(damaged), tmp_path)
 
 
 def test_buffers(tmp_path):
@@ -755,6 +776,30 @@ def test_buffer_0_is_empty(tmp_path):
         load(bytes(damaged), tmp_path)
 
 
+@pytest.mark.parametrize(
+    "field, value",
+    [("externalBuffer", 1), ("sparsity", newer.SparsityParametersT()), ("isVariable", True)],
+)
+def test_not_plain(field, value, tmp_path):
+    """Tensors whose data are not a buffer's as they are; the first field is a newer schema's."""
+    model = newer.ModelT.InitFromObj(newer.Model.GetRootAs(single("CONV_2D"), 0))
+    for index, damaged in enumerate(model.subgraphs[0].tensors):
+        before = getattr(damaged, field)
+        setattr(damaged, field, value)
+        builder = flatbuffers.Builder()
+        builder.Finish(model.Pack(builder), b"TFL3")
+        with pytest.raises(
+            tflite.ModelError, match=f"tensor tensor{index} is sparse, variable, in"
+        ):
+            load(bytes(builder.Output()), tmp_path)
+        setattr(damaged, field, before)
+    builder = flatbuffers.Builder()
+    builder.Finish(model.Pack(builder), b"TFL3")
+    x = np.ones((1, 6, 5, 4), np.int8)
+    found = load(bytes(builder.Output()), tmp_path).run(x)  # written by another writer
+    np.testing.assert_array_equal(found, load(single("CONV_2D"), tmp_path).run(x))
+
+
 def scaled(kind: str, per_channel: bool, index: int, scale: float) -> bytes:
     """Return a model of one layer, of whose tensor `index` the last scale is another one."""
     net = Net(3, (1, 6, 5, 4))
@@ -779,12 +824,12 @@ def test_scales(kind, per_channel, tmp_path):
     """
     x = np.random.default_rng(1).integers(-128, 127, (1, 6, 5, 4), np.int8, endpoint=True)
     for scale in (0, 1e-45, 1e-42, 1e-38, 1e-12):
-        for index in (1, 2):
+        for index in (0, 1, 2) if scale else (1, 2):
             content = scaled(kind, per_channel, index, scale)
             graph = load(content, tmp_path)
             compare(graph, content, x)
             compare_micro(graph, content, x)
-            if index == 1:
+            if index < 2:
                 last = graph.run(x)[..., -1]
                 assert (last == graph.output.zero_point).all()
     for index, scales, text in (
@@ -797,6 +842,28 @@ def test_scales(kind, per_channel, tmp_path):
         for scale in scales:
             with pytest.raises(tflite.ModelError, match=text):
                 load(scaled(kind, per_channel, index, scale), tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["AVERAGE_POOL_2D", "MAX_POOL_2D"])
+def test_pool_scales(kind, tmp_path):
+    """Scales before and after a pool may differ by 1e-6; the output's gives the activation."""
+    x = np.random.default_rng(1).integers(-128, 127, (1, 6, 5, 4), np.int8, endpoint=True)
+    for difference in (0.9e-6, -0.9e-6, 1.1e-6, -1.1e-6):
+        net = Net(3, (1, 6, 5, 4))
+        y = net.pool(
+            kind, net.input, (2, 2), StrideH=1, StrideW=1, FusedActivationFunction=ACT.RELU6
+        )
+        net.writer.tensors[y][1][0] += np.float32(difference)
+        content = net.done(y)
+        if abs(difference) < 1e-6:
+            graph = load(content, tmp_path)
+            compare(graph, content, x)
+            compare_micro(graph, content, x)
+            continue
+        with pytest.raises(tflite.ModelError, match="the same scale and zero point"):
+            load(content, tmp_path)
+        with pytest.raises(RuntimeError):
+            micro(content, x)
 
 
 def test_bias_scale(tmp_path):
