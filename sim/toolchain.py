@@ -218,7 +218,7 @@ def build(
         flags = [f"-D{name}={value}" for name, value in defines.items()]
         flags.append(f"-DVM_COVERAGE={int(coverage)}")
         generated = sorted(path.name for path in folder.glob("Vcore*.cpp"))
-        for part, level in (("fast", "-O2"), ("slow", "-O0")):
+        for part, level in (("fast", "-O1"), ("slow", "-O0")):
             files = [file for file in generated if ("Slow" in file) == (part == "slow")]
             if part == "fast":
                 files.append("harness.cpp")
