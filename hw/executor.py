@@ -23,7 +23,7 @@ from concurrent.futures import (
     ProcessPoolExecutor,
     as_completed,
 )
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
@@ -77,6 +77,8 @@ def add_executor_options(parser: argparse.ArgumentParser) -> None:
 def executor(arguments: argparse.Namespace | None = None) -> Iterator[Executor]:
     """Give an executor that runs jobs where the options of `add_executor_options` say.
 
+    One job at a time needs no other process: it runs in this one, when it is submitted.
+
     If its block ends by an exception, Ctrl-C among them, all jobs are cancelled. Those that run in
     a process of this machine are interrupted: a `KeyboardInterrupt` is raised in them, so that they
     stop their tools and remove what is unfinished. Jobs that a cluster runs already go on there.
@@ -96,7 +98,13 @@ def executor(arguments: argparse.Namespace | None = None) -> Iterator[Executor]:
         If the scheduler does not answer.
     """
     scheduler = getattr(arguments, "scheduler", None)
-    with _cluster(scheduler) if scheduler else _processes(getattr(arguments, "jobs", 0)) as pool:
+    jobs = getattr(arguments, "jobs", None) or _cores()
+    where: AbstractContextManager[Executor]
+    if scheduler:
+        where = _cluster(scheduler)
+    else:
+        where = _processes(jobs) if jobs > 1 else nullcontext(_Here())
+    with where as pool:
         yield pool
 
 
@@ -126,34 +134,49 @@ def run_jobs(
     Exception
         Of the first call that fails; the others are cancelled.
     """
-    futures = [pool.submit(function, *job) for job in jobs]
-    named = dict(zip(futures, names, strict=True))
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
         TimeElapsedColumn(),
     )  # fmt: skip
+    futures: list[Future[T]] = []
     try:
         with Progress(
             *columns, console=console, transient=True, disable=not console.is_terminal
         ) as bar:
-            task = bar.add_task(names[0] if names else "", total=len(jobs))
+            task = bar.add_task("", total=len(jobs))
+            for job, name in zip(jobs, names, strict=True):
+                if not any(future.running() for future in futures):
+                    bar.update(task, description=name)
+                future = pool.submit(function, *job)
+                futures.append(future)
+                future.add_done_callback(lambda _: bar.advance(task))
+                if future.done():  # the next may take long
+                    future.result()
             for future in as_completed(futures):
                 future.result()
-                bar.update(task, advance=1, description=_waiting(futures, named))
+                waiting = (n for f, n in zip(futures, names, strict=True) if not f.done())
+                bar.update(task, description=next(waiting, ""))
         return [future.result() for future in futures]
     except BrokenExecutor:
         raise ExecutorError(
             "a process that ran jobs has died; a smaller --jobs takes less memory"
         ) from None
+    except CancelledError:
+        raise ExecutorError("the cluster has dropped a job: its scheduler is lost") from None
     finally:
         for future in futures:
             future.cancel()
 
 
-def _waiting(futures: Sequence[Future[T]], names: dict[Future[T], str]) -> str:
-    """Return the name of the first job that is not done."""
-    return next((names[future] for future in futures if not future.done()), "")
+class _Here(Executor):
+    def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        future: Future[T] = Future()
+        try:
+            future.set_result(function(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
 
 
 # --- Processes of this machine -----------------------------------------------------------------
@@ -172,9 +195,7 @@ class _Pool(ProcessPoolExecutor):
 def _processes(jobs: int) -> Iterator[Executor]:
     context = multiprocessing.get_context("spawn")
     reader, writer = context.Pipe(duplex=False)
-    pool = _Pool(
-        jobs or _cores(), mp_context=context, initializer=_settle, initargs=(reader, os.getcwd())
-    )
+    pool = _Pool(jobs, mp_context=context, initializer=_settle, initargs=(reader, os.getcwd()))
     try:
         yield pool
     except BaseException:
@@ -240,7 +261,5 @@ def _cluster(scheduler: str) -> Iterator[Executor]:
             yield pool
         except distributed.KilledWorker:
             raise ExecutorError(f"a job has killed its workers at {scheduler}") from None
-        except CancelledError:
-            raise ExecutorError(f"the scheduler {scheduler} is lost") from None
         finally:
             pool.shutdown(wait=False)  # of all jobs that are left
