@@ -30,7 +30,10 @@ from typing import Any, TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-__all__ = ["ExecutorError", "add_executor_options", "executor", "run_jobs"]
+__all__ = ["OPTIONS", "ExecutorError", "add_executor_options", "executor", "run_jobs"]
+
+#: What `add_executor_options` adds: no result depends on it.
+OPTIONS = ("--jobs", "--scheduler")
 
 T = TypeVar("T")
 

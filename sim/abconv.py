@@ -24,6 +24,7 @@ from hw.cli import (
     picture,
     publish,
     pyplot,
+    run,
 )
 from hw.config import ArrayConfig
 
@@ -382,6 +383,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if value < 1:
                 raise ValueError(f"--{name} must be at least 1, not {value}")
         found = rows(*shape, config, memory, getattr(arguments, "groups", ()))
+        drawn = figure(config, memory, paths["plot"].suffix[1:]) if "plot" in paths else b""
     except ValueError as error:
         parser.error(str(error))
     publish(
@@ -394,11 +396,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             "blocks": [one.to_dict() | {"selected_by": by} for one, by in found],
         },
         notes=_notes(*shape, config, memory),
-        plot=lambda kind: figure(config, memory, kind),
+        plot=lambda kind: drawn,
         words=words,
     )
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main, "sim.abconv")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import json
 import os
@@ -13,6 +14,7 @@ import pytest
 from golden.networks import FUSE_NETWORKS, FUSE_VARIANTS, Layer, build
 from hw.cli import write_atomically
 from hw.config import ArrayConfig
+from hw.executor import executor
 from sim import abconv, compare, explore, network, paper
 from sim.network import BOUNDS, layer_report, limits, network_report
 
@@ -261,7 +263,8 @@ def test_committed_performance():
     import report_performance
 
     committed = json.loads((DOCS / "performance.json").read_text())
-    fresh = json.loads(json.dumps(report_performance.measure(committed["areas"])))
+    with executor(argparse.Namespace(jobs=1)) as pool:
+        fresh = json.loads(json.dumps(report_performance.measure(committed["areas"], pool)))
     assert len(fresh["tables"]) > 10 and len(fresh["text"]) == 2
     for part, values in fresh.items():
         for name, value in values.items():
