@@ -70,6 +70,13 @@ class OneLineParser(argparse.ArgumentParser):
             allow_abbrev=False,
         )
 
+    def print_help(self, file: Any = None) -> None:
+        """Print the help; that it cannot be printed is no secret."""
+        if file is None:
+            write_out(self.format_help())
+        else:
+            super().print_help(file)
+
     def error(self, message: str) -> Any:
         """Say what is wrong and leave."""
         shown = printable(message)
@@ -120,7 +127,7 @@ def run(main: Callable[[], int], prog: str) -> NoReturn:
         try:
             status = main()
         finally:
-            write_out("")  # what argparse has printed
+            write_out("")  # whatever else was printed
     except _Interrupted as error:
         name = signal.Signals(error.number).name
         status, word = 128 + error.number, "interrupted" if name == "SIGINT" else f"ended by {name}"
@@ -276,7 +283,10 @@ def write_atomically(files: Mapping[Path, str | bytes]) -> None:
                 direct.append((path if number is None else number, path, content))
                 continue
             target = path.resolve() if path.is_symlink() else path
-            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+            except FileExistsError:
+                raise NotADirectoryError(20, "Not a directory") from None
             if target.is_dir():
                 raise IsADirectoryError(21, "is a directory")
             handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".unfinished-")

@@ -36,6 +36,7 @@ __all__ = ["OPTIONS", "ExecutorError", "add_executor_options", "executor", "run_
 OPTIONS = ("--jobs", "--scheduler")
 
 T = TypeVar("T")
+_PATIENCE = "10s"  # for a scheduler to answer
 
 
 class ExecutorError(RuntimeError):
@@ -255,7 +256,7 @@ def _cluster(scheduler: str) -> Iterator[Executor]:
 
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # errors are raised, too
     try:
-        client = distributed.Client(scheduler, timeout="10s", set_as_default=False)
+        client = distributed.Client(scheduler, timeout=_PATIENCE, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise ExecutorError(f"no Dask scheduler answers at {scheduler}: {error}") from None
     with client:

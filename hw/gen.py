@@ -102,22 +102,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     output = getattr(arguments, "output", None)
     try:
         config = config_from(arguments)
-        text = emit_verilog(config, name=arguments.name)
-        if output in ("-", "/dev/stdout"):
-            write_out(text)
-            return 0
         path = Path(output or f"build/{arguments.name}.v")
         if path.suffix == ".json":
             raise ValueError(f"-o must not end in .json, as side-cars do, not {output}")
-        facts = describe(config, arguments.name, text)
-        about = json.dumps(facts, indent=2) + "\n"
-        files = {path: text}
-        beside = sidecar(path)
-        if beside:
-            files[beside] = about
-        write_atomically(files)
+        text = emit_verilog(config, name=arguments.name)
     except ValueError as error:
         parser.error(str(error))
+    if output in ("-", "/dev/stdout"):
+        write_out(text)
+        return 0
+    facts = describe(config, arguments.name, text)
+    about = json.dumps(facts, indent=2) + "\n"
+    files = {path: text}
+    beside = sidecar(path)
+    if beside:
+        files[beside] = about
+    try:
+        write_atomically(files)
     except OSError as error:
         parser.error(f"cannot write {error.filename}: {error.strerror}")
     if arguments.json:

@@ -30,9 +30,13 @@ def _changes() -> dict[str, str]:
 
 
 def _writable(folder: Path) -> bool:
-    """Whether files can be written in a folder that may not exist yet."""
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+    """Whether files can be written in a folder, which may have to be made."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError:
+        return False
+    return True
 
 
 def _private() -> Path:
@@ -45,7 +49,7 @@ def _private() -> Path:
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
     if folder.is_dir() and not folder.is_symlink() and found.st_uid == os.getuid():
-        if not found.st_mode & 0o077 and os.access(folder, os.W_OK | os.X_OK):
+        if not found.st_mode & 0o077 and _writable(folder):
             return folder
     folder = Path(tempfile.mkdtemp(prefix="stos-cache-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)

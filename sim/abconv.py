@@ -380,8 +380,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         config = config_from(arguments)
         shape = (arguments.c_in, arguments.c_out, arguments.kernel, arguments.size)
         for name, value in zip(("c-in", "c-out", "kernel", "size"), shape, strict=True):
-            if value < 1:
-                raise ValueError(f"--{name} must be at least 1, not {value}")
+            if not 1 <= value <= 65536:
+                raise ValueError(f"--{name} must be from 1 to 65536, not {value}")
         found = rows(*shape, config, memory, getattr(arguments, "groups", ()))
         drawn = figure(config, memory, paths["plot"].suffix[1:]) if "plot" in paths else b""
     except ValueError as error:

@@ -422,11 +422,14 @@ def _layers(text: str) -> list[int]:
 
 def _groups(text: str) -> int:
     try:
-        return int(text)
+        groups = int(text)
     except ValueError:
+        groups = 0
+    if not 2 <= groups <= 65536:
         raise argparse.ArgumentTypeError(
-            f"must be a number of groups, not {text!r} (the model comes before it)"
-        ) from None
+            f"must be a number of groups, 2 to 65536, not {text!r} (the model comes before it)"
+        )
+    return groups
 
 
 def _chosen(graph: Graph, wanted: Sequence[int]) -> list[int]:

