@@ -729,13 +729,7 @@ def map_layer(layer: Layer, config: ArrayConfig, mapping: str = "best", batch: i
         One of `MAPPINGS`.
     batch : int
         Images that share the weights.
-
-    Raises
-    ------
-    ValueError
-        If the mapping is unknown, or a sum of the layer could overflow the accumulators.
     """
-    check_sums((layer,), config)
     window = layer.window
     if layer.kind == "depthwise":
         return map_depthwise((Branch(window, batch * layer.c_in),), config, mapping)

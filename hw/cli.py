@@ -282,7 +282,11 @@ def write_atomically(files: Mapping[Path, str | bytes]) -> None:
             if number is not None or _is_special(path):
                 direct.append((path if number is None else number, path, content))
                 continue
-            target = path.resolve() if path.is_symlink() else path
+            target = path
+            if path.is_symlink():
+                target = Path(os.path.realpath(path))
+                if target.is_symlink():
+                    raise OSError(40, "Too many levels of symbolic links")
             try:
                 target.parent.mkdir(parents=True, exist_ok=True)
             except FileExistsError:
@@ -392,20 +396,27 @@ def outputs(arguments: argparse.Namespace, *reads: Path | None) -> dict[str, Pat
     for path in given:
         if given.count(path) > 1:
             raise ValueError(f"{path} is named twice as an output")
-        if path.is_dir():
-            raise ValueError(f"cannot write {path}: is a directory")
-        folder = next(parent for parent in path.absolute().parents if parent.exists())
-        if not folder.is_dir():
-            raise ValueError(f"cannot write {path}: {folder.name} is not a directory")
-        for read in reads:
-            if read and path.exists() and read.exists() and path.samefile(read):
-                raise ValueError(f"cannot write {path}: it is read as {read}")
+        try:
+            _check_output(path, reads)
+        except OSError as error:
+            raise ValueError(f"cannot write {path}: {error.strerror}") from None
     plot = paths.get("plot")
     if plot and plot.suffix not in (".svg", ".png", ".pdf"):
         raise ValueError(f"--plot FILE must end in .svg, .png or .pdf, not {plot}")
     if plot and importlib.util.find_spec("matplotlib") is None:
         raise ValueError("--plot needs matplotlib: pip install -e '.[docs]'")
     return paths
+
+
+def _check_output(path: Path, reads: Iterable[Path | None]) -> None:
+    if path.is_dir():
+        raise ValueError(f"cannot write {path}: is a directory")
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not folder.is_dir():
+        raise ValueError(f"cannot write {path}: {folder.name} is not a directory")
+    for read in reads:
+        if read and path.exists() and read.exists() and path.samefile(read):
+            raise ValueError(f"cannot write {path}: it is read as {read}")
 
 
 def publish(

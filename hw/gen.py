@@ -25,7 +25,7 @@ from .config import COMMAND_FIELDS, ArrayConfig
 from .core import core_ports
 from .verilog import emit_verilog
 
-__all__ = ["describe", "main"]
+__all__ = ["describe", "main", "sidecar"]
 
 
 def describe(config: ArrayConfig, name: str, text: str) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def sidecar(path: Path) -> Path | None:
     """
     if not is_regular(path):
         return None
-    return path.with_name(f"{path.name.removesuffix('.v')}.json")
+    return path.with_suffix(".json") if path.suffix == ".v" else Path(f"{path}.json")
 
 
 def _summary(facts: dict[str, Any], files: dict[Path, str]) -> None:
@@ -102,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     output = getattr(arguments, "output", None)
     try:
         config = config_from(arguments)
-        path = Path(output or f"build/{arguments.name}.v")
+        path = Path(f"build/{arguments.name}.v" if output is None else output)
         if path.suffix == ".json":
             raise ValueError(f"-o must not end in .json, as side-cars do, not {output}")
         text = emit_verilog(config, name=arguments.name)
@@ -114,10 +114,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     facts = describe(config, arguments.name, text)
     about = json.dumps(facts, indent=2) + "\n"
     files = {path: text}
-    beside = sidecar(path)
-    if beside:
-        files[beside] = about
     try:
+        beside = sidecar(path)
+        if beside:
+            files[beside] = about
         write_atomically(files)
     except OSError as error:
         parser.error(f"cannot write {error.filename}: {error.strerror}")

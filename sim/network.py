@@ -158,7 +158,13 @@ def layer_report(
         Whether only weights come from DRAM.
     batch : int
         Images that share the weights; all counts are for all of them.
+
+    Raises
+    ------
+    ValueError
+        If a sum could overflow the accumulators.
     """
+    check_sums([layer], config)
     plan = map_layer(layer, config, mapping, batch)
 
     def moved(one: Command) -> int:
@@ -280,7 +286,14 @@ def network_report(network: Network, config: ArrayConfig, **options: Any) -> Net
 
 
 def network_cycles(network: Network, config: ArrayConfig, mapping: str = "best") -> int:
-    """Return the clock cycles of a network's layers, one after the other."""
+    """Return the clock cycles of a network's layers, one after the other.
+
+    Raises
+    ------
+    ValueError
+        If a sum could overflow the accumulators.
+    """
+    check_sums(network.layers, config)
     return sum(map_layer(layer, config, mapping).cycles for layer in network.layers)
 
 
