@@ -128,9 +128,11 @@ def run(main: Callable[[], int], prog: str) -> NoReturn:
             status = main()
         finally:
             write_out("")  # whatever else was printed
-    except _Interrupted as error:
-        name = signal.Signals(error.number).name
-        status, word = 128 + error.number, "interrupted" if name == "SIGINT" else f"ended by {name}"
+    except KeyboardInterrupt as error:
+        number = error.number if isinstance(error, _Interrupted) else signal.SIGINT
+        status, word = 128 + number, "interrupted"
+        if number != signal.SIGINT:
+            word = f"ended by {signal.Signals(number).name}"
     except BrokenPipeError:
         status = 128 + signal.SIGPIPE
     except _NoOutput as error:

@@ -192,7 +192,12 @@ class _Here(Executor):
 
 class _Pool(ProcessPoolExecutor):
     def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        return super().submit(_interruptible, function, *args, **kwargs)
+        # This starts workers. Until they are settled, Ctrl-C in a terminal is none of theirs.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return super().submit(_interruptible, function, *args, **kwargs)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
@@ -219,6 +224,7 @@ def _settle(reader: Connection, folder: str) -> None:
     os.chdir(folder)
     # A terminal sends Ctrl-C here, too. It is not ignored by SIG_IGN, which tools would inherit.
     signal.signal(signal.SIGINT, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     signal.signal(signal.SIGTERM, _interrupt)
     threading.Thread(target=_watch, args=(reader,), daemon=True).start()
 

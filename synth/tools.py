@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -101,6 +102,8 @@ def run_tool(tool: str, arguments: list[str], folder: Path, log: str) -> str:
         check=False,
         env=wasm_environment(),
     )
+    if run.returncode in (-signal.SIGINT, 128 + signal.SIGINT):  # a terminal tells the tool, too
+        raise KeyboardInterrupt
     path = folder / log
     text = path.read_text(errors="replace") if path.exists() else run.stderr
     if run.returncode:

@@ -43,13 +43,6 @@ def test_network_command(tmp_path, capsys):
     assert files[2].read_bytes().startswith(b"\x89PNG")
 
 
-def test_pictures_are_reproducible(tmp_path):
-    """The same picture on every run."""
-    for name in ("a", "b"):
-        assert network.main([*HALF.split(), "--plot", str(tmp_path / f"{name}.svg")]) == 0
-    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
-
-
 def test_bounds():
     """What limits a layer adds up to its cycles, and follows the machine."""
     seen = set()
