@@ -129,10 +129,10 @@ def run(main: Callable[[], int], prog: str) -> NoReturn:
         finally:
             write_out("")  # whatever else was printed
     except KeyboardInterrupt as error:
-        number = error.number if isinstance(error, _Interrupted) else signal.SIGINT
-        status, word = 128 + number, "interrupted"
-        if number != signal.SIGINT:
-            word = f"ended by {signal.Signals(number).name}"
+        name = signal.Signals(getattr(error, "number", signal.SIGINT)).name
+        status, word = 128 + signal.Signals[name], f"ended by {name}"
+        if name == "SIGINT":
+            word = "interrupted"
     except BrokenPipeError:
         status = 128 + signal.SIGPIPE
     except _NoOutput as error:
