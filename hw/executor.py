@@ -204,7 +204,7 @@ class _Pool(ProcessPoolExecutor):
 def _processes(jobs: int) -> Iterator[Executor]:
     context = multiprocessing.get_context("spawn")
     reader, writer = context.Pipe(duplex=False)
-    pool = _Pool(jobs, mp_context=context, initializer=_settle, initargs=(reader, os.getcwd()))
+    pool = _Pool(jobs, mp_context=context, initializer=_settle, initargs=(reader,))
     try:
         yield pool
     except BaseException:
@@ -219,9 +219,8 @@ def _processes(jobs: int) -> Iterator[Executor]:
 _busy = False
 
 
-def _settle(reader: Connection, folder: str) -> None:
+def _settle(reader: Connection) -> None:
     """Prepare a worker: only the process that started it interrupts it."""
-    os.chdir(folder)
     # A terminal sends Ctrl-C here, too. It is not ignored by SIG_IGN, which tools would inherit.
     signal.signal(signal.SIGINT, lambda *_: None)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
@@ -258,14 +257,16 @@ def _interruptible(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
 
 @contextmanager
 def _cluster(scheduler: str) -> Iterator[Executor]:
-    import distributed  # optional
+    import dask  # optional
+    import distributed
 
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # errors are raised, too
     try:
         client = distributed.Client(scheduler, timeout=_PATIENCE, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise ExecutorError(f"no Dask scheduler answers at {scheduler}: {error}") from None
-    with client:
+    large = {"distributed.admin.large-graph-warning-threshold": "1GiB"}  # a cell library is large
+    with client, dask.config.set(large):
         pool = client.get_executor(pure=False)
         try:
             yield pool
