@@ -56,6 +56,8 @@ def integers(name: str, values: Any, ndim: int) -> IntArray:
         raise TypeError(f"{name} must be an array of integers, not of {array.dtype}")
     if array.ndim != ndim or 0 in array.shape:
         raise ValueError(f"{name} must have {ndim} dimensions, none empty, not {array.shape}")
+    if array.dtype == np.uint64 and int(array.max()) >= 1 << 63:
+        raise ValueError(f"{name} must be below 2**63, not {array.max()}")
     return array.astype(np.int64)
 
 
@@ -70,11 +72,16 @@ def check_operand(name: str, values: Any, ndim: int, width: int) -> IntArray:
         If it has another number of dimensions, or a value does not fit `width` signed bits.
     """
     array = integers(name, values, ndim)
-    low, high = -(1 << width - 1), (1 << width - 1) - 1
-    if not (low <= int(array.min()) and int(array.max()) <= high):
-        worst = int(array.min()) if int(array.min()) < low else int(array.max())
-        raise ValueError(f"{name} must be from {low} to {high} ({width} bits), not {worst}")
+    _check_range(name, array, width)
     return array
+
+
+def _check_range(name: str, array: IntArray, width: int) -> None:
+    low, high = -(1 << width - 1), (1 << width - 1) - 1
+    least, greatest = int(array.min()), int(array.max())
+    if not low <= least <= greatest <= high:
+        worst = least if least < low else greatest
+        raise ValueError(f"{name} must be from {low} to {high} ({width} bits), not {worst}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,13 +104,17 @@ class Tile:
 
     def check(self, config: ArrayConfig, *, kept: bool = False) -> None:
         """Raise `ValueError` if the tile does not fit the machine."""
-        self.command.check(config, kept=kept)
-        for name, beats, shape in (
-            ("act", self.act, (self.command.act_beats(config), config.rows)),
-            ("wgt", self.wgt, (self.command.weight_beats, config.weight_lanes)),
+        command = self.command
+        command.check(config, kept=kept)
+        for name, beats, shape, width in (
+            ("act", self.act, (command.act_beats(config), config.rows), config.act_width),
+            ("wgt", self.wgt, (command.weight_beats, config.weight_lanes), config.weight_width),
         ):
             if beats.shape != shape:
                 raise ValueError(f"{name} beats must have shape {shape}, not {beats.shape}")
+            if beats.dtype != np.int64:
+                raise TypeError(f"{name} beats must be int64, not {beats.dtype}")
+            _check_range(f"{name} beats", beats, width)
 
 
 def _lanes(beats: IntArray, lanes: int) -> IntArray:

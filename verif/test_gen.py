@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from amaranth.back import verilog
+from bench import make_environment, prove
 from tiles import random_tiles
 
 import hw.wasm
@@ -22,10 +23,9 @@ from hw.config import ArrayConfig, Command
 from hw.core import Core
 from hw.gen import main, sidecar
 from hw.keywords import RESERVED
-from hw.verilog import _yosys, emit_verilog
+from hw.verilog import LINE, _yosys, emit_verilog
 from hw.wasm import wasm_environment
 from sim.rtl import Simulator, Stalls
-from sim.toolchain import verilator_environment
 
 CONFIGS = [
     ArrayConfig(rows=1, cols=1),
@@ -181,13 +181,33 @@ def test_unwritable_cache(tmp_path, monkeypatch):
     hw.wasm._changes.cache_clear()
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=ArrayConfig.flags)
+#: The ends of what the generator takes: high, wide, the widest results, the largest, the narrowest.
+EXTREMES = [
+    ArrayConfig(rows=256, cols=1),
+    ArrayConfig(rows=1, cols=256, st_os=True),
+    ArrayConfig(rows=80, cols=1, st_os=True, act_width=16, weight_width=16, acc_width=64),
+    ArrayConfig(rows=256, cols=256, st_os=True),
+    ArrayConfig(rows=2, cols=3, st_os=True, act_width=2, weight_width=2, acc_width=4),
+]
+
+
+@pytest.mark.parametrize("config", EXTREMES[:3], ids=ArrayConfig.flags)
+def test_extremes(config):
+    """Both modes, with and without stalls, on arrays as high and as wide as they can be."""
+    rng = np.random.default_rng(7)
+    prove(config, random_tiles(rng, config, 20))
+    prove(config, random_tiles(rng, config, 5), Stalls(cmd=0.1, act=0.1, wgt=0.1, out=0.1))
+
+
+@pytest.mark.parametrize("config", CONFIGS + EXTREMES, ids=ArrayConfig.flags)
 def test_lint(config, tmp_path):
     """No warning from Verilator beyond the waivers, none from Icarus where there is one."""
     text = emit_verilog(config)
+    code = re.sub("//.*", "", text).splitlines()
+    assert max(map(len, code)) <= LINE
     path = tmp_path / "core.v"
     path.write_text(text)
-    environment = verilator_environment()
+    environment = make_environment()
     lint = Path(__file__).parents[1] / "hw" / "lint.vlt"
     command = [
         str(shutil.which("verilator", path=environment["PATH"])),
@@ -224,7 +244,7 @@ def test_shared_equals_plain(config, monkeypatch):
 
 def test_example(tmp_path):
     """The example of docs/interface.md prints A @ B."""
-    environment = verilator_environment()
+    environment = make_environment()
     (tmp_path / "core.v").write_text(emit_verilog(ArrayConfig(rows=4, cols=4, st_os=True)))
     example = Path(__file__).parents[1] / "docs" / "example.v"
     command = [

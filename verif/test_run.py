@@ -22,7 +22,7 @@ from golden.transform import abconv, fuse
 from hw.config import ArrayConfig
 from sim.inputs import read_input
 from sim.rtl import Simulator
-from sim.toolchain import verilator_environment, verilator_version
+from sim.toolchain import find_verilator
 
 ARRAYS = {
     "8x8 ST-OS": ArrayConfig(rows=8, cols=8, st_os=True),
@@ -140,16 +140,13 @@ def test_plan_is_what_lowering_does(change, mapping, tmp_path):
 def test_missing_tools(model, values, capsys, monkeypatch, tmp_path):
     """Without a compiler it says so; interrupted, it writes nothing."""
     command = [str(model), "--input", str(values), *SIZE]
-    clear = (verilator_environment.cache_clear, verilator_version.cache_clear)
     with monkeypatch.context() as patch:
-        for one in clear:
-            one()
+        find_verilator.cache_clear()
         patch.setenv("PATH", str(tmp_path))
         assert sim.run.main(command) == 1
-    for one in clear:
-        one()
+    find_verilator.cache_clear()
     error = capsys.readouterr().err
-    assert error == "sim.run: g++ and make and perl missing: Verilator needs g++, make and perl\n"
+    assert error == "sim.run: g++ is missing: simulation builds what Verilator writes with it\n"
 
     def interrupt(*_, **__):
         raise KeyboardInterrupt

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from golden import Tile, gemm_tile, st_os_tile
-from hw.config import ArrayConfig
+from hw.config import ArrayConfig, Command
 
 
 def operands(rng: np.random.Generator, shape: tuple[int, ...], width: int) -> np.ndarray:
@@ -25,6 +25,13 @@ def st_os(rng: np.random.Generator, config: ArrayConfig, m: int, k: int, n: int,
     """Return an ST-OS pass with k taps and n outputs for m rows."""
     x = operands(rng, (m, n + k - 1), config.act_width)
     return st_os_tile(x, operands(rng, (m, k), config.weight_width), config, **flags)
+
+
+def tile(rng: np.random.Generator, config: ArrayConfig, command: Command) -> Tile:
+    """Return a tile with random operands on all lanes, also where a layer would have zeros."""
+    act = operands(rng, (command.act_beats(config), config.rows), config.act_width)
+    shape = (command.weight_beats, config.weight_lanes)
+    return Tile(command=command, act=act, wgt=operands(rng, shape, config.weight_width))
 
 
 def random_tiles(
