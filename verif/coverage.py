@@ -14,11 +14,11 @@ import tempfile
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from hw.executor import ExecutorError, add_executor_options, executor, run_jobs
 from suite import CONFIGS, GROUPS, Run, check, runs
 
 from hw.cli import OneLineParser, Sheet, write_atomically
 from hw.config import ArrayConfig, Command, CommandError
+from hw.executor import ExecutorError, add_executor_options, executor, run_jobs
 from sim.rtl import Simulator
 from sim.toolchain import find_verilator
 
