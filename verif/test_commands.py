@@ -20,6 +20,7 @@ import synth.area
 import synth.timing
 from hw.cli import OneLineParser, picture, pyplot, without, write_atomically
 from hw.executor import ExecutorError, add_executor_options, executor, run_jobs
+from hw.stos import COMMANDS
 from sim import abconv, compare, explore, network, paper
 
 ROOT = Path(__file__).parents[1]
@@ -295,3 +296,26 @@ def test_area_by_jobs(tmp_path, monkeypatch, capsys):
     ) as cluster:
         assert one == files("--scheduler", cluster.scheduler_address)
     assert capsys.readouterr().err == ""
+
+
+def test_console_script(tmp_path):
+    """`stos` runs the project's commands where the user has packages of the same names."""
+    for package in ("sim", "hw"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").write_text("raise RuntimeError('not this one')\n")
+    program = Path(sys.executable).with_name("stos")
+
+    def stos(*words: str) -> subprocess.CompletedProcess[str]:
+        environment = {name: text for name, text in os.environ.items() if name != "PYTHONPATH"}
+        return subprocess.run(
+            [program, *words], cwd=tmp_path, env=environment, capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+
+    ran = stos("network", "--network", "mobilenet_v2", "--rows", "16", "--cols", "16")
+    assert ran.returncode == 0 and "1,698,058" in ran.stdout, ran.stderr
+    assert stos("--help").stdout.count("python -m") == len(COMMANDS)
+    for words, text in ((["fly"], "there is no command 'fly'; legal: gen, run,"),
+                        (["gen", "--rows", "0", "--cols", "1"], "hw.gen: rows must be")):  # fmt: skip
+        refused = stos(*words)
+        assert refused.returncode == 2 and text in refused.stderr and not refused.stdout
