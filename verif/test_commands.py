@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 
 import hw.gen
+import hw.stos
 import sim.run
 import synth.area
 import synth.timing
 from hw.cli import OneLineParser, picture, pyplot, without, write_atomically
 from hw.executor import ExecutorError, add_executor_options, executor, run_jobs
-from hw.stos import COMMANDS
 from sim import abconv, compare, explore, network, paper
 
 ROOT = Path(__file__).parents[1]
@@ -314,8 +314,10 @@ def test_console_script(tmp_path):
 
     ran = stos("network", "--network", "mobilenet_v2", "--rows", "16", "--cols", "16")
     assert ran.returncode == 0 and "1,698,058" in ran.stdout, ran.stderr
-    assert stos("--help").stdout.count("python -m") == len(COMMANDS)
-    for words, text in ((["fly"], "there is no command 'fly'; legal: gen, run,"),
-                        (["gen", "--rows", "0", "--cols", "1"], "hw.gen: rows must be")):  # fmt: skip
-        refused = stos(*words)
+    assert stos("--help").stdout.count("python -m") == len(hw.stos.COMMANDS)
+    for words, text in (
+        ("fly", "there is no command 'fly'; legal: gen, run,"),
+        ("gen --rows 0 --cols 1", "hw.gen: rows must be"),
+    ):
+        refused = stos(*words.split())
         assert refused.returncode == 2 and text in refused.stderr and not refused.stdout
