@@ -1,5 +1,6 @@
 # make gen          write the Verilog of a core (ROWS=, COLS=, GENFLAGS= override)
 # make test         lint, type check, and prove the core right
+# make formal       prove the rules of the core, with planted bugs, for docs/formal.md (half an hour)
 # make performance  compute docs/performance.md again (seconds)
 # make report       that, and measure area and timing again for docs/area.md (LIBERTY= cell libraries; an hour)
 # All set up .venv first. Needed: python3 (3.11 or newer), g++, make, perl.
@@ -12,7 +13,7 @@ BIN := .venv/bin
 
 LIBERTY ?= $(wildcard ../shared/pdk/*.lib.gz)
 
-.PHONY: gen test performance report clean
+.PHONY: gen test formal performance report clean
 
 gen: .venv/gen
 	$(BIN)/python -m hw.gen --rows $(ROWS) --cols $(COLS) $(GENFLAGS)
@@ -22,6 +23,9 @@ test: .venv/test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest verif/ -n 2
+
+formal: .venv/test
+	$(BIN)/python -m verif.formal.run --docs
 
 performance: .venv/test
 	$(BIN)/python docs/report_performance.py

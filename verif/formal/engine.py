@@ -179,7 +179,8 @@ def prove(
     if depth is not None:
         decide = f"bmc3 -F {depth} -T {limit} -L verdict"
     (folder / "decide.abc").write_text(
-        f"read_aiger design.aig\nfold\nstrash\norpos\n{decide}\nwrite_cex -n -f counterexample\nread_blif host.blif\n"
+        f"read_aiger design.aig\nfold\nstrash\norpos\n{decide}\n"
+        "write_cex -n -f counterexample\nread_blif host.blif\n"
     )
     _yosys(folder)
     verdict = (folder / "verdict").read_text().split()
@@ -348,7 +349,7 @@ def _replay(folder: Path) -> tuple[str, int]:
 
 
 def table(vcd: Path, steps: int) -> str:
-    """Return the signals of the checker itself as a table, a line per signal, a column per cycle."""
+    """Return the checker's own signals, a line for each, a column per cycle."""
     names: dict[str, str] = {}
     values: dict[str, list[int]] = {}
     scope: list[str] = []

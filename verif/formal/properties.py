@@ -22,16 +22,16 @@ class Checker:
 CHECKERS = {
     "pe": Checker(
         title="Processing element",
-        reason="The emitted PE against a reference written from its docstring, from any first state.",
+        reason="The PE against a reference written from its docstring, whatever it held before.",
     ),
     "skid": Checker(
         title="Skid buffer",
-        reason="The emitted buffer against a queue of one beat.",
+        reason="The buffer against a queue of one beat.",
     ),
     "controller": Checker(
         title="Controller",
-        reason="The emitted controller, for commands of any kind in any order (depth up to 3, up to "
-        "2 folds), operands and enable free in every cycle, reset at any time.",
+        reason="The controller, for commands of any kind in any order (depth up to 3, "
+        "up to 2 folds), operands and enable free in every cycle, reset at any time.",
     ),
     "twin": Checker(
         title="Illegal commands",
@@ -47,8 +47,8 @@ CHECKERS = {
     ),
     "values": Checker(
         title="Results of the core",
-        reason="The whole core against the equations, for any operands and commands (depth up to 2, "
-        "up to 2 folds), from any first state, for a number of cycles after power-up.",
+        reason="The whole core against the equations, for any operands and commands (depth up to "
+        "2, up to 2 folds), from any first state, for a number of cycles after power-up.",
     ),
 }
 
@@ -158,8 +158,8 @@ PROPERTIES = [
     Property(
         checker="pe",
         label="result",
-        claim="acc <- (start ? 0 : acc) + a * w; a finished sum is held until the release, then the "
-        "west is passed on.",
+        claim="acc <- (start ? 0 : acc) + a * w; a finished sum is held until the release, then "
+        "the west is passed on.",
         config=PLAIN,
         bug=Bug(
             "pe.py",
@@ -253,8 +253,8 @@ PROPERTIES = [
     Property(
         checker="controller",
         label="tokens",
-        claim="A finished fold's tokens come in consecutive steps, whatever the operands do: results "
-        "never wait for input.",
+        claim="A finished fold's tokens come in consecutive steps, whatever the operands do: "
+        "results never wait for input.",
         config=PLAIN,
         bug=Bug("controller.py", "with m.If(draining):", "with m.If(draining & self.i_act_valid):"),
         short=True,
@@ -262,7 +262,8 @@ PROPERTIES = [
     Property(
         checker="controller",
         label="chain",
-        claim="No two folds meet on a result chain: max(results before, results now) steps lie between.",
+        claim="No two folds meet on a result chain: max(results before, results now) steps lie "
+        "between.",
         config=_machine(2, 3),
         bug=Bug(
             "controller.py", "room.eq(older >= fold_width)", "room.eq(older + 1 >= fold_width)"
@@ -271,7 +272,7 @@ PROPERTIES = [
     Property(
         checker="controller",
         label="chain",
-        claim="The same with one accumulator, where a fold that keeps its sums counts as a full one.",
+        claim="The same with one accumulator, where a fold that keeps its sums counts as full.",
         config=PLAIN_1,
         bug=Bug("controller.py", "m.d.comb += width.eq(cols)", "m.d.comb += width.eq(1)"),
     ),
@@ -336,7 +337,7 @@ PROPERTIES = [
     Property(
         checker="controller",
         label="prompt",
-        claim="Nothing hangs: with operands there, the next beat enters within 2 cols + rows + 1 steps.",
+        claim="Nothing hangs: with operands there, a beat enters within 2 cols + rows + 1 steps.",
         config=PLAIN,
         bug=Bug("controller.py", "m.d.sync += clear.eq(0)", "m.d.sync += clear.eq(clear)"),
     ),
@@ -374,8 +375,8 @@ PROPERTIES = [
     Property(
         checker="streams",
         label="taken",
-        claim="A command takes its beats of s_axis_act and s_axis_wgt, no more, both at once; at most "
-        "two commands are under way.",
+        claim="A command takes its beats of s_axis_act and s_axis_wgt, no more, both at once; at "
+        "most two commands are under way.",
         config=PLAIN,
         bug=Bug(
             "core.py",
@@ -393,8 +394,8 @@ PROPERTIES = [
     Property(
         checker="streams",
         label="leave",
-        claim="Every result leaves when it is due, tlast on the last one of a command, nothing else "
-        "leaves, after reset neither.",
+        claim="Every result leaves when it is due, tlast on the last one of a command, nothing "
+        "else leaves, after reset neither.",
         config=ST_OS,
         bug=Bug("drain.py", "spread.eq(to_all | direct_q)", "spread.eq(to_all)"),
     ),

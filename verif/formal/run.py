@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -41,18 +42,21 @@ SAME_CYCLE = {
 _HEAD = f"""\
 # What is proved
 
-`make formal` proves the following on the Verilog that the generator emits, and writes this page. *Unbounded* means
-for ever, by property-directed reachability (PDR); *n cycles* means whatever happens in the first n cycles after
-power-up; *exact* means a computation on the netlist. The checkers are the files `verif/formal/*.sv`: small modules
-around emitted ones, whose inputs are free.
+`make formal` proves the following on the Verilog that the generator emits, and writes this page.
+*Unbounded* means for ever, by property-directed reachability (PDR); *n cycles* means whatever
+happens in the first n cycles after power-up; *exact* means computed on the netlist. The checkers
+are the files `verif/formal/*.sv`: small modules around emitted ones, whose inputs are free.
 
-Each property has a *planted bug*: a small change to the generator, with which the proof of that property must
-fail. The counterexample is replayed by a second tool (yosys-smtbmc with z3), on the design before it was turned into
-gates.
-A few of both run in `pytest verif/formal`. A counterexample is printed as a table of signals, and
-lies as `trace.vcd` in a folder under `build/formal`; `python -m verif.formal.run --checker NAME` repeats a group.
+Each property has a *planted bug*: a small change to the generator, with which the proof of that
+property must fail. Its counterexample is replayed by a second tool (yosys-smtbmc with z3), on the
+design before it was turned into gates.
 
-Proofs are about small machines: all values of all signals, but not all sizes. `pytest verif/` runs larger ones.
+A part of this runs in `pytest verif/`. A counterexample is printed as a table of signals, and lies
+as `trace.vcd` in a folder under `build/formal`; `python -m verif.formal.run --checker NAME` repeats
+a group.
+
+The machines are small: the proofs are about all values of all signals, not about all sizes.
+Larger ones run in `pytest verif/`.
 
 Tools: {", ".join(TOOLS)}.
 """
@@ -85,8 +89,16 @@ def _decide(name: str, one: Proof | Property, **words: Any) -> Verdict:
 
 
 def run_proof(proof: Proof, limit: int = 1200) -> Verdict:
-    """Prove all properties of a checker on one machine."""
-    return _decide(f"proof_{PROOFS.index(proof)}_{proof.checker}", proof, limit=limit)
+    """Prove all properties of a checker on one machine, and that a bounded proof is deep enough."""
+    name = f"proof_{PROOFS.index(proof)}_{proof.checker}"
+    verdict = _decide(name, proof, limit=limit)
+    if proof.depth is None or not holds(verdict):
+        return verdict
+    deep = replace(proof, defines=(*proof.defines, "REACH"))
+    reached = _decide(f"{name}_reach", deep, limit=limit, only="reach")
+    seconds = verdict.seconds + reached.seconds
+    status = "holds" if caught(reached) else "too shallow"
+    return Verdict(status, seconds, reached.steps)
 
 
 def run_bug(one: Property, limit: int = 1200) -> Verdict:
@@ -105,6 +117,13 @@ def caught(verdict: Verdict) -> bool:
     return verdict.status == "counterexample"
 
 
+def result(verdict: Verdict) -> str:
+    """Return the result of a proof in words."""
+    if not holds(verdict):
+        return verdict.status.upper()
+    return f"holds; two commands are done in cycle {verdict.steps}" if verdict.steps else "holds"
+
+
 def proof_sheet(done: Iterable[tuple[Proof, Verdict]], seconds: bool) -> Sheet:
     """Return the table of the proofs."""
     rows = [
@@ -112,7 +131,7 @@ def proof_sheet(done: Iterable[tuple[Proof, Verdict]], seconds: bool) -> Sheet:
             CHECKERS[proof.checker].title,
             str(proof.config),
             proof.method,
-            "holds" if holds(verdict) else verdict.status.upper(),
+            result(verdict),
             *([f"{verdict.seconds:.0f}"] * seconds),
         )
         for proof, verdict in done
@@ -163,8 +182,7 @@ def page(
         parts.append("\n| machine | how far | result |\n|---|---|---|")
         for proof, verdict in proofs:
             if proof.checker == name:
-                result = "holds" if holds(verdict) else verdict.status.upper()
-                parts.append(f"| {proof.config} | {proof.method} | {result} |")
+                parts.append(f"| {proof.config} | {proof.method} | {result(verdict)} |")
         parts.append("")
     data = {
         "command": "make formal",
