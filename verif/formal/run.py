@@ -264,11 +264,12 @@ def main(arguments: list[str] | None = None) -> int:
             red.append(explain(f"{one.checker}, {what}", verdict))
         return verdict
 
-    jobs: list[Proof | Property] = [*proofs, *properties]
-    with ThreadPoolExecutor(options.jobs) as pool:  # each job is a process of its own
-        verdicts = list(pool.map(job, jobs))
-    done_proofs = list(zip(proofs, verdicts[: len(proofs)], strict=True))
-    done_properties = list(zip(properties, verdicts[len(proofs) :], strict=True))
+    # The long ones first. Each job is a process of its own.
+    jobs = sorted([*proofs, *properties], key=lambda one: one.depth is None)
+    with ThreadPoolExecutor(options.jobs) as pool:
+        verdicts = dict(zip(jobs, pool.map(job, jobs), strict=True))
+    done_proofs = [(one, verdicts[one]) for one in proofs]
+    done_properties = [(one, verdicts[one]) for one in properties]
 
     for sheet in (proof_sheet(done_proofs, True), bug_sheet(done_properties, True)):
         out.print()
