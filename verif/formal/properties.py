@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from hw.config import ArrayConfig
 
@@ -82,7 +82,7 @@ class Property:
     config: ArrayConfig
     depth: int | None = None
     defines: tuple[str, ...] = ("DEPTH=3", "FOLDS=2")
-    short: bool = field(default=False)
+    short: bool = True
 
 
 def _machine(rows: int = 2, cols: int = 2, **fields: int | bool) -> ArrayConfig:
@@ -133,7 +133,7 @@ def _proofs() -> list[Proof]:
         proofs.append(Proof(checker="paths", config=config, short=config == ST_OS))
     for kind in _KINDS:
         config = _machine(**kind, **_TINY)
-        depth = 16 if config.st_os else 18
+        depth = 18 if config.st_os else 20
         proofs.append(
             Proof(checker="values", config=config, depth=depth, defines=("DEPTH=2", "FOLDS=2"))
         )
@@ -153,7 +153,6 @@ PROPERTIES = [
             "self.i_operand & ~self.i_broadcast_en.replicate(len(operand))",
             "self.i_operand",
         ),
-        short=True,
     ),
     Property(
         checker="pe",
@@ -166,13 +165,13 @@ PROPERTIES = [
             "held.eq(~self.i_release & (held | finish))",
             "held.eq(~self.i_release & finish)",
         ),
-        short=True,
     ),
     Property(
         checker="pe",
         label="result",
         claim="The same with one accumulator.",
         config=PLAIN_1,
+        short=False,
         bug=Bug("pe.py", "with m.If(~mark):", "with m.If(~mark | held):"),
     ),
     Property(
@@ -180,6 +179,7 @@ PROPERTIES = [
         label="result",
         claim="Both operands are signed.",
         config=ST_OS,
+        short=False,
         bug=Bug(
             "pe.py",
             "weight = Signal(signed(config.weight_width)",
@@ -192,7 +192,6 @@ PROPERTIES = [
         claim="Every beat comes out once, in order, and without delay if none waits.",
         config=PLAIN,
         bug=Bug("skid.py", "with m.Elif(self.i_ready):", "with m.Else():"),
-        short=True,
     ),
     Property(
         checker="skid",
@@ -217,6 +216,7 @@ PROPERTIES = [
         label="register",
         claim="Neither the enable nor the beat depends on the sink's ready of the same cycle.",
         config=PLAIN,
+        short=False,
         bug=Bug(
             "skid.py",
             "self.o_valid.eq(self.i_valid | ~self.o_en)",
@@ -257,7 +257,6 @@ PROPERTIES = [
         "results never wait for input.",
         config=PLAIN,
         bug=Bug("controller.py", "with m.If(draining):", "with m.If(draining & self.i_act_valid):"),
-        short=True,
     ),
     Property(
         checker="controller",
@@ -274,6 +273,7 @@ PROPERTIES = [
         label="chain",
         claim="The same with one accumulator, where a fold that keeps its sums counts as full.",
         config=PLAIN_1,
+        short=False,
         bug=Bug("controller.py", "m.d.comb += width.eq(cols)", "m.d.comb += width.eq(1)"),
     ),
     Property(
@@ -293,13 +293,13 @@ PROPERTIES = [
         claim="The wave of a GEMM tile is out of the grid before ST-OS begins.",
         config=ST_OS,
         bug=Bug("controller.py", "wave.eq(self.wave_steps)", "wave.eq(self.wave_steps - 1)"),
-        short=True,
     ),
     Property(
         checker="controller",
         label="mode",
         claim="The broadcast lines are enabled for the beats of ST-OS passes, and for no others.",
         config=ST_OS,
+        short=False,
         bug=Bug(
             "controller.py",
             "Mux(advance | wipe, st_os, broadcast | flushed)",
@@ -330,6 +330,7 @@ PROPERTIES = [
         label="error",
         claim="cmd_error says whether an illegal command was taken since reset.",
         config=PLAIN,
+        short=False,
         bug=Bug(
             "controller.py", "self.o_cmd_error.eq(1)", "self.o_cmd_error.eq(~self.o_cmd_error)"
         ),
@@ -351,13 +352,13 @@ PROPERTIES = [
             "m.d.sync += self.o_cmd_error.eq(1)",
             "m.d.sync += [self.o_cmd_error.eq(1), kept.eq(0)]",
         ),
-        short=True,
     ),
     Property(
         checker="twin",
         label="illegal",
         claim="What is illegal is what docs/interface.md says.",
         config=PLAIN,
+        short=False,
         bug=Bug("controller.py", '(word["reserved"] == 0)', '(word["reserved"][:13] == 0)'),
     ),
     Property(
@@ -370,7 +371,6 @@ PROPERTIES = [
             "self.m_axis_out_tlast.eq(skid.o[-1])",
             "self.m_axis_out_tlast.eq(drain.o_last)",
         ),
-        short=True,
     ),
     Property(
         checker="streams",
@@ -397,6 +397,7 @@ PROPERTIES = [
         claim="Every result leaves when it is due, tlast on the last one of a command, nothing "
         "else leaves, after reset neither.",
         config=ST_OS,
+        short=False,
         bug=Bug("drain.py", "spread.eq(to_all | direct_q)", "spread.eq(to_all)"),
     ),
     Property(
@@ -410,7 +411,6 @@ PROPERTIES = [
             "en = skid.o_en\n",
             "en = skid.o_en & (self.m_axis_out_tready | ~skid.o_valid)\n",
         ),
-        short=True,
     ),
     Property(
         checker="paths",
@@ -428,6 +428,7 @@ PROPERTIES = [
         label="value",
         claim="Every beat of a GEMM tile has the values of Y = A B, sign-extended.",
         config=_machine(**_TINY),
+        short=False,
         depth=14,
         defines=("DEPTH=2", "FOLDS=2"),
         bug=Bug("core.py", "weights[cols - 1 - c]", "weights[c]"),
@@ -437,6 +438,7 @@ PROPERTIES = [
         label="value",
         claim="Every beat of an ST-OS pass has the values of its convolution.",
         config=_machine(**_TINY, st_os=True),
+        short=False,
         depth=16,
         defines=("DEPTH=2", "FOLDS=2"),
         bug=Bug("core.py", "act_skew.i_bypass.eq(enable)", "act_skew.i_bypass.eq(0)"),
@@ -446,6 +448,7 @@ PROPERTIES = [
         label="value",
         claim="Nothing of what was in the core before reset gets into a result.",
         config=_machine(**_TINY),
+        short=False,
         depth=14,
         defines=("DEPTH=2", "FOLDS=2"),
         bug=Bug("controller.py", "flush = Signal(init=1)", "flush = Signal(init=0)"),

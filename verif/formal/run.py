@@ -121,7 +121,9 @@ def result(verdict: Verdict) -> str:
     """Return the result of a proof in words."""
     if not holds(verdict):
         return verdict.status.upper()
-    return f"holds; two commands are done in cycle {verdict.steps}" if verdict.steps else "holds"
+    return (
+        f"holds; two commands can be done in {verdict.steps} cycles" if verdict.steps else "holds"
+    )
 
 
 def proof_sheet(done: Iterable[tuple[Proof, Verdict]], seconds: bool) -> Sheet:
@@ -179,10 +181,15 @@ def page(
             if one.checker == name:
                 found = verdict.claim if caught(verdict) else "NOT FOUND"
                 parts.append(f"| {one.claim} | `{_cell(str(one.bug))}` | `{_cell(found)}` |")
-        parts.append("\n| machine | how far | result |\n|---|---|---|")
+        parts.append("\n| machines | sizes | how far | result |\n|---|---|---|---|")
+        sizes: dict[tuple[str, str, str], list[str]] = {}
         for proof, verdict in proofs:
             if proof.checker == name:
-                parts.append(f"| {proof.config} | {proof.method} | {result(verdict)} |")
+                size = f"{proof.config.rows} x {proof.config.cols}"
+                machine = str(proof.config).removeprefix(f"{size} ")
+                sizes.setdefault((machine, proof.method, result(verdict)), []).append(size)
+        for (machine, method, word), of in sizes.items():
+            parts.append(f"| {machine} | {', '.join(of)} | {method} | {word} |")
         parts.append("")
     data = {
         "command": "make formal",
