@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
-from formal.engine import HERE, Bug, FormalError, emit
+from formal.engine import HERE, Bug, FormalError, emit, prove
 from formal.properties import CHECKERS, PROOFS, PROPERTIES, Proof, Property
 from formal.run import caught, explain, holds, main, run_bug, run_proof
 
@@ -38,6 +39,30 @@ def test_every_property_is_tried():
             found = re.findall(r"(\w+)_\w+: assert\(", text)
             assert set(found) - {"reach"} == labels
             assert text.count("assert(") == len(found)
+
+
+def test_a_bug_that_is_proved_is_red(capsys, monkeypatch):
+    """A change that breaks nothing is not caught, and the run says so and fails."""
+    one = next(one for one in PROPERTIES if (one.checker, one.label) == ("skid", "order"))
+    harmless = replace(one, bug=Bug("skid.py", "kept.eq(self.i)", "kept.eq(self.o)"))
+    monkeypatch.setattr("formal.run.PROOFS", [])
+    monkeypatch.setattr("formal.run.PROPERTIES", [harmless])
+    assert main([]) == 1
+    out = capsys.readouterr().out
+    assert "kept.eq(self.i) -> kept.eq(self.o): NOT CAUGHT" in out
+    assert "0 proofs, 1 planted bugs, 1 red" in out
+
+
+def test_counterexample_is_readable():
+    """A failing proof shows the assertion, the signals cycle by cycle, and where the waves are."""
+    broken = Bug("skid.py", "with m.Elif(self.i_ready):", "with m.Else():")
+    verdict = prove("readable", PROOFS[0].config, "skid", only="order", bug=broken)
+    text = explain("skid", verdict)
+    assert "skid.sv" in text and "assert(o == waiting)" in text
+    rows = {line.split()[0]: line.split()[1:] for line in verdict.trace.splitlines()}
+    assert rows["cycle"] == [str(step) for step in range(verdict.steps)]
+    assert rows["rst"][0] == "1" and rows["waits"][-1] == "1"
+    assert (verdict.folder / "trace.vcd").exists() and "trace.vcd" in text
 
 
 def test_refusals(capsys, monkeypatch):
