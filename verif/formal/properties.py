@@ -133,7 +133,7 @@ def _proofs() -> list[Proof]:
         proofs.append(Proof(checker="paths", config=config, short=config == ST_OS))
     for kind in _KINDS:
         config = _machine(**kind, **_TINY)
-        depth = 18 if config.st_os else 20
+        depth = 16 if config.st_os else 18
         proofs.append(
             Proof(checker="values", config=config, depth=depth, defines=("DEPTH=2", "FOLDS=2"))
         )
