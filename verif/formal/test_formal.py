@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ import pytest
 
 from formal.engine import HERE, Bug, FormalError, emit, prove
 from formal.properties import CHECKERS, PROOFS, PROPERTIES, Proof, Property
-from formal.run import caught, explain, holds, main, run_bug, run_proof
+from formal.run import PAGE, caught, explain, holds, main, run_bug, run_proof
 
 SHORT = [proof for proof in PROOFS if proof.short]
 BUGS = [one for one in PROPERTIES if one.short]
@@ -39,6 +40,21 @@ def test_every_property_is_tried():
             found = re.findall(r"(\w+)_\w+: assert\(", text)
             assert set(found) - {"reach"} == labels
             assert text.count("assert(") == len(found)
+
+
+def test_page_is_of_these_proofs():
+    """docs/formal.json has each proof and each planted bug as they are now, and all succeeded."""
+    data = json.loads(PAGE.with_suffix(".json").read_text())
+    for proof, found in zip(PROOFS, data["proofs"], strict=True):
+        assert (proof.checker, proof.method) == (found["checker"], found["how_far"])
+        assert json.loads(proof.config.to_json()) == found["config"]
+        assert found["status"] in ("proved", "holds")
+    for one, found in zip(PROPERTIES, data["properties"], strict=True):
+        assert (one.claim, str(one.bug)) == (found["claim"], found["bug"])
+        assert found["caught"]
+        file, number, line = found["by"].split(":", 2) if ".sv:" in found["by"] else ("", 0, "")
+        if file:
+            assert line.strip() in (HERE / file).read_text().splitlines()[int(number) - 1]
 
 
 def test_a_bug_that_is_proved_is_red(capsys, monkeypatch):
