@@ -1,6 +1,6 @@
 # make gen          write the Verilog of a core (ROWS=, COLS=, GENFLAGS= override)
 # make test         lint, type check, and prove the core right
-# make formal       prove the rules of the core, with planted bugs, for docs/formal.md (a quarter of an hour)
+# make formal       prove the rules of the core, with planted bugs, for docs/formal.md (minutes)
 # make performance  compute docs/performance.md again (seconds)
 # make report       that, and measure area and timing again for docs/area.md (LIBERTY= cell libraries; an hour)
 # All set up .venv first. Needed: python3 (3.11 or newer), g++, make, perl.
