@@ -74,7 +74,7 @@ class Built:
             test_module="cocotb_core",
             build_dir=self.folder / "build",
             test_filter=chosen and f"{chosen}$",
-            results_xml=f"results{mutant}.xml",
+            results_xml=str(self.folder / f"results{mutant}.xml"),
             extra_env={
                 "STOS_CONFIG": self.config.to_json(),
                 "STOS_MUTANT": str(mutant),

@@ -38,7 +38,7 @@ def _initialised(module: str, register: str) -> tuple[tuple[str, str], ...]:
 
 def _declare(module: str, text: str) -> tuple[str, str]:
     """Add declarations and logic to a module."""
-    return rf"^(module stos_core{module}\(.*\);)$", rf"\1\n{text}"
+    return rf"^(module stos_core{module}\([^;]*\);)$", rf"\1\n{text}"
 
 
 MUTANTS = [
