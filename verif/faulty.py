@@ -57,7 +57,7 @@ _BODY = """\
       if (error) failed <= 1;
       if (hold) late_done <= 1;
       if (s_axis_act_tvalid && s_axis_act_tready && beats != 5) beats <= beats + 1;
-      idle <= valid || (mutant == 12 && idle == 15) ? 0 : idle + 1;
+      idle <= valid || mutant == 12 && (s_axis_act_tvalid || idle == 15) ? 0 : idle + 1;
     end
   end
   assign act = mutant == 15 ? s_axis_act_tdata ^ s_axis_act_tdata[ACT-1]
