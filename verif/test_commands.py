@@ -216,6 +216,8 @@ def test_interrupted(words, number, status, error, tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-m", *words.split()], cwd=tmp_path, env=environment(), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        # A shell starts what it puts in the background with SIGINT ignored, these tests, too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     deadline = time.monotonic() + 60
     while process.poll() is None and not has_started(words, process, tmp_path):
