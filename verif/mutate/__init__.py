@@ -1,0 +1,1 @@
+"""Mutation score: how many small faults in the emitted netlist does the suite notice?"""
