@@ -76,20 +76,23 @@ class Mutant:
         The value of the input `mutant` that switches it on.
     component : str
         Of `COMPONENTS`.
+    module : str
+        Name of the module in the emitted Verilog.
     place : str
-        Module, statement of the emitted Verilog, and the cell and port that it was read as.
+        Statement of the emitted Verilog, and the cell and port that it was read as.
     fault : str
         What happens there.
     """
 
     number: int
     component: str
+    module: str
     place: str
     fault: str
 
     def __str__(self) -> str:
         """Return the fault in one line."""
-        return f"{self.place}: {self.fault}"
+        return f"{self.module}, {self.place}: {self.fault}"
 
 
 @dataclass(kw_only=True)
@@ -135,7 +138,7 @@ class _Module:
         if not last:
             return ""
         text = " ".join(line.strip() for line in self.lines[int(first) - 1 : int(last)])
-        return f" `{text if len(text) <= 100 else text[:97] + '...'}`"
+        return f"`{text if len(text) <= 100 else text[:97] + '...'}` "
 
 
 class Netlist:
@@ -197,17 +200,17 @@ class Netlist:
         component = next(part for part, kinds in COMPONENTS.items() if kind in kinds)
         cell = module.body["cells"].get(label)
         if cell is None:
-            where = f"{name} port {port}"
+            where = f"port {port}"
         else:
             shown = cell["type"] if cell["type"].startswith("$") else label
-            where = f"{name}{module.statement(cell)} {shown} {port}"
+            where = f"{module.statement(cell)}{shown} {port}"
         before = len(self.mutants)
 
         def add(mode: int, index: int = 0, at: str = where, other: str = "") -> None:
             number = site << 14 | mode << 10 | index
             fault = _OPERATORS[mode].format(other)
             self.mutants.append(
-                Mutant(number=number, component=component, place=at, fault=fault)
+                Mutant(number=number, component=component, module=name, place=at, fault=fault)
             )
 
         for index, bit in enumerate(bits):
