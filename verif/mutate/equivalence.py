@@ -169,9 +169,39 @@ class Machine:
         }
 
     def same(self, mutant: int) -> bool:
-        """Return whether nothing differs, whatever the inputs and registers are."""
-        graph = self.graph
-        return not any(
-            graph.possible(graph.differ(before, after))
-            for before, after in self.differences(mutant).values()
-        )
+        """Return whether no output can ever differ, whatever the inputs are.
+
+        Registers start equal; only those that outputs depend on need to stay equal.
+        """
+        changes = self.differences(mutant)
+        different = {
+            name
+            for name, (before, after) in changes.items()
+            if self.graph.possible(self.graph.differ(before, after))
+        }
+        return not different or not different & self._observed(changes)
+
+    def _observed(self, changes: dict[str, tuple[int, int]]) -> set[str]:
+        """Return what outputs depend on, in the module or in the mutant."""
+        registers = {self.values[now >> 1] >> 1: name for name, (now, _) in self.latches.items()}
+        ends = dict(self.outputs)
+        ends |= {f"next {name}": after for name, (_, after) in self.latches.items()}
+        found = set(self.outputs)
+        todo = list(found)
+        seen: set[int] = set()
+        while todo:
+            name = todo.pop()
+            here = self._of(ends[name])
+            nodes = [one >> 1 for one in changes.get(name, (here,))]
+            while nodes:
+                node = nodes.pop()
+                if node in seen:
+                    continue
+                seen.add(node)
+                gate = self.graph.gates[node]
+                if gate is not None:
+                    nodes += [one >> 1 for one in gate]
+                elif node in registers and f"next {registers[node]}" not in found:
+                    found.add(f"next {registers[node]}")
+                    todo.append(f"next {registers[node]}")
+        return found
