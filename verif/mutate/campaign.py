@@ -172,8 +172,9 @@ class Bench:
         module = mutant.module
         if module not in self._machines:
             self._machines[module] = Machine(self._verilog, module)
-        if self._machines[module].same(mutant.number):
-            return Verdict(mutant=mutant, equivalent="same function")
+        equivalent = self._machines[module].equivalent(mutant.number)
+        if equivalent:
+            return Verdict(mutant=mutant, equivalent=equivalent)
         # Only the controller can tell long runs from short ones.
         if mutant.component == "controller":
             killer = self.killer(mutant.number, long=True)
