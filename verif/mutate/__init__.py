@@ -1,1 +1,1 @@
-"""Mutation score: how many small faults in the emitted netlist does the suite notice?"""
+"""Mutation score: the share of small faults in the emitted netlist that the suite notices."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import sys
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the suite, as for pytest
 
+from hw.cli import write_atomically
 from hw.config import ArrayConfig
 from hw.executor import ExecutorError, add_executor_options, executor, run_jobs
 
@@ -40,10 +42,16 @@ def sampled(config: ArrayConfig, component: str, count: int, seed: int) -> list[
     return [mutants[index] for index in sorted(chosen)]
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be an integer from 1, not {text!r}")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m verif.mutate", description=__doc__)
     parser.add_argument(
-        "--sample", type=int, default=500, metavar="N",
+        "--sample", type=_count, default=500, metavar="N",
         help="mutants of each component of each core (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=1, help="of the sample (default: %(default)s)")
@@ -63,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the campaign; return 1 if a component's score is too low."""
+    """Run the campaign; return 1 if a score is too low, or an explanation is out of date."""
     arguments = _parser().parse_args(argv)
     components = arguments.component or list(COMPONENTS)
     configs = [CONFIGS[n] for n in sorted(set(arguments.config or range(len(CONFIGS))))]
@@ -92,7 +100,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     campaign = Campaign(totals, arguments.sample, arguments.seed)
     for (config, _), verdicts in zip(jobs, results, strict=True):
         campaign.add(config, verdicts)
-    return campaign.finish(arguments.output)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    write_atomically({
+        arguments.output / "mutation.json": json.dumps(campaign.to_dict(), indent=1) + "\n",
+        arguments.output / "mutation.md": campaign.page(),
+    })  # fmt: skip
+    problems = campaign.problems(whole=not (arguments.component or arguments.config))
+    for problem in problems:
+        print(f"python -m verif.mutate: {problem}", file=sys.stderr)
+    return 1 if problems else 0
 
 
 if __name__ == "__main__":

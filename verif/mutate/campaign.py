@@ -141,10 +141,9 @@ class Bench:
     """
 
     def __init__(self, config: ArrayConfig, mutants: Sequence[Mutant]) -> None:
-        self._netlist = Netlist(config)
-        self._verilog = self._netlist.planted(mutants)
+        self._verilog = Netlist(config).planted(mutants)
         self._machines: dict[str, Machine] = {}
-        self._simulator = Simulator(config, self._verilog, mutants=True)
+        self.simulator = Simulator(config, self._verilog, mutants=True)
         self._questions = _questions(config)
         failed = self.killer(0)
         assert not failed, f"the core with mutants fails without one, in {failed}"
@@ -160,19 +159,22 @@ class Bench:
             Only runs that are long, or only those that are not.
         """
         for question in self._questions:
-            if long in (None, question.long) and question.killed(self._simulator, mutant):
+            if long in (None, question.long) and question.killed(self.simulator, mutant):
                 return question.group
         return ""
+
+    def machine(self, module: str) -> Machine:
+        """Return a module with its mutants, for proofs."""
+        if module not in self._machines:
+            self._machines[module] = Machine(self._verilog, module)
+        return self._machines[module]
 
     def judge(self, mutant: Mutant) -> Verdict:
         """Run the suite on a mutant until it is noticed; if it is not, try to prove why."""
         killer = self.killer(mutant.number, long=False)
         if killer:
             return Verdict(mutant=mutant, killer=killer)
-        module = mutant.module
-        if module not in self._machines:
-            self._machines[module] = Machine(self._verilog, module)
-        equivalent = self._machines[module].equivalent(mutant.number)
+        equivalent = self.machine(mutant.module).equivalent(mutant.number)
         if equivalent:
             return Verdict(mutant=mutant, equivalent=equivalent)
         # Only the controller can tell long runs from short ones.

@@ -230,7 +230,7 @@ class Machine:
     def invariants(self) -> list[int]:
         """Return literals that are never true: values of two registers that never meet.
 
-        A register's values are those of its bits, and that all bits are 0.
+        A register's values are those of its bits, and whether all bits are 0.
         """
         if self._invariants is None:
             registers = {self._of(now): self._of(after) for now, after in self.registers.values()}
@@ -245,7 +245,8 @@ class Machine:
                     self.graph.both(zero, now ^ 1),
                     self.graph.both(then, after ^ 1),
                 )
-            values += zeros.values()
+            for zero, then in zeros.values():
+                values += [(zero, then), (zero ^ 1, then ^ 1)]
             guesses = {
                 self.graph.both(a[0], b[0]): self.graph.both(a[1], b[1])
                 for a, b in combinations(values, 2)
@@ -307,7 +308,9 @@ class Machine:
                 left = values[a >> 1] ^ (everything if a & 1 else 0)
                 values[node] = left & (values[b >> 1] ^ (everything if b & 1 else 0))
             if cycle:
-                seen.update(literal for literal in watched if literal not in seen and value(literal))
+                seen.update(
+                    literal for literal in watched if literal not in seen and value(literal)
+                )
             state = {now: value(after) for now, after in registers.items()}
         return seen
 
