@@ -1,5 +1,9 @@
 # make gen          write the Verilog of a core (ROWS=, COLS=, GENFLAGS= override)
 # make test         lint, type check, and prove the core right
+# make planted      plant bugs in the gateware, and see who notices (minutes)
+# make coverage     what the core's suite covers (minutes)
+# make soak         random cores and new seeds (MINUTES=10)
+# make formal       prove the rules of the core, with planted bugs, for docs/formal.md (minutes)
 # make performance  compute docs/performance.md again (seconds)
 # make report       that, and measure area and timing again for docs/area.md (LIBERTY= cell libraries; an hour)
 # All set up .venv first. Needed: python3 (3.11 or newer), g++, make, perl.
@@ -8,11 +12,12 @@ ROWS ?= 32
 COLS ?= 32
 GENFLAGS ?= --st-os
 PYTHON ?= python3
+MINUTES ?= 10
 BIN := .venv/bin
 
 LIBERTY ?= $(wildcard ../shared/pdk/*.lib.gz)
 
-.PHONY: gen test performance report clean
+.PHONY: gen test formal planted coverage soak performance report clean
 
 gen: .venv/gen
 	$(BIN)/python -m hw.gen --rows $(ROWS) --cols $(COLS) $(GENFLAGS)
@@ -22,6 +27,15 @@ test: .venv/test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest verif/ -n 2
+
+planted coverage: .venv/test
+	$(BIN)/python verif/$@.py
+
+soak: .venv/test
+	$(BIN)/python verif/soak.py --minutes $(MINUTES)
+
+formal: .venv/test
+	$(BIN)/python -m verif.formal.run --docs
 
 performance: .venv/test
 	$(BIN)/python docs/report_performance.py

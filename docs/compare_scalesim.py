@@ -11,15 +11,18 @@ SCALE-Sim needs other versions of NumPy and pandas than this project, so it gets
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
 
+from template import save
+
 from golden.networks import build
-from hw.cli import write_atomically
+from hw.cli import OneLineParser
+from hw.cli import run as run_command
 
 HERE = Path(__file__).parent
 LAYERS = ("stem", "block2.expand", "block7.project", "block13.project", "block17.project", "head")
@@ -86,11 +89,13 @@ def run(python: Path, rows: int, cols: int, shapes: dict[str, tuple[int, int, in
     return cycles
 
 
-def main() -> None:
-    """Run SCALE-Sim and write its numbers."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def main() -> int:
+    """Run SCALE-Sim and write its numbers; return the exit status."""
+    parser = OneLineParser("docs/compare_scalesim.py", "Run SCALE-Sim; write scalesim.json.")
     parser.add_argument("python", type=Path, help="Python interpreter that has SCALE-Sim")
     arguments = parser.parse_args()
+    if not shutil.which(arguments.python):
+        parser.error(f"python must be an interpreter, not {arguments.python}")
     shapes = {}
     for layer in build("mobilenet_v2").layers:
         if layer.name in LAYERS:
@@ -104,9 +109,9 @@ def main() -> None:
     ask = "from importlib.metadata import version; print('scalesim', version('scalesim'))"
     version = subprocess.check_output([arguments.python, "-c", ask], text=True).strip()
     text = json.dumps({"version": version, "runs": runs}, indent=1) + "\n"
-    write_atomically({HERE / "scalesim.json": text})
-    print(f"wrote scalesim.json, {len(runs)} runs")
+    save(parser, {HERE / "scalesim.json": text})
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main, "docs/compare_scalesim.py")

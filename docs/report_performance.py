@@ -6,21 +6,22 @@ seconds; with --areas the shapes of the exploration are synthesized again, which
 
 from __future__ import annotations
 
-import argparse
 import json
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from template import fill
+from template import fill, save
 
 from golden.mapping import map_gemm, map_layer
 from golden.networks import FUSE_NETWORKS, build
 from golden.schedule import cycles
-from hw.cli import Sheet, write_atomically
+from hw.cli import OneLineParser, Sheet, run
 from hw.config import ArrayConfig
+from hw.executor import add_executor_options, executor, run_jobs
 from sim import abconv, compare, explore, network, paper
 from sim.network import LayerReport, network_cycles, network_report
 
@@ -241,9 +242,8 @@ def on_cifar() -> Sheet:
     return Sheet(title=title, columns=columns, rows=rows)
 
 
-def scale_sim() -> Sheet:
-    """Return SCALE-Sim's cycles (scalesim.json) beside ours, and the difference in parts."""
-    data = json.loads((HERE / "scalesim.json").read_text())
+def scale_sim(data: dict[str, Any]) -> Sheet:
+    """Return SCALE-Sim's cycles (of scalesim.json) beside ours, and the difference in parts."""
     rows: list[tuple[str, ...]] = []
     for one in data["runs"]:
         config = ArrayConfig(rows=one["rows"], cols=one["cols"])
@@ -302,43 +302,64 @@ def known_areas() -> dict[str, float]:
     return json.loads(file.read_text())["areas"] if file.exists() else {}
 
 
-def measure(areas: dict[str, float]) -> dict[str, Any]:
+def gains(size: int) -> dict[str, Sheet]:
+    """Return the tables of `sim.compare` for one size."""
+    three = compare.sheets([compare.compare(name, machine(size)) for name in MOBILE])
+    kinds = ("cycles", "gains", "parts")
+    return {f"{kind}{size}": sheet for kind, sheet in zip(kinds, three, strict=True)}
+
+
+def blocks(size: int) -> dict[str, Sheet]:
+    """Return the table of `sim.abconv` for one size."""
+    memory = abconv.Memory(dram_bytes_per_cycle=paper.ABCONV_BANDWIDTH, activations_on_chip=True)
+    config = machine(size, st_os=False)
+    found = abconv.rows(1024, 1024, 1, 4, config, memory)
+    return {f"abconv{size}": abconv.sheet(found, config, memory)}
+
+
+def papers(which: str) -> dict[str, Sheet | str]:
+    """Return the tables of `sim.paper`, and its notes."""
+    items = {"fuseconv": paper.fuseconv_items, "abconv": paper.abconv_items}[which]()
+    sheets = {f"{which}_paper{index}": one for index, one in enumerate(paper.sheets(items))}
+    return sheets | {f"{which}_notes": "\n".join(f"- {note}" for note in paper.notes(items, which))}
+
+
+def explored(areas: dict[str, float]) -> dict[str, Sheet]:
+    """Return the table of the explored shapes."""
+    return {"shapes": explore.sheet(build(*EXPLORED), shapes(areas))}
+
+
+def call(name: str, function: Callable[..., Any], *arguments: Any) -> dict[str, Sheet | str]:
+    """Return what a function gives: tables and texts by name, or the table of this name."""
+    found = function(*arguments)
+    return {name: found} if isinstance(found, Sheet) else found
+
+
+def measure(areas: dict[str, float], pool: Executor) -> dict[str, Any]:
     """Return every table and text by name.
 
     Parameters
     ----------
     areas : dict
         Gate equivalents of the explored shapes.
+    pool : Executor
+        What `hw.executor.executor` gives.
     """
-    found: dict[str, Sheet] = {
-        "totals": totals(),
-        "accumulators": accumulators(),
-        "farthest": farthest(),
-        "mappings": mappings(),
-        "batches": batches(),
-        "spatial": spatial(),
-        "memory": memory(),
-        "cifar": on_cifar(),
-        "scalesim": scale_sim(),
+    jobs = [
+        ("totals", totals), ("accumulators", accumulators), ("farthest", farthest),
+        ("mappings", mappings), ("batches", batches), ("spatial", spatial), ("memory", memory),
+        ("cifar", on_cifar),
+        ("scalesim", scale_sim, json.loads((HERE / "scalesim.json").read_text())),
+        *((f"gains {size}", gains, size) for size in SIZES),
+        *((f"blocks {size}", blocks, size) for size in (16, 32)),
+        *((which, papers, which) for which in ("fuseconv", "abconv")), ("shapes", explored, areas),
+    ]  # fmt: skip
+    results = run_jobs(pool, call, jobs, [name for name, *_ in jobs])
+    found = {name: one for result in results for name, one in result.items()}
+    return {
+        "tables": {name: asdict(one) for name, one in found.items() if isinstance(one, Sheet)},
+        "text": {name: one for name, one in found.items() if isinstance(one, str)},
     }
-    for size in SIZES:
-        three = compare.sheets([compare.compare(name, machine(size)) for name in MOBILE])
-        for kind, sheet in zip(("cycles", "gains", "parts"), three, strict=True):
-            found[f"{kind}{size}"] = sheet
-    weights_only = abconv.Memory(
-        dram_bytes_per_cycle=paper.ABCONV_BANDWIDTH, activations_on_chip=True
-    )
-    for size in (16, 32):
-        config = machine(size, st_os=False)
-        blocks = abconv.rows(1024, 1024, 1, 4, config, weights_only)
-        found[f"abconv{size}"] = abconv.sheet(blocks, config, weights_only)
-    text: dict[str, str] = {}
-    for which, items in (("fuseconv", paper.fuseconv_items()), ("abconv", paper.abconv_items())):
-        for index, sheet in enumerate(paper.sheets(items)):
-            found[f"{which}_paper{index}"] = sheet
-        text[f"{which}_notes"] = "\n".join(f"- {note}" for note in paper.notes(items, which))
-    found["shapes"] = explore.sheet(build(*EXPLORED), shapes(areas))
-    return {"tables": {name: asdict(sheet) for name, sheet in found.items()}, "text": text}
 
 
 def pictures(areas: dict[str, float]) -> Iterator[tuple[str, bytes]]:
@@ -362,30 +383,39 @@ def render(data: dict[str, Any]) -> str:
     return fill(HERE / "performance.md.in", data["tables"], data["text"])
 
 
-def main() -> None:
-    """Compute everything and write the report."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def main() -> int:
+    """Compute everything and write the report; return the exit status."""
+    parser = OneLineParser(
+        "docs/report_performance.py", "Compute what docs/performance.md says, and write it."
+    )
     parser.add_argument("--areas", action="store_true", help="synthesize the explored shapes again")
+    add_executor_options(parser)
     arguments = parser.parse_args()
-    console = Console(stderr=True)
     areas = known_areas()
-    if arguments.areas or not areas:
-        for pes in BUDGETS:
-            for rows, cols in explore.splits(pes):
-                if min(rows, cols) >= 4:
-                    console.print(f"area: {rows} x {cols}", highlight=False)
-                    config = ArrayConfig(rows=rows, cols=cols, st_os=True)
-                    areas[f"{rows}x{cols}"] = explore.area(config)
-    data = {"areas": areas, **measure(areas)}
+    try:
+        with executor(arguments) as pool:
+            if arguments.areas or not areas:
+                configs = [
+                    ArrayConfig(rows=rows, cols=cols, st_os=True)
+                    for pes in BUDGETS
+                    for rows, cols in explore.splits(pes)
+                    if min(rows, cols) >= 4
+                ]
+                names = [f"{config.rows}x{config.cols}" for config in configs]
+                found = run_jobs(pool, explore.area, [(config,) for config in configs], names)
+                areas |= dict(zip(names, found, strict=True))
+            data = {"areas": areas, **measure(areas, pool)}
+    except (RuntimeError, ImportError) as error:  # of the executor, or of a tool of synth
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 1
     files: dict[Path, str | bytes] = {
         HERE / "performance.json": json.dumps(data, indent=1) + "\n",
         HERE / "performance.md": render(data),
         **{HERE / name: content for name, content in pictures(areas)},
     }
-    write_atomically(files)
-    for path in files:
-        console.print(f"wrote {path.name}")
+    save(parser, files)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    run(main, "docs/report_performance.py")

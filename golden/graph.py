@@ -38,7 +38,7 @@ from .operators import (
     pointwise_conv2d,
 )
 from .quant import Int8Array
-from .tile import IntArray, wrap
+from .tile import IntArray, sum_width, wrap
 
 __all__ = [
     "ABConv2D",
@@ -154,7 +154,7 @@ class ArrayOperator(Operator):
     weights : tuple of int8 arrays
         In the layouts of `golden.operators`; zero points are 0.
     weight_scales : float32 array (c_out,) or (1,)
-        Per output channel or for all.
+        Per output channel or for all; 0 where all that comes out is the zero point (pruned).
     bias : int32 array (c_out,)
         In units of ``input scale * weight scale``.
     activation : str
@@ -229,7 +229,7 @@ class ArrayOperator(Operator):
             int(np.abs(w.astype(np.int64)).sum(tuple(range(w.ndim - 1))).max())
             for w in self.weights
         )
-        return (128 * reach).bit_length() + 1
+        return sum_width(reach, 8)
 
     def check(self) -> None:
         """Raise `ValueError` unless shapes and quantization are what the operator takes."""
@@ -538,16 +538,6 @@ class FullyConnected(ArrayOperator):
         return (*source[:-1], c_out) if self.keep_dims else (self.rows, c_out)
 
     @property
-    def multipliers(self) -> tuple[IntArray, IntArray]:
-        """Multiplier and shift; for a single scale, the product of scales is rounded to float32."""
-        if len(self.weight_scales) > 1:
-            return super().multipliers
-        with np.errstate(over="ignore", under="ignore"):  # a multiplier out of range is refused
-            product = float(np.float32(self.inputs[0].scale) * self.weight_scales[0])
-        multiplier, shift = quant.quantize_multiplier(product / self.output.scale)
-        return np.array([multiplier]), np.array([shift])
-
-    @property
     def macs(self) -> int:
         """Multiply-accumulates."""
         return self.rows * self.weights[0].size
@@ -628,7 +618,8 @@ class _Pool(Windowed):
         """Raise `ValueError` unless shapes and quantization are what the operator takes."""
         super().check()
         source, target = self.inputs[0], self.output
-        if (source.scale, source.zero_point) != (target.scale, target.zero_point):
+        near = abs(source.scale - target.scale) <= 1e-6  # the kernels' own limit
+        if not near or source.zero_point != target.zero_point:
             raise ValueError("input and output must have the same scale and zero point")
 
     def __call__(self, *values: Int8Array) -> Int8Array:
@@ -744,7 +735,8 @@ class Reshape(Operator):
             raise ValueError("no shape is given")
         count = math.prod(self.inputs[0].shape)
         known = math.prod(size for size in self.target if size != -1)
-        if self.target.count(-1) > 1 or known < 1 or count % known:
+        free = self.target.count(-1)
+        if free > 1 or known < 1 or (count % known if free else count != known):
             raise ValueError(f"{count} elements cannot have the shape {self.target}")
         return tuple(count // known if size == -1 else size for size in self.target)
 

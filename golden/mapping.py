@@ -15,7 +15,7 @@ array, with the taps of one kernel row, or of all of them and zeros in between.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from heapq import nsmallest
@@ -27,6 +27,7 @@ from hw.config import ArrayConfig, Command
 from .networks import Layer
 from .operators import Window, fuse_windows
 from .schedule import Repeat, cycles, unroll
+from .tile import sum_width
 
 __all__ = [
     "MAPPINGS",
@@ -37,6 +38,7 @@ __all__ = [
     "Stream",
     "StreamMapping",
     "Strip",
+    "check_sums",
     "map_depthwise",
     "map_gemm",
     "map_layer",
@@ -693,6 +695,27 @@ def map_depthwise(branches: tuple[Branch, ...], config: ArrayConfig, mapping: st
         patches = [_patches(index, branch, config, way) for index, branch in enumerate(branches)]
         plans += [Plan(parts, config) for parts in product(*patches)]
     return min(plans, key=lambda plan: plan.cycles)
+
+
+def check_sums(layers: Iterable[Layer], config: ArrayConfig) -> None:
+    """Refuse accumulators that the worst operands of a layer would overflow.
+
+    `Layer` has no weights, so all of them count as ``-2**(weight_width - 1)``. A network whose
+    weights are known may need less: `golden.graph.ArrayOperator.acc_width`.
+
+    Raises
+    ------
+    ValueError
+        With the layer and the bits that its sums need.
+    """
+    for layer in layers:
+        least = sum_width(layer.depth << config.weight_width - 1, config.act_width)
+        if least > config.acc_width:
+            raise ValueError(
+                f"{layer.name or layer.kind}: sums of {layer.depth} products need {least} bits in "
+                f"the worst case, and accumulators have {config.acc_width} (for known weights "
+                "sim.run may need fewer)"
+            )
 
 
 def map_layer(layer: Layer, config: ArrayConfig, mapping: str = "best", batch: int = 1) -> Plan:

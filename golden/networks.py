@@ -117,6 +117,11 @@ class Layer:
         )
 
     @property
+    def depth(self) -> int:
+        """Products in one sum."""
+        return self.macs // self.outputs
+
+    @property
     def macs(self) -> int:
         """Multiply-accumulates, padding included."""
         shared = self.groups if self.kind == "abconv" else 1

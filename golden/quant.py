@@ -5,10 +5,15 @@ TensorFlow Lite, ``lite/kernels/internal`` (``common.h``, ``quantization_util.cc
 ``reference/integer_ops/{conv,pooling,add}.h``, ``reference/{reduce,softmax}.h``), and gemmlowp's
 ``fixedpoint.h``. Optimised kernels may differ from the reference kernels by one unit.
 
-Versions: results are those of TensorFlow Lite 2.14, and of LiteRT 2.3.0 but for one operator. Since
-TensorFlow 2.20 the reference kernel of FULLY_CONNECTED multiplies by a float and rounds once; here
-it is requantized in integers as before, and as CONV_2D still is (they differ by one unit, in about
-one output of a thousand). MEAN is as in LiteRT 2.3.0; versions before 2023 had a float in it.
+Versions: the results are those of TensorFlow Lite for Microcontrollers (TFLM, package tflite-micro
+0.dev20261023182759), and of LiteRT 2.3.0 but for one operator. Since TensorFlow 2.20 the kernel of
+FULLY_CONNECTED multiplies by a float and rounds once there. Here and in TFLM it is requantized in
+integers, like CONV_2D, which rounds twice: one output of ``2**(1 - shift)`` differs by one unit,
+`shift` that of the multiplier, so one of 1,024 at -9 and one of 8 at -2, fewer where a fused
+activation clips. From layer to layer it adds up. For a FULLY_CONNECTED with one scale for all
+weights, TensorFlow Lite 2.14 rounds the product of that and the input's scale to float32, where
+both of these take it as it is; that shows in about one output of 40,000. MEAN is as in both;
+versions before 2023 had a float in it.
 
 Arithmetic is in int64, and every step that is int32 there stays in its range or is wrapped. `/` is
 division that rounds toward zero, as in C, and ``round`` rounds halves away from zero.

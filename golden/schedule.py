@@ -110,7 +110,7 @@ def _advance(state: _State, command: Command, config: ArrayConfig) -> tuple[_Sta
         finish = first + depth - 1
     timing = Timing(
         command=command,
-        first_weight=first,
+        first_weight=first if depth > 1 else finish,
         last_weight=finish,
         fold=fold,
         first_output=finish + config.mac_stages + (2 if mode else rows + cols),

@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 
 from hw.config import ArrayConfig, Command
 
-__all__ = ["Tile", "check_operand", "gemm_tile", "integers", "st_os_tile", "wrap"]
+__all__ = [
+    "Tile",
+    "check_operand",
+    "gemm_tile",
+    "integers",
+    "st_os_tile",
+    "sum_width",
+    "wrap",
+]
 
 IntArray = NDArray[np.int64]
 
@@ -26,6 +34,19 @@ def wrap(values: IntArray, width: int) -> IntArray:
     """
     shift = 64 - width
     return (values << shift) >> shift
+
+
+def sum_width(reach: int, act_width: int) -> int:
+    """Return the bits that hold ``sum_k act[k] * weight[k]``, whatever the activations are.
+
+    Parameters
+    ----------
+    reach : int
+        ``sum_k abs(weight[k])``; of weights that are not known, ``K * 2**(weight_width - 1)``.
+    act_width : int
+        Bits of an activation, signed: the worst one is ``-2**(act_width - 1)``.
+    """
+    return (reach << act_width - 1).bit_length() + 1
 
 
 def integers(name: str, values: Any, ndim: int) -> IntArray:

@@ -33,7 +33,10 @@ class Row(SharedComponent):
     i_broadcast, i_broadcast_en : operand_width(config), 1
         The broadcast line of the row. ST-OS only.
     o_result : Out(acc_width)
-        East end of the result chain.
+        East end of the result chain. Zeros follow the results of the row.
+
+    Latency: every PE passes activations, operands and results on after one step, as in `PE`; a
+    broadcast operand is in all of them in the same step.
     """
 
     def __init__(self, *, config: ArrayConfig) -> None:

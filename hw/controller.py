@@ -18,15 +18,21 @@ class Controller(SharedComponent):
     """The only state machine of the core.
 
     In every step it lets one beat of the current command enter the array, or a bubble. A beat
-    waits for its operands, and for three rules:
+    waits for its operands, and for these rules:
 
     *Results.* Two folds must not meet on a row's result chain. The beat that would bring the
     next result (with two accumulators: the last one of a fold; with one: the first one) waits
-    until the last beat of the fold before is ``max(emit before, emit now)`` steps old.
+    until the last beat of the fold before is ``max(emit before, emit now)`` steps old. With one
+    accumulator, a fold that keeps its sums counts as one that emits `cols`.
 
     *GEMM after ST-OS.* Broadcast operands must not travel south: one bubble in between.
 
     *ST-OS after GEMM.* The wave must have left the grid: ``rows + cols - 2`` bubbles in between.
+
+    *Dropping kept sums.* With two accumulators a clearing step, which needs no operands, comes
+    before the first beat of a command that starts from zero where sums were kept.
+
+    Results that are on their way never wait for operands.
 
     Parameters
     ----------
@@ -38,24 +44,28 @@ class Controller(SharedComponent):
     i_en : In(1)
         The array moves in this step.
     i_cmd, i_cmd_valid, o_cmd_ready : 64, 1, 1
-        Command stream.
+        Command stream. An illegal command is taken and changes nothing.
     i_act_valid, o_act_ready, i_wgt_valid, o_wgt_ready : 1 each
-        Handshakes of the operand streams. A beat is taken from both in the same step.
+        Handshakes of the operand streams. A beat is taken from both in the same step, or only
+        from the activations where an ST-OS pass has no tap: fill and rest of a fold.
     o_tags : Out(2)
         `{mark, valid}` for the operands that enter (see `PE`). These and the following outputs
         belong to the beat taken in the step before.
     o_move : Out(1)
         Activations move: always in GEMM, with every beat in ST-OS.
     o_broadcast : Out(1)
-        Operands are for the broadcast lines. ST-OS only.
+        Operands are for the broadcast lines. It changes only with a beat or a clearing step, and
+        is set by the clearing step at the end of the flush. ST-OS only.
     o_token, o_token_direct : DRAIN_WIDTH, 1
-        Drain token, and whether it is for all rows at once (ST-OS only).
+        Drain token, and whether it is for all rows at once (ST-OS only); the latter changes only
+        with the first token of a fold.
     o_cmd_error : Out(1)
         An illegal command was taken since reset.
 
     Latency: a command taken in cycle t can bring in its first beat in cycle t + 2; commands are
-    taken one ahead, so that none waits for the one before. After reset
-    the first command is taken after `flush_steps` + 1 cycles, when nothing of the past is left.
+    taken one ahead, so that none waits for the one before. After reset the first command is taken
+    after `flush_steps` + 1 steps, when nothing of the past is left; the last of these clears the
+    sums if there are two accumulators.
     """
 
     def __init__(self, *, config: ArrayConfig) -> None:

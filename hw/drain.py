@@ -37,16 +37,18 @@ class Drain(SharedComponent):
     i_token : In(DRAIN_WIDTH)
         Token that belongs to the operands entering the grid.
     i_direct : In(1)
-        The token is for all rows at once. ST-OS only.
+        The token is for all rows at once. It may stay set between tokens, but is not set before
+        the tokens of a GEMM have left the rows. ST-OS only.
     o_release : Out(rows)
-        Release of every row.
+        Release of every row, by the first token of a fold.
     o_valid, o_last : Out(1)
         A result beat is at the output, and it is the last one of its command.
     o_bypass : Out(1)
         The beat at the output needs no deskew. ST-OS only.
 
-    Latency: ``cols + rows + mac_stages - 1`` steps from a GEMM's token to `o_valid`,
-    ``mac_stages + 1`` steps for ST-OS.
+    Latency: ``cols + rows + mac_stages - 1`` steps from a GEMM's token to `o_valid`, and
+    ``cols + mac_stages - 1 + r`` to the release of row r; ``mac_stages + 1`` and ``mac_stages``
+    steps for ST-OS.
     """
 
     def __init__(self, *, config: ArrayConfig) -> None:

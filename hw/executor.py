@@ -30,9 +30,13 @@ from typing import Any, TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-__all__ = ["ExecutorError", "add_executor_options", "executor", "run_jobs"]
+__all__ = ["OPTIONS", "ExecutorError", "add_executor_options", "executor", "run_jobs"]
+
+#: What `add_executor_options` adds: no result depends on it.
+OPTIONS = ("--jobs", "--scheduler")
 
 T = TypeVar("T")
+_PATIENCE = "10s"  # for a scheduler to answer
 
 
 class ExecutorError(RuntimeError):
@@ -188,14 +192,19 @@ class _Here(Executor):
 
 class _Pool(ProcessPoolExecutor):
     def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        return super().submit(_interruptible, function, *args, **kwargs)
+        # This starts workers. Until they are settled, Ctrl-C in a terminal is none of theirs.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return super().submit(_interruptible, function, *args, **kwargs)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
 def _processes(jobs: int) -> Iterator[Executor]:
     context = multiprocessing.get_context("spawn")
     reader, writer = context.Pipe(duplex=False)
-    pool = _Pool(jobs, mp_context=context, initializer=_settle, initargs=(reader, os.getcwd()))
+    pool = _Pool(jobs, mp_context=context, initializer=_settle, initargs=(reader,))
     try:
         yield pool
     except BaseException:
@@ -210,11 +219,11 @@ def _processes(jobs: int) -> Iterator[Executor]:
 _busy = False
 
 
-def _settle(reader: Connection, folder: str) -> None:
+def _settle(reader: Connection) -> None:
     """Prepare a worker: only the process that started it interrupts it."""
-    os.chdir(folder)
     # A terminal sends Ctrl-C here, too. It is not ignored by SIG_IGN, which tools would inherit.
     signal.signal(signal.SIGINT, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     signal.signal(signal.SIGTERM, _interrupt)
     threading.Thread(target=_watch, args=(reader,), daemon=True).start()
 
@@ -248,14 +257,16 @@ def _interruptible(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
 
 @contextmanager
 def _cluster(scheduler: str) -> Iterator[Executor]:
-    import distributed  # optional
+    import dask  # optional
+    import distributed
 
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # errors are raised, too
     try:
-        client = distributed.Client(scheduler, timeout="10s", set_as_default=False)
+        client = distributed.Client(scheduler, timeout=_PATIENCE, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise ExecutorError(f"no Dask scheduler answers at {scheduler}: {error}") from None
-    with client:
+    large = {"distributed.admin.large-graph-warning-threshold": "1GiB"}  # a cell library is large
+    with client, dask.config.set(large):
         pool = client.get_executor(pure=False)
         try:
             yield pool

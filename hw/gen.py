@@ -5,21 +5,27 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
-from .cli import config_from, config_parser, write_atomically
+from .cli import (
+    config_from,
+    config_parser,
+    is_regular,
+    run,
+    show,
+    write_atomically,
+    write_out,
+)
 from .config import COMMAND_FIELDS, ArrayConfig
 from .core import core_ports
 from .verilog import emit_verilog
 
-__all__ = ["describe", "main"]
+__all__ = ["describe", "main", "sidecar"]
 
 
 def describe(config: ArrayConfig, name: str, text: str) -> dict[str, Any]:
@@ -52,14 +58,23 @@ def describe(config: ArrayConfig, name: str, text: str) -> dict[str, Any]:
     }
 
 
-def _summary(console: Console, facts: dict[str, Any], files: dict[Path, str]) -> None:
+def sidecar(path: Path) -> Path | None:
+    """Return where the side-car of a Verilog file goes: FILE.v has FILE.json, NAME has NAME.json.
+
+    What is not a file of its own, like a device or a pipe, has none.
+    """
+    if not is_regular(path):
+        return None
+    return path.with_suffix(".json") if path.suffix == ".v" else Path(f"{path}.json")
+
+
+def _summary(facts: dict[str, Any], files: dict[Path, str]) -> None:
     config = ArrayConfig(**facts["config"])
     kind = "ST-OS" if config.st_os else "plain output-stationary"
-    console.print(
+    title = (
         f"{facts['name']}: {config.rows} x {config.cols} {kind} array, {facts['pes']} PEs, "
         f"{config.act_width}-bit x {config.weight_width}-bit, "
-        f"{config.accumulators} x {config.acc_width}-bit accumulators",
-        highlight=False,
+        f"{config.accumulators} x {config.acc_width}-bit accumulators"
     )
     table = Table(box=None, pad_edge=False)
     for column in ("stream", "lanes", "bits per element", "tdata bits"):
@@ -68,10 +83,8 @@ def _summary(console: Console, facts: dict[str, Any], files: dict[Path, str]) ->
         total = lane["lanes"] * lane["lane_bits"]
         table.add_row(stream, str(lane["lanes"]), str(lane["element_bits"]), str(total))
     table.add_row("s_axis_cmd", "1", "64", "64")
-    console.print(table)
-    for path, text in files.items():
-        size = f"{len(text) / 1024:.1f} KiB"
-        console.print(f"wrote {path} ({size})", highlight=False, soft_wrap=True)
+    written = (f"wrote {path} ({len(text) / 1024:.1f} KiB)" for path, text in files.items())
+    show(title, table, *written)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -80,36 +93,40 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--name", default="stos_core", help="name of the top module")
     parser.add_argument(
         "-o", dest="output", metavar="PATH", help="Verilog file; - is standard output "
-        "(default: build/NAME.v, with the side-car file build/NAME.json)",
+        "(default: build/NAME.v). The side-car file, with configuration, ports and SHA-256, is "
+        "FILE.json for FILE.v, and PATH.json for any other; devices and pipes have none",
         default=argparse.SUPPRESS,
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print the side-car instead of a table")
     arguments = parser.parse_args(argv)
+    output = getattr(arguments, "output", None)
     try:
         config = config_from(arguments)
+        path = Path(f"build/{arguments.name}.v" if output is None else output)
+        if path.suffix == ".json":
+            raise ValueError(f"-o must not end in .json, as side-cars do, not {output}")
         text = emit_verilog(config, name=arguments.name)
     except ValueError as error:
         parser.error(str(error))
-    output = getattr(arguments, "output", None)
-    if output == "-":
-        sys.stdout.write(text)
+    if output in ("-", "/dev/stdout"):
+        write_out(text)
         return 0
     facts = describe(config, arguments.name, text)
-    sidecar = json.dumps(facts, indent=2) + "\n"
-    path = Path(output) if output else Path("build", f"{arguments.name}.v")
-    if path.suffix == ".json":
-        parser.error(f"-o must not end in .json, where the side-car goes, not {output}")
-    files = {path: text, path.with_suffix(".json"): sidecar}
+    about = json.dumps(facts, indent=2) + "\n"
+    files = {path: text}
     try:
+        beside = sidecar(path)
+        if beside:
+            files[beside] = about
         write_atomically(files)
     except OSError as error:
-        parser.error(f"cannot write {error.filename or path}: {error.strerror}")
+        parser.error(f"cannot write {error.filename}: {error.strerror}")
     if arguments.json:
-        sys.stdout.write(sidecar)
+        write_out(about)
     else:
-        _summary(Console(), facts, files)
+        _summary(facts, files)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main, "hw.gen")

@@ -33,8 +33,9 @@ class PE(SharedComponent):
     - 1: `mark` says *first*: start from zero. The accumulator is the result register.
 
     The result registers of a row form a shift chain to the east. A PE with a result of its own
-    *holds* it until the row's `i_release`; from then on it passes on what comes from the west,
-    one result per step.
+    *holds* it until the row's `i_release`; from the next step on it passes on what comes from the
+    west, one result per step. With one accumulator the sum is held from its first product on. What
+    is finished in the step of the release is not held.
 
     Parameters
     ----------
@@ -58,8 +59,8 @@ class PE(SharedComponent):
     i_result, o_result : acc_width
         Result chain from the west and to the east.
 
-    Latency: operands presented in step t are registered in step t and accumulated in step
-    ``t + mac_stages``.
+    Latency: operands presented in step t are registered in step t, seen in the east and the south
+    in step ``t + 1``, and accumulated in step ``t + mac_stages``; the sum is seen one step later.
     """
 
     def __init__(self, *, config: ArrayConfig) -> None:

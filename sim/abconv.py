@@ -24,6 +24,7 @@ from hw.cli import (
     picture,
     publish,
     pyplot,
+    run,
 )
 from hw.config import ArrayConfig
 
@@ -379,9 +380,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         config = config_from(arguments)
         shape = (arguments.c_in, arguments.c_out, arguments.kernel, arguments.size)
         for name, value in zip(("c-in", "c-out", "kernel", "size"), shape, strict=True):
-            if value < 1:
-                raise ValueError(f"--{name} must be at least 1, not {value}")
+            if not 1 <= value <= 65536:
+                raise ValueError(f"--{name} must be from 1 to 65536, not {value}")
         found = rows(*shape, config, memory, getattr(arguments, "groups", ()))
+        drawn = figure(config, memory, paths["plot"].suffix[1:]) if "plot" in paths else b""
     except ValueError as error:
         parser.error(str(error))
     publish(
@@ -394,11 +396,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             "blocks": [one.to_dict() | {"selected_by": by} for one, by in found],
         },
         notes=_notes(*shape, config, memory),
-        plot=lambda kind: figure(config, memory, kind),
+        plot=lambda kind: drawn,
         words=words,
     )
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main, "sim.abconv")

@@ -18,6 +18,7 @@ from hw.cli import (
     picture,
     publish,
     pyplot,
+    run,
 )
 from hw.config import ArrayConfig
 
@@ -244,4 +245,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main, "sim.compare")

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from golden.abconv import divisors
+from golden.mapping import check_sums
 from golden.networks import Network
 from hw.cli import (
     PALETTE,
@@ -24,6 +25,7 @@ from hw.cli import (
     picture,
     publish,
     pyplot,
+    run,
 )
 from hw.config import ArrayConfig
 
@@ -102,12 +104,10 @@ def area(config: ArrayConfig) -> float:
     ImportError, synth.tools.ToolError
         If Yosys is not installed, or fails.
     """
-    from synth.area import TOP  # optional
-    from synth.netlist import synthesize, tree
+    from synth.netlist import count  # optional
     from synth.targets import gates
 
-    netlist, _ = synthesize(config, gates())
-    return tree(netlist, config, gates(), TOP).unit["GE"]
+    return count(config, gates(), False)[0].unit["GE"]
 
 
 def explore(network: Network, configs: Sequence[ArrayConfig], *, areas: bool) -> list[Shape]:
@@ -245,6 +245,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             config_from(argparse.Namespace(**vars(arguments) | {"rows": rows, "cols": cols}))
             for rows, cols in dict.fromkeys(pairs)
         ]
+        check_sums(network.layers, configs[0])  # all have the same widths
     except ValueError as error:
         parser.error(str(error))
     try:
@@ -273,4 +274,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main, "sim.explore")

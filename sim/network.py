@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from golden.mapping import MAPPINGS, Plan, map_layer
+from golden.mapping import MAPPINGS, Plan, check_sums, map_layer
 from golden.networks import NETWORKS, Layer, Network, build
 from golden.schedule import Program, Repeat
 from hw.cli import (
@@ -22,6 +22,7 @@ from hw.cli import (
     picture,
     publish,
     pyplot,
+    run,
 )
 from hw.config import ArrayConfig, Command
 
@@ -157,7 +158,13 @@ def layer_report(
         Whether only weights come from DRAM.
     batch : int
         Images that share the weights; all counts are for all of them.
+
+    Raises
+    ------
+    ValueError
+        If a sum could overflow the accumulators.
     """
+    check_sums([layer], config)
     plan = map_layer(layer, config, mapping, batch)
 
     def moved(one: Command) -> int:
@@ -279,7 +286,14 @@ def network_report(network: Network, config: ArrayConfig, **options: Any) -> Net
 
 
 def network_cycles(network: Network, config: ArrayConfig, mapping: str = "best") -> int:
-    """Return the clock cycles of a network's layers, one after the other."""
+    """Return the clock cycles of a network's layers, one after the other.
+
+    Raises
+    ------
+    ValueError
+        If a sum could overflow the accumulators.
+    """
+    check_sums(network.layers, config)
     return sum(map_layer(layer, config, mapping).cycles for layer in network.layers)
 
 
@@ -465,6 +479,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         network = network_from(arguments)
         if not 1 <= arguments.batch <= 65536:
             raise ValueError(f"--batch must be from 1 to 65536, not {arguments.batch}")
+        check_sums(network.layers, config)
     except ValueError as error:
         parser.error(str(error))
     report = network_report(
@@ -476,7 +491,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         paths,
         sheets(report),
         report.to_dict(),
-        notes=_notes(report),
+        notes=list(_notes(report)),
         plot=lambda kind: timeline(report, kind),
         words=words,
     )  # fmt: skip
@@ -489,4 +504,4 @@ def _notes(report: NetworkReport) -> Iterable[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main, "sim.network")

@@ -22,7 +22,7 @@ from golden.networks import (
     build,
     counted,
 )
-from hw.cli import OneLineParser, Sheet, add_outputs, outputs, publish
+from hw.cli import OneLineParser, Sheet, add_outputs, outputs, publish, run
 from hw.config import ArrayConfig
 
 from . import published
@@ -384,4 +384,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main, "sim.paper")

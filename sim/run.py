@@ -28,7 +28,16 @@ from golden.graph import (
 from golden.mapping import MAPPINGS, Plan
 from golden.quant import Int8Array
 from golden.tile import IntArray
-from hw.cli import Sheet, add_outputs, config_from, config_parser, outputs, publish
+from hw.cli import (
+    Sheet,
+    add_outputs,
+    config_from,
+    config_parser,
+    outputs,
+    publish,
+    without,
+)
+from hw.cli import run as run_command
 from hw.config import ArrayConfig
 
 from .inputs import read_input
@@ -413,11 +422,14 @@ def _layers(text: str) -> list[int]:
 
 def _groups(text: str) -> int:
     try:
-        return int(text)
+        groups = int(text)
     except ValueError:
+        groups = 0
+    if not 2 <= groups <= 65536:
         raise argparse.ArgumentTypeError(
-            f"must be a number of groups, not {text!r} (the model comes before it)"
-        ) from None
+            f"must be a number of groups, 2 to 65536, not {text!r} (the model comes before it)"
+        )
+    return groups
 
 
 def _chosen(graph: Graph, wanted: Sequence[int]) -> list[int]:
@@ -507,13 +519,7 @@ def _changed(graph: Graph, arguments: argparse.Namespace) -> tuple[Graph, str]:
 
 def _alone(words: Sequence[str], index: int) -> str:
     """Return the command line that runs one layer."""
-    kept = list(words)
-    for name in ("--layers", "--json", "--markdown"):
-        for position in reversed(range(len(kept))):
-            if kept[position] == name:
-                del kept[position : position + 2]
-            elif kept[position].startswith(f"{name}="):
-                del kept[position]
+    kept = without(words, "--layers", "--json", "--markdown")
     return shlex.join(["python", "-m", "sim.run", *kept, "--layers", str(index)])
 
 
@@ -570,9 +576,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(str(error))
     except OSError as error:
         parser.error(f"cannot write {error.filename}: {error.strerror}")
-    except KeyboardInterrupt:
-        print("sim.run: interrupted", file=sys.stderr)
-        return 130
     report = Report(
         model=arguments.model.name + changes, source=source, graph=graph, original=original,
         config=config, mapping=arguments.mapping, layers=tuple(layers),
@@ -584,4 +587,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main, "sim.run")

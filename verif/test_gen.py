@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from amaranth.back import verilog
-from bench import make_environment
+from bench import make_environment, prove
 from tiles import random_tiles
 
+import hw.wasm
 from hw.config import ArrayConfig, Command
 from hw.core import Core
-from hw.gen import main
-from hw.verilog import emit_verilog
+from hw.gen import main, sidecar
+from hw.keywords import RESERVED
+from hw.verilog import LINE, _yosys, emit_verilog
+from hw.wasm import wasm_environment
 from sim.rtl import Simulator, Stalls
 
 CONFIGS = [
@@ -88,8 +93,17 @@ def test_ports():
         ("--rows 3", "the following arguments are required: --cols"),
         ("--rows three --cols 3", "invalid int value: 'three'"),
         ("--rows 3 --cols 3 --name 3x3", "name must be a Verilog identifier, not '3x3'"),
+        ("--rows 3 --cols 3 --name table", "must not be reserved in Verilog or SystemVerilog"),
+        ("--rows 3 --cols 3 --name logic -o -", "in Verilog or SystemVerilog, not 'logic'"),
+        ("--rows 3 --cols 3 --name std", "in Verilog or SystemVerilog, not 'std'"),
+        ("--rows 3 --cols 3 --name clk", "must not be that of a net or an instance in the core"),
+        ("--rows 3 --cols 3 --name grid", "an instance in the core, not 'grid'"),
+        (f"--rows 3 --cols 3 --name {'a' * 129}", "must have at most 128 characters, not 129"),
+        ("--rows 3 --cols 3 --name \u00e4", "must be a Verilog identifier, not '\u00e4'"),
         ("--rows 3 --cols 3 -o file/x.v", "cannot write"),
-        ("--rows 3 --cols 3 -o folder", "cannot write"),
+        ("--rows 3 --cols 3 -o folder", "cannot write folder: is a directory"),
+        ("--rows 3 --cols 3 -o=", "cannot write .: is a directory"),
+        (f"--rows 3 --cols 3 -o {'a' * 300}", "File name too long"),
         ("--rows 3 --cols 3 -o x.json", "-o must not end in .json"),
     ],
 )
@@ -106,10 +120,91 @@ def test_bad_input(flags, text, tmp_path, monkeypatch, capsys):
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder"]
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=ArrayConfig.flags)
+def test_reserved_words():
+    """The table has every word that Yosys escapes, and nothing but such words."""
+    names = [*sorted(RESERVED), "stos_core", "tables", "logic_", "std", "clk", "Table"]
+    modules = (f"module \\{name}\n  wire input 1 \\a\nend\n" for name in names)
+    text = _yosys("".join(modules))
+    assert len(re.findall("^module ", text, re.M)) == len(names) == 248 + 6
+    assert set(re.findall(r"^module \\(\w+) ", text, re.M)) == RESERVED
+    for name in ("endmodule", "always_ff", "uwire", "clk\n", "", "a b"):
+        with pytest.raises(ValueError, match="name must"):
+            emit_verilog(CONFIGS[0], name=name)
+
+
+def test_sidecar(tmp_path, monkeypatch, capsys):
+    """Every file has a side-car of its own; what is no file has none."""
+    monkeypatch.chdir(tmp_path)
+    for name, beside in (
+        ("core.v", "core.json"), ("core.2x2", "core.2x2.json"), ("core.3x3", "core.3x3.json"),
+        ("a.b/core.2.v", "a.b/core.2.json"), ("core.sv", "core.sv.json"), (".v", ".v.json"),
+    ):  # fmt: skip
+        assert sidecar(Path(name)) == Path(beside)
+    os.mkfifo("pipe")
+    for name in ("/dev/stdout", "/dev/null", "/dev/fd/3", "pipe"):
+        assert sidecar(Path(name)) is None
+    size = ["--rows", "1", "--cols", "1"]
+    assert main([*size, "-o", "/dev/null"]) == 0
+    assert "wrote /dev/null (" in capsys.readouterr().out
+    assert main([*size, "-o", "/dev/stdout"]) == 0
+    assert capsys.readouterr().out == emit_verilog(CONFIGS[0])
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+
+
+def test_unwritable_cache(tmp_path, monkeypatch):
+    """Without a cache folder of the user there is one among the temporary files, and Yosys runs."""
+    root = Path(__file__).parents[1]
+    variables = {"XDG_CACHE_HOME": "/dev/null/cache", "YOWASP_CACHE_DIR": "/dev/null/cache"}
+    command = [sys.executable, "-m", "hw.gen", "--rows", "1", "--cols", "1", "-o", "-"]
+    run = subprocess.run(
+        command, cwd=root, env=os.environ | variables, capture_output=True, text=True, check=False
+    )
+    assert (run.returncode, run.stderr, run.stdout) == (0, "", emit_verilog(CONFIGS[0]))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def chosen() -> dict[str, str]:
+        hw.wasm._changes.cache_clear()
+        found = wasm_environment()
+        return {name: found[name] for name in variables if name in found}
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "mine"))
+    monkeypatch.delenv("YOWASP_CACHE_DIR", raising=False)
+    assert chosen() == {"XDG_CACHE_HOME": str(tmp_path / "mine")}  # warm caches stay in use
+    for name, value in variables.items():
+        with monkeypatch.context() as patch:
+            patch.setenv(name, value)
+            folder = tmp_path / f"stos-cache-{os.getuid()}"
+            assert chosen()["XDG_CACHE_HOME"] == str(folder) and folder.stat().st_mode & 0o77 == 0
+            folder.chmod(0o777)  # as another user could have left it: not to be trusted
+            assert chosen()["XDG_CACHE_HOME"] != str(folder)
+            folder.chmod(0o700)
+    hw.wasm._changes.cache_clear()
+
+
+#: The ends of what the generator takes: high, wide, the widest results, the largest, the narrowest.
+EXTREMES = [
+    ArrayConfig(rows=256, cols=1),
+    ArrayConfig(rows=1, cols=256, st_os=True),
+    ArrayConfig(rows=80, cols=1, st_os=True, act_width=16, weight_width=16, acc_width=64),
+    ArrayConfig(rows=256, cols=256, st_os=True),
+    ArrayConfig(rows=2, cols=3, st_os=True, act_width=2, weight_width=2, acc_width=4),
+]
+
+
+@pytest.mark.parametrize("config", EXTREMES[:3], ids=ArrayConfig.flags)
+def test_extremes(config):
+    """Both modes, with and without stalls, on arrays as high and as wide as they can be."""
+    rng = np.random.default_rng(7)
+    prove(config, random_tiles(rng, config, 20))
+    prove(config, random_tiles(rng, config, 5), Stalls(cmd=0.1, act=0.1, wgt=0.1, out=0.1))
+
+
+@pytest.mark.parametrize("config", CONFIGS + EXTREMES, ids=ArrayConfig.flags)
 def test_lint(config, tmp_path):
     """No warning from Verilator beyond the waivers, none from Icarus where there is one."""
     text = emit_verilog(config)
+    code = re.sub("//.*", "", text).splitlines()
+    assert max(map(len, code)) <= LINE
     path = tmp_path / "core.v"
     path.write_text(text)
     environment = make_environment()

