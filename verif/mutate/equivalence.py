@@ -28,7 +28,10 @@ _ROUNDS = 60
 _CONFLICTS = 3000
 
 #: Outputs that nobody looks at unless another one is 1.
-_VALID = {"o_last": "o_valid", "o_bypass": "o_valid"}
+_VALID = {
+    "o_last": "o_valid",
+    "o_bypass": "o_valid",
+}
 
 _SCRIPT = """\
 read_verilog mutants.v
@@ -256,7 +259,11 @@ class Machine:
         return self._invariants
 
     def _held(
-        self, registers: dict[int, int], guesses: dict[int, int], known: Iterable[int]
+        self,
+        registers: dict[int, int],
+        guesses: dict[int, int],
+        known: Iterable[int],
+        twins: dict[int, int] | None = None,
     ) -> tuple[list[int], _Question]:
         """Return the guesses that are false from reset on, for ever.
 
@@ -268,20 +275,28 @@ class Machine:
             Literal in the next cycle by literal in this one.
         known : iterable of int
             Literals that are always false.
+        twins : dict, optional
+            Registers that have the same value, whichever it is, when the power comes up.
         """
+        twins = twins or {}
         guesses = {now: then for now, then in guesses.items() if now != 0}
-        seen = self._simulate(registers, list(guesses))
+        seen = self._simulate(registers, list(guesses), twins)
         guesses = {now: then for now, then in guesses.items() if now not in seen}
         reset = self._of(self.inputs["rst"])
         start = _Question(self.graph)
         start.solver.add_clause([start.number(reset)])
+        for one, other in twins.items():
+            a, b = start.number(one), start.number(other)
+            start.solver.append_formula([[a, -b], [-a, b]])
         guesses = _without(start, guesses, assume=False)
         step = _Question(self.graph)
         for literal in known:
             step.solver.add_clause([-step.number(literal)])
         return list(_without(step, guesses, assume=True)), step
 
-    def _simulate(self, registers: dict[int, int], watched: list[int]) -> set[int]:
+    def _simulate(
+        self, registers: dict[int, int], watched: list[int], twins: dict[int, int]
+    ) -> set[int]:
         """Return which literals are true at some time after a reset, with random inputs."""
         rng = random.Random(1)
         width, cycles = 1024, 120
@@ -294,6 +309,7 @@ class Machine:
         order = self._cone([*registers.values(), *watched])
         values = {0: 0}
         state = {now: rng.getrandbits(width) for now in registers}
+        state |= {other: state[one] for one, other in twins.items()}
 
         def value(literal: int) -> int:
             return values[literal >> 1] ^ (everything if literal & 1 else 0)
@@ -367,7 +383,8 @@ class Machine:
                 for inverted in (0, 1):
                     now_too = graph.both(before, self._of(steer) ^ inverted)
                     guesses[now_too] = graph.both(then, self._of(steered) ^ inverted)
-        _, question = self._held(registers, guesses, invariants)
+        twins = {self._of(now): faulty(now) for now, _ in self.registers.values()}
+        _, question = self._held(registers, guesses, invariants, twins)
         for name, literal in self.outputs.items():
             seen = [graph.differ(self._of(literal), faulty(literal))]
             if name in _VALID:
