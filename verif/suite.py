@@ -272,7 +272,7 @@ def changes_of_mode(config: ArrayConfig, rng: np.random.Generator) -> Iterator[R
 
 
 def single_bits(config: ArrayConfig, rng: np.random.Generator) -> Iterator[Run]:
-    """Depths and folds with one bit set, or one bit after the first step; and random long ones.
+    """Depths and folds with one bit set, at once or a step or two later; and random long ones.
 
     In the longest tiles of `limits` a wrong carry can meet another one that undoes it, and a test
     for zero that overlooks a bit sees the others. Found by mutants that survived everything else.
@@ -281,7 +281,9 @@ def single_bits(config: ArrayConfig, rng: np.random.Generator) -> Iterator[Run]:
         return
     taps = (config.cols + 1) // 2
     powers = [1 << bit for bit in range(2, 15)]
-    depths = [*powers, *(power + 1 for power in powers), *rng.integers(3, 700, 6).tolist()]
+    depths = [power + more for more in range(3) for power in powers] + rng.integers(
+        3, 700, 6
+    ).tolist()
     tiles = [tile(rng, config, Command(depth=depth, emit=1)) for depth in depths]
     yield Run(tiles=tiles)
     if config.st_os:
@@ -297,7 +299,13 @@ def narrow_and_wide(config: ArrayConfig, rng: np.random.Generator) -> Iterator[R
 
     What it waits for is counted in steps, so pauses come in the middle of the count.
     """
-    pressures = (None, Stalls(out=0.3), Stalls(out=0.8), Stalls(act=0.4, out=0.6))
+    pressures = (
+        None,
+        Stalls(out=0.3),
+        Stalls(out=0.8),
+        Stalls(act=0.4, out=0.6),
+        Stalls(cmd=0.6, out=0.5),
+    )
     modes = (False, True) if config.st_os else (False,)
     for seed, (stalls, depth) in enumerate(itertools.product(pressures, (1, 2)), start=1):
         for mode in modes:
@@ -312,6 +320,16 @@ def narrow_and_wide(config: ArrayConfig, rng: np.random.Generator) -> Iterator[R
             ]
             tiles = [tile(rng, config, command) for command in commands]
             yield Run(tiles=tiles, stalls=stalls, seed=seed)
+    # A command that comes when the core has just become idle finds the count in the middle, too.
+    gaps = (Stalls(cmd=0.7), *[Stalls(cmd=0.8, out=0.5)] * 3)
+    for seed, stalls in enumerate(gaps * 12, start=1):
+        tiles = []
+        for _ in range(30):
+            mode = config.st_os and rng.random() < 0.3
+            emit = 1 if rng.random() < 0.4 else int(rng.integers(1, config.cols, endpoint=True))
+            depth = min(int(rng.integers(1, 2, endpoint=True)), config.cols)
+            tiles.append(tile(rng, config, Command(depth=depth, emit=emit, st_os=mode)))
+        yield Run(tiles=tiles, stalls=stalls, seed=seed)
 
 
 Group = Callable[[ArrayConfig, np.random.Generator], Iterator[Run]]
