@@ -60,7 +60,7 @@ def _count(text: str) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m verif.mutate", description=__doc__)
     parser.add_argument(
-        "--sample", type=_count, default=500, metavar="N",
+        "--sample", type=_count, default=200, metavar="N",
         help="mutants of each component of each core (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=1, help="of the sample (default: %(default)s)")
