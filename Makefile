@@ -3,6 +3,7 @@
 # make planted      plant bugs in the gateware, and see who notices (minutes)
 # make coverage     what the core's suite covers (minutes)
 # make soak         random cores and new seeds (MINUTES=10)
+# make mutate       the share of small faults in the netlist that the suite notices, for docs/mutation.md (20 minutes)
 # make formal       prove the rules of the core, with planted bugs, for docs/formal.md (minutes)
 # make performance  compute docs/performance.md again (seconds)
 # make report       that, and measure area and timing again for docs/area.md (LIBERTY= cell libraries; an hour)
@@ -17,7 +18,7 @@ BIN := .venv/bin
 
 LIBERTY ?= $(wildcard ../shared/pdk/*.lib.gz)
 
-.PHONY: gen test formal planted coverage soak performance report clean
+.PHONY: gen test formal mutate planted coverage soak performance report clean
 
 gen: .venv/gen
 	$(BIN)/python -m hw.gen --rows $(ROWS) --cols $(COLS) $(GENFLAGS)
@@ -33,6 +34,9 @@ planted coverage: .venv/test
 
 soak: .venv/test
 	$(BIN)/python verif/soak.py --minutes $(MINUTES)
+
+mutate: .venv/test
+	$(BIN)/python -m verif.mutate
 
 formal: .venv/test
 	$(BIN)/python -m verif.formal.run --docs

@@ -271,13 +271,74 @@ def changes_of_mode(config: ArrayConfig, rng: np.random.Generator) -> Iterator[R
             yield Run(tiles=[tile(rng, config, command) for command in (one, two, last)])
 
 
+def single_bits(config: ArrayConfig, rng: np.random.Generator) -> Iterator[Run]:
+    """Depths and folds with one bit set, at once or a step or two later; and random long ones.
+
+    In the longest tiles of `limits` a wrong carry can meet another one that undoes it, and a test
+    for zero that overlooks a bit sees the others. Found by mutants that survived everything else.
+    """
+    if config.rows * config.cols > 15:
+        return
+    taps = (config.cols + 1) // 2
+    powers = [1 << bit for bit in range(2, 15)]
+    depths = [power + more for more in range(3) for power in powers] + rng.integers(
+        3, 700, 6
+    ).tolist()
+    tiles = [tile(rng, config, Command(depth=depth, emit=1)) for depth in depths]
+    yield Run(tiles=tiles)
+    if config.st_os:
+        folds = [*powers, *rng.integers(3, 700, 6).tolist()]
+        tiles = [
+            tile(rng, config, Command(depth=taps, emit=1, folds=fold, st_os=True)) for fold in folds
+        ]
+        yield Run(tiles=tiles)
+
+
+def narrow_and_wide(config: ArrayConfig, rng: np.random.Generator) -> Iterator[Run]:
+    """Short reductions with few and many outputs in turn: only a wide one after a narrow one waits.
+
+    What it waits for is counted in steps, so pauses come in the middle of the count.
+    """
+    pressures = (
+        None,
+        Stalls(out=0.3),
+        Stalls(out=0.8),
+        Stalls(act=0.4, out=0.6),
+        Stalls(cmd=0.6, out=0.5),
+    )
+    modes = (False, True) if config.st_os else (False,)
+    for seed, (stalls, depth) in enumerate(itertools.product(pressures, (1, 2)), start=1):
+        for mode in modes:
+            commands = [
+                Command(
+                    depth=min(depth, config.cols),
+                    emit=emit,
+                    folds=int(rng.integers(1, 2, endpoint=True)) if mode else 1,
+                    st_os=mode,
+                )
+                for emit in [1, config.cols, 1, (config.cols + 1) // 2, config.cols] * 4
+            ]
+            tiles = [tile(rng, config, command) for command in commands]
+            yield Run(tiles=tiles, stalls=stalls, seed=seed)
+    # A command that comes when the core has just become idle finds the count in the middle, too.
+    gaps = (Stalls(cmd=0.7), *[Stalls(cmd=0.8, out=0.5)] * 3)
+    for seed, stalls in enumerate(gaps * 12, start=1):
+        tiles = []
+        for _ in range(30):
+            mode = config.st_os and rng.random() < 0.3
+            emit = 1 if rng.random() < 0.4 else int(rng.integers(1, config.cols, endpoint=True))
+            depth = min(int(rng.integers(1, 2, endpoint=True)), config.cols)
+            tiles.append(tile(rng, config, Command(depth=depth, emit=emit, st_os=mode)))
+        yield Run(tiles=tiles, stalls=stalls, seed=seed)
+
+
 Group = Callable[[ArrayConfig, np.random.Generator], Iterator[Run]]
 
 GROUPS: dict[str, Group] = {
     function.__name__: function
     for function in (
         random_sequences, stalled, changes_of_mode, resets_in_traffic, near_legal_words,
-        short_reductions, limits,
+        short_reductions, limits, single_bits, narrow_and_wide,
     )
 }  # fmt: skip
 

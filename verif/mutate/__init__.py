@@ -1,0 +1,1 @@
+"""Mutation score: the share of small faults in the emitted netlist that the suite notices."""

@@ -1,0 +1,125 @@
+"""Measure the mutation score of the suite, and write docs/mutation.md and docs/mutation.json."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the suite, as for pytest
+
+from hw.cli import write_atomically
+from hw.config import ArrayConfig
+from hw.executor import ExecutorError, add_executor_options, executor, run_jobs
+
+from .campaign import BATCHES, Verdict, judge
+from .netlist import COMPONENTS, Mutant, Netlist
+from .report import Campaign
+
+__all__ = ["CONFIGS", "main", "sampled"]
+
+#: Small cores that have every parameter at two values, and every shape.
+CONFIGS = (
+    ArrayConfig(rows=3, cols=5, st_os=True),
+    ArrayConfig(rows=5, cols=3, st_os=True, accumulators=1),
+    ArrayConfig(rows=3, cols=4, act_width=4, weight_width=4, acc_width=8),
+    ArrayConfig(rows=4, cols=3, st_os=True, act_width=16, weight_width=16, acc_width=64),
+    ArrayConfig(rows=3, cols=5, st_os=True, mac_stages=2),
+    ArrayConfig(rows=1, cols=1, st_os=True),
+    ArrayConfig(rows=2, cols=2, accumulators=1),
+)
+
+
+#: Of a single PE, which has no neighbours, most wires go nowhere: it is there for these.
+_ALONE = ("controller", "core", "skid")
+
+
+def _components(config: ArrayConfig, wanted: Sequence[str]) -> list[str]:
+    alone = config.rows * config.cols == 1
+    return [name for name in wanted if not alone or name in _ALONE]
+
+
+def sampled(config: ArrayConfig, component: str, count: int, seed: int) -> list[Mutant]:
+    """Return `count` mutants of a component, or all if there are fewer; always the same."""
+    mutants = [one for one in Netlist(config).mutants if one.component == component]
+    if len(mutants) <= count:
+        return mutants
+    chosen = random.Random(f"{seed} {component} {config}").sample(range(len(mutants)), count)
+    return [mutants[index] for index in sorted(chosen)]
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be an integer from 1, not {text!r}")
+    return int(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m verif.mutate", description=__doc__)
+    parser.add_argument(
+        "--sample", type=_count, default=200, metavar="N",
+        help="mutants of each component of each core (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=int, default=1, help="of the sample (default: %(default)s)")
+    parser.add_argument(
+        "--component", action="append", choices=list(COMPONENTS), help="only this one (repeatable)"
+    )
+    parser.add_argument(
+        "--config", action="append", type=int, choices=range(len(CONFIGS)), metavar="I",
+        help=f"only core I of 0 to {len(CONFIGS) - 1} (repeatable)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--output", type=Path, default=Path("docs"), metavar="FOLDER",
+        help="where mutation.md and mutation.json go (default: %(default)s)",
+    )  # fmt: skip
+    add_executor_options(parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the campaign; return 1 if a score is too low, or an explanation is out of date."""
+    arguments = _parser().parse_args(argv)
+    components = arguments.component or list(COMPONENTS)
+    configs = [CONFIGS[n] for n in sorted(set(arguments.config or range(len(CONFIGS))))]
+    jobs: list[tuple[ArrayConfig, list[Mutant]]] = []
+    totals: dict[tuple[ArrayConfig, str], int] = {}
+    for config in configs:
+        listed = Netlist(config).mutants
+        wanted = _components(config, components)
+        for component in wanted:
+            totals[config, component] = sum(one.component == component for one in listed)
+        for batch in BATCHES:
+            mutants = [
+                mutant
+                for component in batch
+                if component in wanted
+                for mutant in sampled(config, component, arguments.sample, arguments.seed)
+            ]
+            if mutants:
+                jobs.append((config, mutants))
+    names = [f"{config.flags()}: {mutants[0].component} ..." for config, mutants in jobs]
+    try:
+        with executor(arguments) as pool:
+            results: list[list[Verdict]] = run_jobs(pool, judge, jobs, names)
+    except ExecutorError as error:
+        print(f"python -m verif.mutate: {error}", file=sys.stderr)
+        return 1
+    campaign = Campaign(totals, arguments.sample, arguments.seed)
+    for (config, _), verdicts in zip(jobs, results, strict=True):
+        campaign.add(config, verdicts)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    write_atomically({
+        arguments.output / "mutation.json": json.dumps(campaign.to_dict(), indent=1) + "\n",
+        arguments.output / "mutation.md": campaign.page(),
+    })  # fmt: skip
+    problems = campaign.problems(whole=not (arguments.component or arguments.config))
+    for problem in problems:
+        print(f"python -m verif.mutate: {problem}", file=sys.stderr)
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,51 @@
+"""A sample of the mutation campaign, and tests of the campaign itself."""
+
+from __future__ import annotations
+
+import pytest
+from suite import check, runs
+
+from hw.config import ArrayConfig
+from sim.rtl import RtlError
+from verif.mutate.__main__ import sampled
+from verif.mutate.campaign import Bench
+from verif.mutate.netlist import COMPONENTS
+from verif.mutate.report import Explanations
+
+CONFIG = ArrayConfig(rows=2, cols=3, st_os=True)
+
+
+@pytest.fixture(scope="module")
+def verdicts():
+    """Judge 22 mutants of every component."""
+    mutants = [one for name in COMPONENTS for one in sampled(CONFIG, name, 22, seed=1)]
+    bench = Bench(CONFIG, mutants)  # sees that the core without a fault passes
+    return bench, [bench.judge(mutant) for mutant in mutants]
+
+
+def test_sample_dies(verdicts):
+    """No mutant survives that nobody has looked at."""
+    explanations = Explanations()
+    holes = [v.mutant for v in verdicts[1] if v.survived and not explanations.of(v.mutant)]
+    assert not holes, "\n".join(map(str, holes))
+    assert sum(bool(v.killer) for v in verdicts[1]) > 150
+
+
+def test_kill_is_a_failed_check(verdicts):
+    """What the campaign calls a kill is a run that fails."""
+    bench, judged = verdicts
+    for verdict in [v for v in judged if v.killer][::20]:
+        with pytest.raises((AssertionError, RtlError)):  # noqa: PT012
+            for run in runs(CONFIG, verdict.killer):
+                check(bench.simulator, run, verdict.mutant.number)
+
+
+def test_killed_mutants_are_not_equivalent(verdicts):
+    """No proof of equivalence succeeds for a mutant that some run tells apart."""
+    bench, judged = verdicts
+    killed = [v.mutant for v in judged if v.killer]
+    for component, step in (("drain", 1), ("controller", 8), ("skid", 2)):
+        mutants = [one for one in killed if one.component == component][::step]
+        assert mutants
+        for mutant in mutants:
+            assert not bench.machine(mutant.module).equivalent(mutant.number), str(mutant)
