@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from hw.config import ArrayConfig, Command
 
-__all__ = ["Repeat", "Timing", "cycles", "schedule", "unroll"]
+__all__ = ["Repeat", "Timing", "cycles", "flush_cycles", "schedule", "unroll"]
 
 
 @dataclass(frozen=True)
@@ -131,6 +131,14 @@ def _advance(state: _State, command: Command, config: ArrayConfig) -> tuple[_Sta
 
 def _start(config: ArrayConfig) -> _State:
     return _State(now=2, other=2, last=-config.cols)
+
+
+def flush_cycles(config: ArrayConfig) -> int:
+    """Return the clock cycles after reset in which no command is taken: ``rows + cols``.
+
+    So long it takes until nothing of the past is left in the grid.
+    """
+    return config.rows + config.cols
 
 
 def cycles(program: Program, config: ArrayConfig) -> int:

@@ -34,6 +34,7 @@ struct Answer {
     uint64_t cmd_error;
     uint64_t faults;  // of `Fault`
     uint64_t taken[3];
+    uint64_t start;  // cycles from reset to the first command
 };
 
 enum Fault : uint64_t {
@@ -110,7 +111,7 @@ struct Run {
     Answer answer{};
     std::vector<uint8_t> out;
     uint8_t beat[OUT_BYTES + 1], held[OUT_BYTES + 1];
-    uint64_t cycle = 0, start = 0;
+    uint64_t cycle = 0, start = 0, begin = 0;
     bool started = false, waiting = false;
 
     void edge() {
@@ -128,6 +129,7 @@ struct Run {
         const uint64_t faults = answer.faults;
         answer = Answer{};
         answer.faults = faults;
+        begin = cycle;
         out.clear();
         started = waiting = false;
     }
@@ -179,6 +181,7 @@ struct Run {
         answer.cmd_error = core.cmd_error;
         if (cmd.valid && core.s_axis_cmd_tready && !started) {
             start = cycle;
+            answer.start = start - begin;
             started = true;
         }
         cmd.take(core.s_axis_cmd_tready);

@@ -90,12 +90,15 @@ class Result:
         Whether the core reported an illegal command.
     taken : tuple of int
         Beats taken from the command, activation and weight streams.
+    start : int
+        Clock cycles after reset before the first command was taken.
     """
 
     outputs: list[IntArray]
     cycles: int
     cmd_error: bool
     taken: tuple[int, int, int]
+    start: int
 
 
 @dataclass(eq=False)
@@ -192,14 +195,14 @@ class Simulator:
         self.close()
 
     def _ask(self, request: bytes) -> tuple[tuple[int, ...], bytes]:
-        """Return the seven numbers of an answer and its output beats."""
+        """Return the eight numbers of an answer and its output beats."""
         process = self._start()
         assert process.stdin and process.stdout
         size = self.config.rows * self.config.acc_bytes + 1
         try:
             process.stdin.write(request)
             process.stdin.flush()
-            answer = struct.unpack("<7Q", process.stdout.read(56))
+            answer = struct.unpack("<8Q", process.stdout.read(64))
             beats = process.stdout.read(answer[1] * size)
             if len(beats) == answer[1] * size:
                 return answer, beats
@@ -275,7 +278,7 @@ class Simulator:
             "<13Q", len(words), *beats, expected, *stalls._thresholds, seed, limit, *resets, mutant
         )
         answer, raw = self._ask(head + np.asarray(words, "<u8").tobytes() + act + wgt)
-        cycles, count, error, faults, *taken = answer
+        cycles, count, error, faults, *taken, start = answer
         report = f"{count} of {expected} output beats, taken {taken} of {[len(words), *beats]}"
         for bit, text in enumerate(_FAULTS):
             if faults >> bit & 1:
@@ -294,6 +297,7 @@ class Simulator:
             cycles=cycles,
             cmd_error=bool(error),
             taken=(taken[0], taken[1], taken[2]),
+            start=start,
         )
 
 

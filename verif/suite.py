@@ -15,6 +15,7 @@ import numpy as np
 from tiles import gemm, random_tiles, tile
 
 from golden import Tile, execute
+from golden.schedule import flush_cycles
 from hw.config import ArrayConfig, Command, CommandError
 from sim import cycles
 from sim.rtl import Result, Simulator, Stalls
@@ -97,6 +98,8 @@ def check(simulator: Simulator, run: Run, mutant: int = 0) -> Result:
             np.testing.assert_array_equal(got, want, f"command {index} that emits in {run}")
     illegal = run.words is not None and len(run.words) > len(run.tiles)
     assert result.cmd_error == illegal, f"cmd_error is {result.cmd_error} in {run}"
+    if run.stalls is None and result.taken[0]:
+        assert result.start == flush_cycles(config), f"first command in cycle {result.start}"
     if run.stalls is None and not illegal:
         predicted = cycles([one.command for one in run.tiles], config) if expected else 0
         assert result.cycles == predicted, f"{result.cycles} cycles, not {predicted}, in {run}"

@@ -75,6 +75,7 @@ class _Question:
     request: bytearray
     answer: tuple[tuple[int, ...], bytes]
     timed: bool  # `check` compares the cycles
+    unstalled: bool  # and when the first command is taken
 
     @property
     def long(self) -> bool:
@@ -88,12 +89,13 @@ class _Question:
             answer, beats = simulator._ask(bytes(self.request))
         except RuntimeError:
             return True
-        (cycles, count, error, faults, *_), expected = answer, self.answer[0]
+        (cycles, count, error, faults, *_, start), expected = answer, self.answer[0]
         return (
             faults != 0
             or (count, error) != expected[1:3]
             or beats != self.answer[1]
             or (self.timed and cycles != expected[0])
+            or (self.unstalled and start != expected[-1])
         )
 
 
@@ -112,7 +114,12 @@ def _questions(config: ArrayConfig) -> list[_Question]:
             struct.pack_into("<Q", request, _LIMIT, 2 * result.cycles + 4 * beats + 500)
             illegal = run.words is not None and len(run.words) > len(run.tiles)
             timed = run.stalls is None and not illegal
-            questions.append(_Question(group=group, request=request, answer=answer, timed=timed))
+            questions.append(
+                _Question(
+                    group=group, request=request, answer=answer, timed=timed,
+                    unstalled=run.stalls is None,
+                )
+            )  # fmt: skip
     simulator.close()
     # Short runs first, groups in turn: most mutants die in the first few.
     questions.sort(key=lambda one: one.answer[0][0])
