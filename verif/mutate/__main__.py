@@ -29,9 +29,8 @@ CONFIGS = (
     ArrayConfig(rows=4, cols=3, st_os=True, act_width=16, weight_width=16, acc_width=64),
     ArrayConfig(rows=3, cols=5, st_os=True, mac_stages=2),
     ArrayConfig(rows=1, cols=1, st_os=True),
-    ArrayConfig(rows=2, cols=2, accumulators=1),
+    ArrayConfig(rows=2, cols=3, accumulators=1),
 )
-
 
 #: Of a single PE, which has no neighbours, most wires go nowhere: it is there for these.
 _ALONE = ("controller", "core", "skid")
