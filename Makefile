@@ -29,8 +29,11 @@ test: .venv/test
 	$(BIN)/mypy
 	$(BIN)/pytest verif/ -n 2
 
-planted coverage: .venv/test
-	$(BIN)/python verif/$@.py
+planted: .venv/test
+	$(BIN)/python verif/planted.py
+
+coverage: .venv/test
+	$(BIN)/python verif/cover.py
 
 soak: .venv/test
 	$(BIN)/python verif/soak.py --minutes $(MINUTES)

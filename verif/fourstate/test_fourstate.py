@@ -9,7 +9,7 @@ import shutil
 
 import pytest
 from icarus import Failure, bench_runs, compile_bench, pessimistic, simulate
-from planted import MUTANTS
+from mutants import MUTANTS
 
 from hw.config import ArrayConfig
 from hw.verilog import emit_verilog

@@ -28,8 +28,8 @@ lose at least {goal:.0%} of its mutants.
 
 *Mutants* were run: at most {sample} of each component of each core, chosen by seed {seed} from the
 *population*. *Equivalent* ones were proved to change nothing that can be seen. *Score* is
-killed / (mutants - equivalent). Of the core with a single PE, which has no neighbours, only controller, core and skid
-count: most wires of its PE and its row go nowhere.
+killed / (mutants - equivalent). Of the core with a single PE, which has no neighbours, only
+controller, core and skid count: most wires of its PE and its row go nowhere.
 
 ## What a mutant is
 
