@@ -108,6 +108,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         text = emit_verilog(config, name=arguments.name)
     except ValueError as error:
         parser.error(str(error))
+    except OSError as error:  # no folder for what Yosys compiles
+        parser.error(f"cannot write {error.filename}: {error.strerror}")
     if output in ("-", "/dev/stdout"):
         write_out(text)
         return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 
@@ -17,8 +18,13 @@ def expect_interrupts() -> None:
     """
     if sys.argv[:1] != ["-m"] or signal.getsignal(signal.SIGINT) != signal.default_int_handler:
         return
-    words = sys.orig_argv
-    name = words[words.index("-m") + 1]
+    for index, word in enumerate(sys.orig_argv[1:], 1):
+        found = re.fullmatch(r"-[bBdEiIOPqsSuvx]*m(.*)", word)  # -m, -um, -mNAME
+        if found:
+            name = found[1] or sys.orig_argv[index + 1]
+            break
+    else:
+        return
 
     def end(number: int, frame: object) -> None:
         os.write(2, f"{name}: interrupted\n".encode())

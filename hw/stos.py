@@ -10,7 +10,7 @@ import importlib
 import sys
 from functools import partial
 
-from .cli import run
+from .cli import run, write_out
 
 __all__ = ["COMMANDS", "main"]
 
@@ -28,18 +28,21 @@ COMMANDS = {
 }
 
 
+def _command(name: str, words: list[str]) -> int:
+    if name in COMMANDS:
+        status: int = importlib.import_module(COMMANDS[name]).main(words)
+        return status
+    if name in ("-h", "--help"):
+        width = max(map(len, COMMANDS))
+        lines = [f"  {one:{width}}  the same as python -m {COMMANDS[one]}\n" for one in COMMANDS]
+        usage = "usage: stos COMMAND ...   (stos COMMAND --help says more)\n\n"
+        write_out(usage + "".join(lines))
+        return 0
+    print(f"stos: there is no command {name!r}; legal: {', '.join(COMMANDS)}", file=sys.stderr)
+    return 2
+
+
 def main() -> None:
     """Run the command that the first word names, and leave with its exit status."""
     name, *words = sys.argv[1:] or ["--help"]
-    if name in COMMANDS:
-        module = importlib.import_module(COMMANDS[name])
-        run(partial(module.main, words), COMMANDS[name])
-    width = max(map(len, COMMANDS))
-    usage = "usage: stos COMMAND ...   (stos COMMAND --help says more)\n\n" + "".join(
-        f"  {name:{width}}  the same as python -m {module}\n" for name, module in COMMANDS.items()
-    )
-    if name in ("-h", "--help"):
-        sys.stdout.write(usage)
-        sys.exit(0)
-    print(f"stos: there is no command {name!r}; legal: {', '.join(COMMANDS)}", file=sys.stderr)
-    sys.exit(2)
+    run(partial(_command, name, words), COMMANDS.get(name, "stos"))

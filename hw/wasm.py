@@ -7,6 +7,7 @@ import functools
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 __all__ = ["wasm_environment"]
@@ -46,7 +47,8 @@ def _private() -> Path:
     do.
     """
     folder = Path(tempfile.gettempdir(), f"stos-cache-{os.getuid()}")
-    folder.mkdir(mode=0o700, exist_ok=True)
+    with suppress(FileExistsError):  # what is there may be anything
+        folder.mkdir(mode=0o700)
     found = folder.lstat()
     if folder.is_dir() and not folder.is_symlink() and found.st_uid == os.getuid():
         if not found.st_mode & 0o077 and _writable(folder):

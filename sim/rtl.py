@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import struct
@@ -10,6 +11,7 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -18,7 +20,7 @@ from hw.cli import write_atomically
 from hw.config import ArrayConfig, integer
 from hw.verilog import emit_verilog
 
-from .toolchain import build, cache_folder, find_verilator
+from .toolchain import build, cache_folder, identity
 
 __all__ = ["Result", "RtlError", "Simulator", "Stalls"]
 
@@ -132,6 +134,7 @@ class Simulator:
     mutants: bool = False
     coverage: Path | None = None
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
+    _log: IO[bytes] = field(default_factory=tempfile.TemporaryFile, init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Build the simulator unless the cache has it, whole."""
@@ -152,8 +155,9 @@ class Simulator:
         }
         if self.mutants:
             defines["MUTANTS"] = 1
-        parts = (*sources.values(), harness, find_verilator().version, str(defines),
-                 str(bool(self.coverage)))  # fmt: skip
+        parts = (
+            *sources.values(), harness, identity(), str(defines), str(self.coverage is not None)
+        )  # fmt: skip
         key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
         cache = self.cache or cache_folder()
         self.binary = cache.absolute() / f"core-{key}"
@@ -180,7 +184,7 @@ class Simulator:
                 os.close(handle)
                 arguments.append(name)
             self._process = subprocess.Popen(
-                arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+                arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log
             )
         return self._process
 
@@ -213,8 +217,14 @@ class Simulator:
             process.communicate()
             raise
         process.kill()
+        self._process = None
         process.stdout.close()
-        raise RtlError(f"the simulator ended with status {process.wait()}")
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
+        self._log.seek(0)
+        words = self._log.read().decode(errors="replace").split("\n")
+        last = next((f": {line.strip()}" for line in reversed(words) if line.strip()), "")
+        raise RtlError(f"the simulator ended with status {process.wait()}{last}")
 
     def run(
         self,
@@ -257,6 +267,8 @@ class Simulator:
         config = self.config
         tiles = list(tiles)
         seed = integer("seed", seed, 0, 2**63 - 1)
+        count, longest = (integer("resets", number, 0, 2**32) for number in resets)
+        mutant = integer("mutant", mutant, 0, 2**32 - 1)
         kept = False
         for tile in tiles:
             tile.check(config, kept=kept)
@@ -264,6 +276,7 @@ class Simulator:
         stalls = stalls or Stalls()
         if words is None:
             words = [tile.command.encode() for tile in tiles]
+        words = [integer("words", word, 0, 2**64 - 1) for word in words]
         rng = np.random.default_rng(seed)
         act = _pack([tile.act for tile in tiles], config.rows, config.act_width, rng)
         wgt = _pack(
@@ -275,8 +288,9 @@ class Simulator:
         steps = sum(beats) + expected + (len(words) + 4) * 4 * (config.rows + config.cols)
         limit = min(int(stalls._patience * steps) + 1000, 2**63)
         head = struct.pack(
-            "<13Q", len(words), *beats, expected, *stalls._thresholds, seed, limit, *resets, mutant
-        )
+            "<13Q", len(words), *beats, expected, *stalls._thresholds, seed, limit, count, longest,
+            mutant,
+        )  # fmt: skip
         answer, raw = self._ask(head + np.asarray(words, "<u8").tobytes() + act + wgt)
         cycles, count, error, faults, *taken, start = answer
         report = f"{count} of {expected} output beats, taken {taken} of {[len(words), *beats]}"
@@ -304,9 +318,10 @@ class Simulator:
 def _whole(binary: Path, digest: Path) -> bool:
     """Return whether a cached program is what was written."""
     try:
-        return hashlib.sha256(binary.read_bytes()).hexdigest() == digest.read_text()
+        same = hashlib.sha256(binary.read_bytes()).hexdigest() == digest.read_text()
     except OSError:
         return False
+    return same and os.access(binary, os.X_OK)
 
 
 def _garbage(tile: Tile, config: ArrayConfig, rng: np.random.Generator) -> IntArray:

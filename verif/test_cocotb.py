@@ -87,8 +87,9 @@ class Built:
             )
         failures = {}
         for case in ElementTree.parse(results).iter("testcase"):
-            failure = case.find("failure")
-            failures[str(case.get("name"))] = "" if failure is None else log.read_text()[-9000:]
+            bad = any(case.find(kind) is not None for kind in ("failure", "error", "skipped"))
+            text = log.read_text()[-9000:] or "failed without a word"
+            failures[str(case.get("name"))] = text if bad else ""
         return failures
 
 
