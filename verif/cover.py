@@ -17,6 +17,7 @@ from pathlib import Path
 from suite import CONFIGS, GROUPS, Run, check, runs
 
 from hw.cli import OneLineParser, Sheet, write_atomically
+from hw.cli import run as run_command
 from hw.config import ArrayConfig, Command, CommandError
 from hw.executor import ExecutorError, add_executor_options, executor, run_jobs
 from sim.rtl import Simulator
@@ -207,4 +208,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main, "coverage")

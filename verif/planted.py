@@ -17,11 +17,12 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from hw.executor import ExecutorError, add_executor_options, executor, run_jobs
 from suite import GROUPS, check, runs
 
 from hw.cli import OneLineParser, Sheet, write_atomically
+from hw.cli import run as run_command
 from hw.config import ArrayConfig
+from hw.executor import ExecutorError, add_executor_options, executor, run_jobs
 from sim.rtl import RtlError, Simulator
 
 ROOT = Path(__file__).parents[1]
@@ -247,4 +248,4 @@ property has one, too ([formal](formal.md)); [mutation](mutation.md) plants them
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main, "planted")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import sys
 import time
 
 import numpy as np
 from rich.console import Console
 from suite import GROUPS, check, runs
 
+from hw.cli import OneLineParser
+from hw.cli import run as run_command
 from hw.config import ArrayConfig
 from sim.rtl import RtlError, Simulator
 
@@ -32,10 +32,12 @@ def random_config(rng: np.random.Generator) -> ArrayConfig:
 
 def main() -> int:
     """Run the command line; return the exit status."""
-    parser = argparse.ArgumentParser(prog="soak", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=10.0, help="how long (default: 10)")
-    parser.add_argument("--seed", type=int, default=1, help="the first seed (default: 1)")
+    parser = OneLineParser("soak", "Run the core's suite on random cores with new seeds.")
+    parser.add_argument("--minutes", type=float, default=10.0, help="how long")
+    parser.add_argument("--seed", type=int, default=1, help="the first seed")
     arguments = parser.parse_args()
+    if not arguments.minutes >= 0 or arguments.seed < 0:
+        parser.error("--minutes and --seed must not be negative")
     end = time.monotonic() + 60 * arguments.minutes
     console, count = Console(stderr=True), 0
     with console.status("") as status:
@@ -59,4 +61,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main, "soak")

@@ -68,6 +68,16 @@ class Run:
     words: list[int] | None = None
     resets: tuple[int, int] = (0, 0)
 
+    @property
+    def illegal(self) -> bool:
+        """Whether a command is one that the core has to report."""
+        return self.words is not None and len(self.words) > len(self.tiles)
+
+    @property
+    def timed(self) -> bool:
+        """Whether the cycle model says how long it takes."""
+        return self.stalls is None and not self.illegal
+
     def __str__(self) -> str:
         """Return what happens, for a message."""
         commands = self.words or [one.command.encode() for one in self.tiles]
@@ -96,11 +106,10 @@ def check(simulator: Simulator, run: Run, mutant: int = 0) -> Result:
     for index, (got, want) in enumerate(zip(result.outputs, expected, strict=True)):
         if not np.array_equal(got, want):
             np.testing.assert_array_equal(got, want, f"command {index} that emits in {run}")
-    illegal = run.words is not None and len(run.words) > len(run.tiles)
-    assert result.cmd_error == illegal, f"cmd_error is {result.cmd_error} in {run}"
+    assert result.cmd_error == run.illegal, f"cmd_error is {result.cmd_error} in {run}"
     if run.stalls is None and result.taken[0]:
         assert result.start == flush_cycles(config), f"first command in cycle {result.start}"
-    if run.stalls is None and not illegal:
+    if run.timed:
         predicted = cycles([one.command for one in run.tiles], config) if expected else 0
         assert result.cycles == predicted, f"{result.cycles} cycles, not {predicted}, in {run}"
     return result

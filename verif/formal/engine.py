@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hw.config import ArrayConfig
+from hw.wasm import wasm_environment
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -302,7 +303,7 @@ def _fresh(name: str) -> Path:
 def _run(command: list[str], folder: Path) -> str:
     """Run a program in a folder and return its standard output."""
     path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])
-    environment = os.environ | {"PATH": path, "PYTHONPATH": str(folder)}
+    environment = wasm_environment() | {"PATH": path, "PYTHONPATH": str(folder)}
     result = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False
     )

