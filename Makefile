@@ -27,7 +27,7 @@ test: .venv/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest verif/ -n 2
+	$(BIN)/pytest verif/ -n 2 --dist worksteal
 
 planted: .venv/test
 	$(BIN)/python verif/planted.py
