@@ -3,7 +3,7 @@
 # make planted      plant bugs in the gateware, and see who notices (minutes)
 # make coverage     what the core's suite covers (minutes)
 # make soak         random cores and new seeds (MINUTES=10)
-# make mutate       the share of small faults in the netlist that the suite notices, for docs/mutation.md (20 minutes)
+# make mutate       the share of small faults in the netlist that the suite notices, for docs/mutation.md (half an hour)
 # make formal       prove the rules of the core, with planted bugs, for docs/formal.md (minutes)
 # make performance  compute docs/performance.md again (seconds)
 # make report       that, and measure area and timing again for docs/area.md (LIBERTY= cell libraries; an hour)

@@ -57,7 +57,7 @@ def _count(text: str) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = OneLineParser("verif.mutate", str(__doc__))
     parser.add_argument(
-        "--sample", type=_count, default=200, metavar="N",
+        "--sample", type=_count, default=120, metavar="N",
         help="mutants of each component of each core",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=1, help="of the sample")
