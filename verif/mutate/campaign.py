@@ -182,8 +182,8 @@ class Bench:
         equivalent = self.machine(mutant.module).equivalent(mutant.number)
         if equivalent:
             return Verdict(mutant=mutant, equivalent=equivalent)
-        # Only the controller can tell long runs from short ones.
-        if mutant.component == "controller":
+        # Only the controller, and what brings it the commands, can tell long runs from short ones.
+        if mutant.component in ("controller", "core"):
             killer = self.killer(mutant.number, long=True)
         return Verdict(mutant=mutant, killer=killer)
 

@@ -42,7 +42,7 @@ one. A fault in a module is in all of its instances. A net with one reader has i
 All mutants of a few components are in one simulator, chosen by an input. A run of `verif/suite.py`
 kills a mutant if `check` would fail: outputs, cycles without stalls, `cmd_error`, the rules of the
 streams, or a core that takes more than twice as long. Runs of more than 20,000 cycles are
-tried on the controller only, which has the long counters.
+tried on the controller and the core only, which have the long counters and what feeds them.
 
 ## Equivalent mutants
 
