@@ -1,13 +1,19 @@
 # make gen          write the Verilog of a core (ROWS=, COLS=, GENFLAGS= override)
+# make data         fetch models and cell libraries that tests and area pages need, into data/
 # make test         lint, type check, and prove the core right
+# make check        a fast part of that (about a minute)
 # make planted      plant bugs in the gateware, and see who notices (minutes)
 # make coverage     what the core's suite covers (minutes)
 # make soak         random cores and new seeds (MINUTES=10)
-# make mutate       the share of small faults in the netlist that the suite notices, for docs/mutation.md (half an hour)
+# make mutate       the share of small faults in the netlist that the suite notices, for
+#                   docs/mutation.md (half an hour)
 # make formal       prove the rules of the core, with planted bugs, for docs/formal.md (minutes)
+# make docs         the pages and an API reference as a web site, in build/site
+# make pages        draw every picture again, and compute docs/performance.md (a minute)
 # make performance  compute docs/performance.md again (seconds)
-# make report       that, and measure area and timing again for docs/area.md (LIBERTY= cell libraries; an hour)
-# All set up .venv first. Needed: python3 (3.11 or newer), g++, make, perl.
+# make report       that, and measure area and timing again for docs/area.md
+#                   (LIBERTY= cell libraries; an hour)
+# All but make data set up .venv first. Needed: python3 (3.11 or newer), g++, make, perl.
 
 ROWS ?= 32
 COLS ?= 32
@@ -16,12 +22,15 @@ PYTHON ?= python3
 MINUTES ?= 10
 BIN := .venv/bin
 
-LIBERTY ?= $(wildcard ../shared/pdk/*.lib.gz)
+LIBERTY ?= $(or $(wildcard data/pdk/*.lib.gz),$(wildcard ../shared/pdk/*.lib.gz))
 
-.PHONY: gen test formal mutate planted coverage soak performance report clean
+.PHONY: gen data test check formal mutate planted coverage soak docs pages performance report clean
 
 gen: .venv/gen
 	$(BIN)/python -m hw.gen --rows $(ROWS) --cols $(COLS) $(GENFLAGS)
+
+data:
+	$(PYTHON) verif/fetch.py
 
 test: .venv/test
 	$(BIN)/ruff check .

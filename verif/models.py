@@ -8,16 +8,23 @@ from typing import Any
 
 import flatbuffers
 import numpy as np
-import pytest
 import tflite
+from fetch import SOURCES, find, needs
 
 import golden.tflite
 from golden.graph import Graph
 
-MODELS = Path(__file__).parents[2] / "shared" / "models"
-needs_models = pytest.mark.skipif(
-    not MODELS.exists(), reason="needs the MLPerf Tiny models in ../shared/models"
-)
+needs_models = needs(*(one.name for one in SOURCES if one.name.startswith("models/")))
+
+
+def reference_input(graph: Graph, result: str) -> np.ndarray:
+    """Return the input of a reference result if it is there, and random values if not."""
+    path = find(f"models/{result}.npz")
+    if path.exists():
+        values: np.ndarray = np.load(path)["input"]
+        return values
+    rng = np.random.default_rng(1)
+    return rng.integers(-128, 127, graph.input.shape, np.int8, endpoint=True)
 
 
 def load(content: bytes, folder: Path) -> Graph:

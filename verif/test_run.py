@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bench import simulator
-from models import MODELS, VARIANTS, Net, everything, load, needs_models, variant
+from fetch import find
+from models import VARIANTS, Net, everything, load, needs_models, reference_input, variant
 from PIL import Image
 
 import sim.run
@@ -94,9 +95,8 @@ def test_changed(array, change, tmp_path):
 @pytest.mark.parametrize("model, result", RESULTS.items())
 def test_models(model, result, st_os, size):
     """Real networks: every multiply-accumulate on the RTL."""
-    graph = tflite.load(MODELS / f"{model}.tflite")
-    x = np.load(MODELS / f"{result}.npz")["input"]
-    prove(graph, x, ArrayConfig(rows=size, cols=size, st_os=st_os))
+    graph = tflite.load(find(f"models/{model}.tflite"))
+    prove(graph, reference_input(graph, result), ArrayConfig(rows=size, cols=size, st_os=st_os))
 
 
 @pytest.mark.parametrize("name", [name for name in VARIANTS if "fully" in name or "old" in name])
@@ -116,10 +116,10 @@ SHOWN = ["fuse half", "fuse full", "abconv 2", "abconv-exp 2", "fuse half, abcon
 def test_models_changed(change, st_os):
     """Real networks with other layers, at 16 x 16."""
     for model, result in RESULTS.items():
-        graph = tflite.load(MODELS / f"{model}.tflite")
+        graph = tflite.load(find(f"models/{model}.tflite"))
         if "fuse" not in change or "esnet" not in model:  # which has no depthwise layer
-            x = np.load(MODELS / f"{result}.npz")["input"]
-            prove(CHANGES[change](graph), x, ArrayConfig(rows=16, cols=16, st_os=st_os))
+            config = ArrayConfig(rows=16, cols=16, st_os=st_os)
+            prove(CHANGES[change](graph), reference_input(graph, result), config)
 
 
 @pytest.mark.parametrize("mapping", MAPPINGS)
@@ -496,10 +496,10 @@ NETWORKS = {
 @needs_models
 def test_page_shows_the_run(tmp_path, capsys):
     """The run of the page, and of the README, but for the picture and so the scores."""
-    values = tmp_path / "astronaut.npy"
-    np.save(values, np.load(MODELS / "vww_astronaut.npz")["input"])
+    values, model = tmp_path / "astronaut.npy", find("models/vww_96_int8.tflite")
+    np.save(values, reference_input(tflite.load(model), "vww_astronaut"))
     size = ["--rows", "16", "--cols", "16", "--st-os"]
-    sim.run.main([str(MODELS / "vww_96_int8.tflite"), "--input", str(values), *size])
+    sim.run.main([str(model), "--input", str(values), *size])
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     lines = [line for line in lines if not line.startswith(("input", "class"))]
     page = [line.removeprefix("    ").rstrip() for line in PAGE.read_text().splitlines()]
@@ -521,7 +521,7 @@ def test_page_tables():
         name, _, kind = name.partition(", ")
         if name not in NETWORKS:
             continue
-        graph = tflite.load(MODELS / f"{NETWORKS[name]}.tflite")
+        graph = tflite.load(find(f"models/{NETWORKS[name]}.tflite"))
         if kind:
             runs = [
                 (CHANGES[change], ArrayConfig(rows=16, cols=16, st_os=kind == "ST-OS"))

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from fetch import SOURCES, find, needs
 from tiles import random_tiles
 
 import synth.tools
@@ -28,7 +29,7 @@ from synth.tools import ToolError, _unfinished, run_tool, tool_version
 HERE = Path(__file__).parent
 DOCS = HERE.parent / "docs"
 LIBRARY = HERE / "cells.lib"
-SHARED = HERE.parent.parent / "shared" / "pdk"
+LIBRARIES = [one.name for one in SOURCES if one.name.startswith("pdk/")]
 PE = ("grid", "row", "pe")
 CONFIGS = [
     ArrayConfig(rows=3, cols=4),
@@ -262,11 +263,11 @@ def test_mapped_8_bit_pe_is_equivalent(tmp_path):
     prove_equal(ArrayConfig(rows=2, cols=2, st_os=True), gates(), "stos_core_pe", tmp_path)
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason="../shared/pdk is absent")
-@pytest.mark.parametrize("library", ["sg13g2_stdcell_typ_1p20V_25C", "sky130hd_tt"])
+@needs(*LIBRARIES)
+@pytest.mark.parametrize("library", LIBRARIES)
 def test_pe_of_a_real_library_is_equivalent(library, tmp_path):
     """The PE mapped to an open library."""
-    target = liberty(SHARED / f"{library}.lib.gz")[0]
+    target = liberty(find(library))[0]
     prove_equal(VARIANTS[6], target, "stos_core_pe", tmp_path)
 
 
@@ -438,10 +439,10 @@ def test_place_names(cell, name):
     assert timing.place_name(cell) == name
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason="../shared/pdk is absent")
+@needs(*LIBRARIES)
 def test_library_delays():
     """Two MAC stages shorten the longest path of a PE; the PE is the slowest module."""
-    target = liberty(SHARED / "sg13g2_stdcell_typ_1p20V_25C.lib.gz")[0]
+    target = liberty(find(LIBRARIES[0]))[0]
     config = ArrayConfig(rows=2, cols=2, st_os=True)
     one, two = (timing.delays(config.replace(mac_stages=n), target) for n in (1, 2))
     assert next(iter(one)) == "pe"

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import tflite as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from fetch import find, missing, needs
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from models import (
     ACT,
-    MODELS,
     SAME,
     VALID,
     VARIANTS,
@@ -26,6 +26,7 @@ from models import (
     everything,
     load,
     needs_models,
+    reference_input,
     single,
     variant,
 )  # fmt: skip
@@ -113,21 +114,23 @@ OVERWRITTEN = {
 }
 
 
+RESULTS = [
+    ("vww_96_int8", "vww_astronaut"),
+    ("vww_96_int8", "vww_coffee"),
+    ("pretrainedResnet_quant", "resnet8_chelsea"),
+    ("kws_ref_model", "kws_random7"),
+    ("ad01_int8", "autoencoder_random1"),
+]
+
+
 @needs_models
-@pytest.mark.parametrize(
-    "model, result",
-    [
-        ("vww_96_int8", "vww_astronaut"),
-        ("vww_96_int8", "vww_coffee"),
-        ("pretrainedResnet_quant", "resnet8_chelsea"),
-        ("kws_ref_model", "kws_random7"),
-        ("ad01_int8", "autoencoder_random1"),
-    ],
-)
+@pytest.mark.parametrize(("model", "result"), RESULTS)
 def test_reference_results(model, result):
     """Every operator's output is the reference interpreter's, bit for bit."""
-    path = MODELS / f"{model}.tflite"
-    graph, wanted = tflite.load(path), np.load(MODELS / f"{result}.npz")
+    path = find(f"models/{model}.tflite")
+    if said := missing(f"models/{result}.npz"):
+        pytest.skip(said)
+    graph, wanted = tflite.load(path), np.load(find(f"models/{result}.npz"))
     found = graph.run(wanted["input"], return_all=True)
     names = [name for name in wanted.files if name[:2] == "op" and name[2].isdigit()]
     assert not names or list(found) == names
@@ -136,14 +139,23 @@ def test_reference_results(model, result):
         source = overwritten.get(name, name)
         np.testing.assert_array_equal(wanted[name], found[source], err_msg=name)
     np.testing.assert_array_equal(graph.run(wanted["input"]), wanted["output"])
-    compare(graph, path.read_bytes(), wanted["input"].reshape(graph.input.shape))
-    compare_micro(graph, path.read_bytes(), wanted["input"].reshape(graph.input.shape))
+
+
+@needs_models
+@pytest.mark.parametrize(("model", "result"), RESULTS)
+def test_interpreters_agree(model, result):
+    """So are those of the interpreters that are here."""
+    path = find(f"models/{model}.tflite")
+    graph = tflite.load(path)
+    x = reference_input(graph, result).reshape(graph.input.shape)
+    compare(graph, path.read_bytes(), x)
+    compare_micro(graph, path.read_bytes(), x)
 
 
 @needs_models
 def test_autoencoder():
     """What one rounding instead of two makes of ten fully connected layers: as docs/networks.md."""
-    path = MODELS / "ad01_int8.tflite"
+    path = find("models/ad01_int8.tflite")
     graph, content, rng = tflite.load(path), path.read_bytes(), np.random.default_rng(1)
     layers, results = np.zeros(len(graph.operators)), []
     for _ in range(25):
@@ -160,11 +172,11 @@ def test_autoencoder():
     assert np.abs(results).max() == 3
 
 
-@needs_models
+@needs("models/users/person_detect.tflite", "models/users/person_detect.npz")
 def test_users_model():
     """A model that TFLM runs, but LiteRT refuses: its biases are quantized along an axis 3."""
-    path = MODELS / "users" / "person_detect.tflite"
-    graph, wanted = tflite.load(path), np.load(path.with_suffix(".npz"))
+    path = find("models/users/person_detect.tflite")
+    graph, wanted = tflite.load(path), np.load(find("models/users/person_detect.npz"))
     for index in (0, 1):
         found = graph.run(wanted[f"input{index}"].reshape(graph.input.shape))
         np.testing.assert_array_equal(found, wanted[f"tflm{index}_0"].ravel())
@@ -173,13 +185,13 @@ def test_users_model():
         reference(path.read_bytes())
 
 
-BEHIND = MODELS.parent / "faults" / "buffers_after_the_flatbuffer.tflite"
+BEHIND = "faults/buffers_after_the_flatbuffer.tflite"
 
 
-@pytest.mark.skipif(not BEHIND.exists(), reason="needs the model in ../shared/faults")
+@needs(BEHIND)
 def test_buffers_behind_in_a_published_format():
     """A whole MobileNetV2 as today's converters write it."""
-    graph, content = tflite.load(BEHIND), BEHIND.read_bytes()
+    graph, content = tflite.load(find(BEHIND)), find(BEHIND).read_bytes()
     x = np.random.default_rng(1).integers(-128, 127, graph.input.shape, np.int8, endpoint=True)
     compare(graph, content, x)
 

@@ -1,0 +1,211 @@
+"""Fetch what the tests and the area pages need and the repository has not: ``make data``.
+
+Models and cell libraries come from the repositories that publish them, each at one commit and with
+one SHA-256, into the folder `data` of the checkout (or ``$STOS_DATA``). Nothing but Python's
+standard library is needed. A file that is there and right is not fetched again.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import http.client
+import os
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A file that somebody publishes.
+
+    Parameters
+    ----------
+    name : str
+        Where it lies in the folder.
+    address : str
+        Where it is published, at one commit.
+    sha256 : str
+        Of the content at that address; of a ``.lib``, which is kept packed as ``.lib.gz``, of the
+        text.
+    licence : str
+        Under which its publisher gives it.
+    """
+
+    name: str
+    address: str
+    sha256: str
+    licence: str = "Apache-2.0"
+
+    @property
+    def packed(self) -> bool:
+        """Whether it is kept packed, and published as it is."""
+        return self.name.endswith(".gz") and not self.address.endswith(".gz")
+
+    def is_right(self, kept: bytes) -> bool:
+        """Whether a kept file has the content that is wanted."""
+        try:
+            content = gzip.decompress(kept) if self.packed else kept
+        except (EOFError, OSError):
+            return False
+        return hashlib.sha256(content).hexdigest() == self.sha256
+
+
+_RAW = "https://raw.githubusercontent.com"
+_TINY = f"{_RAW}/mlcommons/tiny/4addd0fa08d216e20637637874e084895f289da4/benchmark/training"
+
+SOURCES = (
+    Source(
+        name="models/vww_96_int8.tflite",
+        address=f"{_TINY}/visual_wake_words/trained_models/vww_96_int8.tflite",
+        sha256="597a384c8c2c8a1276f04702f25013b7838f2f814f1ca7c174d295b73e3d6b7b",
+    ),
+    Source(
+        name="models/pretrainedResnet_quant.tflite",
+        address=f"{_TINY}/image_classification/trained_models/pretrainedResnet_quant.tflite",
+        sha256="3c002613d1b2475eb51dd78dfb85a546c8ae658dee71cf6ade43b022fe205415",
+    ),
+    Source(
+        name="models/kws_ref_model.tflite",
+        address=f"{_TINY}/keyword_spotting/trained_models/kws_ref_model.tflite",
+        sha256="aeea436800704fce17b17292e4412630ad856e9d777c044c64ef748a880bd0ae",
+    ),
+    Source(
+        name="models/ad01_int8.tflite",
+        address=f"{_TINY}/anomaly_detection/trained_models/ad01_int8.tflite",
+        sha256="87cf24194ef93d1d9b11a591d805526b98008e351655d29883c825c9c106ba24",
+    ),
+    Source(
+        name="models/users/person_detect.tflite",
+        address=f"{_RAW}/tensorflow/tflite-micro/fddd3707a3c5733af4cb866f18650441e6712504"
+        "/tensorflow/lite/micro/models/person_detect.tflite",
+        sha256="808cfdfc0cf3a6fa6f6fa26bfa379ea97c16d5db7334637766e39c3408502e9d",
+    ),
+    Source(
+        name="pdk/sg13g2_stdcell_typ_1p20V_25C.lib.gz",
+        address=f"{_RAW}/IHP-GmbH/IHP-Open-PDK/219e824b1b35244d0db72bb41d32983131f2e826"
+        "/ihp-sg13g2/libs.ref/sg13g2_stdcell/lib/sg13g2_stdcell_typ_1p20V_25C.lib",
+        sha256="968b0cfdcefc49a88d9a5c48874769eaad9aba3509e1240b5e14a821bb07a3c4",
+    ),
+    Source(
+        name="pdk/sky130hd_tt.lib.gz",
+        address=f"{_RAW}/The-OpenROAD-Project/OpenSTA/b04def2de07e3bcec6a648c2d491e5fcff09ebd0"
+        "/examples/sky130hd_tt.lib.gz",
+        sha256="210e56be3a3a0907b5241a34d277f664cf4b4d91dcb49a27ff813df4406a5889",
+    ),
+)
+
+_RESULTS = "inputs, and what an interpreter of TensorFlow Lite computed from them"
+#: Files that tests use and nobody publishes: what they are. Their tests are skipped without them.
+UNPUBLISHED = {
+    "models/vww_astronaut.npz": _RESULTS,
+    "models/vww_coffee.npz": _RESULTS,
+    "models/resnet8_chelsea.npz": _RESULTS,
+    "models/kws_random7.npz": _RESULTS,
+    "models/autoencoder_random1.npz": _RESULTS,
+    "models/users/person_detect.npz": _RESULTS,
+    "faults/buffers_after_the_flatbuffer.tflite": "a MobileNetV2 that a converter wrote",
+}
+
+
+def folders() -> list[Path]:
+    """Return where files are looked for: $STOS_DATA, the checkout's `data`, and beside it."""
+    chosen = os.environ.get("STOS_DATA")
+    ours = [CHECKOUT / "data", CHECKOUT.parent / "shared"]
+    return [Path(chosen), *ours] if chosen else ours
+
+
+def find(name: str) -> Path:
+    """Return where a file is, or would be after ``make data``."""
+    places = [folder / name for folder in folders()]
+    return next((place for place in places if place.exists()), places[0])
+
+
+def missing(*names: str) -> str:
+    """Return what a test says of the files that are absent; nothing if all are there."""
+    absent = [name for name in names if not find(name).exists()]
+    known = [name for name in absent if name in {source.name for source in SOURCES}]
+    others = [f"{name} ({UNPUBLISHED[name]})" for name in absent if name not in known]
+    said = [f"needs {', '.join(known)}: run `make data`"] if known else []
+    said += [f"needs what nobody publishes: {', '.join(others)}"] if others else []
+    return "; ".join(said)
+
+
+def needs(*names: str) -> Any:
+    """Return a mark that skips a test without some files, and says how to get them."""
+    import pytest  # not needed to fetch
+
+    reason = missing(*names)
+    return pytest.mark.skipif(bool(reason), reason=reason)
+
+
+class FetchError(RuntimeError):
+    """A file could not be had."""
+
+
+def download(source: Source) -> bytes:
+    """Return the content at an address, checked."""
+    try:
+        with urllib.request.urlopen(source.address, timeout=60) as answer:
+            content: bytes = answer.read()
+    except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
+        raise FetchError(f"{source.address}: {getattr(error, 'reason', error)}") from None
+    found = hashlib.sha256(content).hexdigest()
+    if found != source.sha256:
+        raise FetchError(f"{source.address}: SHA-256 is {found}, not {source.sha256}")
+    return content
+
+
+def fetch(source: Source, folder: Path) -> bool:
+    """Bring a file into a folder; return whether it had to be fetched.
+
+    Raises
+    ------
+    FetchError
+        If it cannot be had, or is not what it should be. Nothing is changed then.
+    """
+    path = folder / source.name
+    if path.is_file() and source.is_right(path.read_bytes()):
+        return False
+    content = download(source)
+    if source.packed:
+        content = gzip.compress(content, mtime=0)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".unfinished-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+    return True
+
+
+def main(sources: Sequence[Source] = SOURCES) -> int:
+    """Fetch everything; return the exit status."""
+    folder = Path(os.environ.get("STOS_DATA") or CHECKOUT / "data")
+    failed = 0
+    for number, source in enumerate(sources, 1):
+        if sys.stderr.isatty():
+            print(f"\r\033[K{number} of {len(sources)}: {source.name}", end="", file=sys.stderr)
+        try:
+            news = "fetched" if fetch(source, folder) else "is there"
+        except (FetchError, OSError) as error:
+            failed += 1
+            news = f"FAILED: {error}"
+        if sys.stderr.isatty():
+            print("\r\033[K", end="", file=sys.stderr)
+        print(f"{source.name}: {news}", file=sys.stderr if news[0] == "F" else sys.stdout)
+    return min(failed, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
