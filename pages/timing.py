@@ -1,22 +1,19 @@
-"""Draw the timing diagrams of docs/dataflow.md from the cycle model: python docs/draw_timing.py."""
+"""When every PE works: the timing diagrams of docs/dataflow.md, from the cycle model."""
 
 from __future__ import annotations
-
-from pathlib import Path
-
-import matplotlib as mpl
-
-mpl.use("svg")
-import matplotlib.pyplot as plt
 
 from hw.config import ArrayConfig, Command
 from sim import schedule
 
-HERE = Path(__file__).parent
+from .draw import CONTROL, Sheet
+
+__all__ = ["gemm", "sheet", "st_os"]
+
 COLOURS = ("#0072B2", "#E69F00", "#009E73")  # colour-blind safe (Okabe and Ito)
+CONFIG = ArrayConfig(rows=2, cols=4, st_os=True)
 
 
-def draw(commands: list[Command], config: ArrayConfig, path: Path, title: str) -> None:
+def sheet(commands: list[Command], config: ArrayConfig, title: str) -> Sheet:
     """Draw who works when: inputs, every PE, and the output stream, one column per cycle."""
     rows, cols = config.rows, config.cols
     names = ["activations", "weights"]
@@ -48,36 +45,29 @@ def draw(commands: list[Command], config: ArrayConfig, path: Path, title: str) -
             for i in range(command.emit if last else cols):
                 cells.append((len(names) - 1, timing.first_output + offset + i, colour, str(i)))
     end = max(cycle for _, cycle, _, _ in cells) + 1
-    figure, axes = plt.subplots(figsize=(0.27 * end + 1.2, 0.27 * len(names) + 1))
+    left, top = 3.9, len(names) + 0.9
+    s = Sheet(left + end + 0.3, top + 1.0, 27)
+    s.words(0.2, top + 0.5, title, size=9, align="left", bold=True)
+    for line, name in enumerate(names):
+        s.words(left - 0.3, top - line - 0.5, name, size=8, align="right")
+    for cycle in range(0, end + 1, 5):
+        s.line((left + cycle, top), (left + cycle, 0.9), ink="#BBBBBB", width=0.6, arrow=False,
+               layer=1)  # fmt: skip
+        s.words(left + cycle, 0.45, str(cycle), size=8, ink=CONTROL)
+    s.words(left - 0.3, 0.45, "cycle", size=8, ink=CONTROL, align="right")
     for line, cycle, colour, text in cells:
-        axes.broken_barh([(cycle, 1)], (line - 0.45, 0.9), color=colour, edgecolor="white")
-        axes.text(cycle + 0.5, line, text, ha="center", va="center", color="white", fontsize=7)
-    axes.set_yticks(range(len(names)), names, fontsize=8)
-    axes.set_xticks(range(0, end + 1, 5))
-    axes.set_xlim(0, end)
-    axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_xlabel("cycle (the first command is taken in cycle 0)", fontsize=8)
-    axes.set_title(title, fontsize=9, loc="left")
-    axes.grid(axis="x", linewidth=0.3)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.tight_layout()
-    figure.savefig(path, metadata={"Date": None})
-    figure.savefig(Path("build") / path.with_suffix(".png").name, dpi=110)
-    plt.close(figure)
+        s.box(left + cycle, top - line - 0.95, 1, 0.9, text, face=colour, edge="white", ink="white",
+              size=7, line=0.8)  # fmt: skip
+    return s
 
 
-def main() -> None:
-    """Draw both diagrams."""
-    mpl.rcParams["svg.hashsalt"] = "stos"
-    mpl.rcParams["svg.fonttype"] = "none"
-    Path("build").mkdir(exist_ok=True)
-    config = ArrayConfig(rows=2, cols=4, st_os=True)
-    gemm = Command(depth=5, emit=4)
-    draw([gemm] * 3, config, HERE / "gemm.svg", "three GEMM tiles, K = 5, N = 4, on 2 x 4 PEs")
-    stream = Command(depth=3, folds=3, emit=4, st_os=True)
-    draw([stream], config, HERE / "st_os.svg", "an ST-OS pass, K = 3, three folds, on 2 x 4 PEs")
+def gemm() -> Sheet:
+    """Draw three GEMM tiles."""
+    command = Command(depth=5, emit=4)
+    return sheet([command] * 3, CONFIG, "three GEMM tiles, K = 5, N = 4, on 2 x 4 PEs")
 
 
-if __name__ == "__main__":
-    main()
+def st_os() -> Sheet:
+    """Draw an ST-OS pass of three folds."""
+    command = Command(depth=3, folds=3, emit=4, st_os=True)
+    return sheet([command], CONFIG, "an ST-OS pass, K = 3, three folds, on 2 x 4 PEs")

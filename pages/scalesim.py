@@ -1,10 +1,10 @@
-"""Run a few GEMM layers through SCALE-Sim and write what it says to scalesim.json.
+"""Run a few GEMM layers through SCALE-Sim and write what it says to docs/scalesim.json.
 
 SCALE-Sim needs other versions of NumPy and pandas than this project, so it gets its own place:
 
     python3 -m venv build/scalesim
     build/scalesim/bin/pip install scalesim==3.0.0 'numpy<2' 'pandas<3'
-    python docs/compare_scalesim.py build/scalesim/bin/python
+    python -m pages.scalesim build/scalesim/bin/python
 
 `make report` puts its cycles beside ours in performance.md.
 """
@@ -18,13 +18,11 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from template import save
-
 from golden.networks import build
-from hw.cli import OneLineParser
+from hw.cli import OneLineParser, write_atomically
 from hw.cli import run as run_command
 
-HERE = Path(__file__).parent
+TARGET = Path(__file__).parents[1] / "docs" / "scalesim.json"
 LAYERS = ("stem", "block2.expand", "block7.project", "block13.project", "block17.project", "head")
 SIZES = ((32, 32), (64, 64), (16, 64))
 
@@ -91,7 +89,7 @@ def run(python: Path, rows: int, cols: int, shapes: dict[str, tuple[int, int, in
 
 def main() -> int:
     """Run SCALE-Sim and write its numbers; return the exit status."""
-    parser = OneLineParser("docs/compare_scalesim.py", "Run SCALE-Sim; write scalesim.json.")
+    parser = OneLineParser("pages.scalesim", "Run SCALE-Sim; write docs/scalesim.json.")
     parser.add_argument("python", type=Path, help="Python interpreter that has SCALE-Sim")
     arguments = parser.parse_args()
     if not shutil.which(arguments.python):
@@ -109,9 +107,13 @@ def main() -> int:
     ask = "from importlib.metadata import version; print('scalesim', version('scalesim'))"
     version = subprocess.check_output([arguments.python, "-c", ask], text=True).strip()
     text = json.dumps({"version": version, "runs": runs}, indent=1) + "\n"
-    save(parser, {HERE / "scalesim.json": text})
+    try:
+        write_atomically({TARGET: text})
+    except OSError as error:
+        parser.error(f"cannot write {error.filename}: {error.strerror}")
+    print(f"wrote {TARGET.name}")
     return 0
 
 
 if __name__ == "__main__":
-    run_command(main, "docs/compare_scalesim.py")
+    run_command(main, "pages.scalesim")
