@@ -104,29 +104,38 @@ def small_numbers(one: Comparison) -> dict[str, str]:
 
 
 def fmax_picture(placed: list[Placed]) -> bytes:
-    """Return a picture of Fmax by array size."""
-    drawing, axes = pyplot().subplots(figsize=(6.4, 3.8), layout="constrained")
+    """Return a picture of Fmax by array size: every seed, and their middle."""
+    drawing, axes = pyplot().subplots(figsize=(7.2, 3.6), layout="constrained")
     styles = {
         (False, 1): ("#56B4E9", "o", "plain, one MAC stage"),
         (True, 1): ("#E69F00", "s", "ST-OS, one MAC stage"),
         (False, 2): ("#0072B2", "^", "plain, two MAC stages"),
         (True, 2): ("#D55E00", "D", "ST-OS, two MAC stages"),
     }
-    for (st_os, stages), (colour, marker, label) in styles.items():
-        line = [p for p in placed if (p.config.st_os, p.config.mac_stages) == (st_os, stages)]
-        sizes = [p.config.rows + (0.12 if st_os else -0.12) for p in line]
-        middle = [float(np.median(p.fmax)) for p in line]
-        below = [m - min(p.fmax) for m, p in zip(middle, line, strict=True)]
-        above = [max(p.fmax) - m for m, p in zip(middle, line, strict=True)]
-        axes.errorbar(
-            sizes, middle, yerr=[below, above], color=colour, marker=marker, label=label, capsize=3
-        )
-    axes.plot([4, 8], [131, 97], "x", color="#000000", markersize=9, label="reference array")
-    axes.set_xticks([4, 8], ["4 x 4", "8 x 8"])
-    axes.set_ylim(bottom=0)
-    axes.set_xlabel("array")
+    sizes = sorted({p.config.rows for p in placed})
+    for column, ((st_os, stages), (colour, marker, label)) in enumerate(styles.items()):
+        for p in placed:
+            if (p.config.st_os, p.config.mac_stages) != (st_os, stages):
+                continue
+            place = sizes.index(p.config.rows) + 0.16 * (column - 1.5)
+            first = p.config.rows == sizes[0]
+            axes.plot(
+                [place] * len(p.fmax), p.fmax, marker, color=colour, markersize=6,
+                markerfacecolor="none", label=label if first else None,
+            )  # fmt: skip
+            middle = float(np.median(p.fmax))
+            axes.plot([place - 0.06, place + 0.06], [middle] * 2, color=colour, linewidth=2)
+            axes.text(place, 4, f"{middle:.0f}", ha="center", fontsize="small", color=colour)
+    places = [0.16 * 2.6, 1 + 0.16 * 2.6]
+    axes.plot(places, [131, 97], "x", color="#000000", markersize=8, label="reference array")
+    axes.set_xticks(range(len(sizes)), [f"{size} x {size}" for size in sizes])
+    axes.set_xlim(-0.6, len(sizes) - 0.4)
+    axes.set_ylim(0, 170)
     axes.set_ylabel("Fmax on ECP5-85, speed 6, MHz")
-    axes.legend(fontsize="small")
+    seeds = len(placed[0].fmax)
+    axes.set_title(f"{seeds} seeds each, and their median", fontsize="small", loc="left")
+    axes.legend(fontsize="small", frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    axes.spines[["top", "right"]].set_visible(False)
     return picture(drawing, "svg")
 
 

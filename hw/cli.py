@@ -492,6 +492,7 @@ def pyplot() -> Any:
     import matplotlib.pyplot as plt
 
     mpl.rcParams["svg.hashsalt"] = "stos"
+    mpl.rcParams["svg.fonttype"] = "none"  # letters as letters, not as shapes
     return plt
 
 

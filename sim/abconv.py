@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
 from typing import Any
 
 from golden.abconv import RULES, Intensity, check_groups, divisors, select_groups
@@ -266,19 +267,18 @@ CHANNELS = range(128, 1281, 128)
 
 
 def figure(config: ArrayConfig, memory: Memory, file_format: str) -> bytes:
-    """Return a picture: roofline, staircase, and latency against multiply-accumulates."""
+    """Return a picture: roofline, staircase, and time against channels."""
     plt = pyplot()
-    drawing, (roof, steps, latency) = plt.subplots(1, 3, figsize=(14, 4.4), layout="constrained")
+    drawing, (roof, steps, latency) = plt.subplots(1, 3, figsize=(13, 4.4), layout="constrained")
     pes, limit = config.rows * config.cols, memory.dram_bytes_per_cycle
 
     limits = [4.0, pes / limit, max(256.0, 4 * pes / limit)]
-    roof.plot(limits, [min(pes, x * limit) for x in limits], color="#000000", linewidth=1)
-    styles = {
-        ("conv", 4): (PALETTE[0], "o"), ("conv", 8): (PALETTE[5], "o"),
-        ("abconv", 4): (PALETTE[3], "^"), ("abconv", 8): (PALETTE[1], "^"),
-        ("abconv_exp", 4): (PALETTE[2], "s"), ("abconv_exp", 8): (PALETTE[4], "s"),
-    }  # fmt: skip
-    for (kind, size), (colour, marker) in styles.items():
+    roof.plot(
+        limits, [min(pes, x * limit) for x in limits], color="#000000", linewidth=1, label="roof"
+    )
+    # Large and open under small: where layers coincide, all of them are seen.
+    styles = {"conv": ("o", 10, "-"), "abconv": ("^", 7, "--"), "abconv_exp": ("s", 3.5, ":")}
+    for (kind, (marker, points, line)), size in product(styles.items(), (4, 8)):
         found = []
         for channels in CHANNELS:
             expand = kind == "abconv_exp"
@@ -286,47 +286,48 @@ def figure(config: ArrayConfig, memory: Memory, file_format: str) -> bytes:
             if kind != "conv":
                 g = select_groups(channels, channels, 1, size, *ABCONV_STEPS, expand).g
             found.append(block_report(kind, g, channels, channels, 1, size, config, memory))
-        label = f"{NAMES[kind]}, {size} x {size}"
-        style = {"color": colour, "marker": marker, "label": label}
-        roof.plot(
-            [one.intensity.macs / _moved(one, memory) for one in found],
-            [one.rate for one in found], linestyle="", **style,
-        )  # fmt: skip
-        macs = [one.intensity.macs for one in found]
-        latency.plot(macs, [one.time for one in found], linewidth=1, **style)
+        style = {
+            "color": PALETTE[0 if size == 4 else 3], "marker": marker, "markersize": points,
+            "markerfacecolor": "none", "label": f"{NAMES[kind]}, {size} x {size}",
+        }  # fmt: skip
+        intensities = [one.intensity.macs / _moved(one, memory) for one in found]
+        roof.plot(intensities, [one.rate for one in found], linestyle="", **style)
+        times = [one.time for one in found]
+        latency.plot(CHANNELS, times, linestyle=line, linewidth=1, **style)
     moved = "weight" if memory.activations_on_chip else "byte moved"
     roof.set_xlabel(f"multiply-accumulates per {moved}")
     roof.set_ylabel("multiply-accumulates per cycle")
+    roof.set_xscale("log", base=2)
+    roof.set_yscale("log", base=2)
     roof.set_title(
-        f"Roofline, 1 x 1, {CHANNELS[0]} to {CHANNELS[-1]} channels, {limit:g} bytes/cycle",
-        fontsize="medium",
-        loc="left",
-    )
-    latency.set_xlabel("multiply-accumulates")
-    latency.set_ylabel("cycles")
-    latency.set_title("Latency against work, same layers", fontsize="medium", loc="left")
-    for axes in (roof, latency):
-        axes.set_xscale("log")
-        axes.set_yscale("log")
-    latency.legend(fontsize="x-small", frameon=False)
+        f"Roofline, 1 x 1, {CHANNELS[0]} to {CHANNELS[-1]} channels, {limit:g} bytes per cycle",
+        fontsize="medium", loc="left",
+    )  # fmt: skip
+    latency.set_xlabel("channels in and out")
+    latency.set_ylabel("cycles, memory included")
+    latency.set_yscale("log")
+    latency.set_xticks(CHANNELS[1::2])
+    latency.set_title("Time of the same layers", fontsize="medium", loc="left")
 
     def core(pixels: int, c_in: int, c_out: int) -> int:
         return Plan((map_gemm(pixels, c_in, c_out, config),), config).cycles
 
     fixed, wide = 64, 128
     counts = list(range(2, 8 * config.cols + 1, 2))
-    for label, values, colour, line in (
-        ("output channels", [core(wide, fixed, n) for n in counts], PALETTE[0], "-"),
-        ("pixels (g * S * S)", [core(n, fixed, wide) for n in counts], PALETTE[1], ":"),
-        ("input channels", [core(wide, n, fixed) for n in counts], PALETTE[3], "--"),
+    for label, values, colour, line, thick in (
+        ("output channels", [core(wide, fixed, n) for n in counts], PALETTE[5], "-", 5),
+        ("pixels (g * S * S)", [core(n, fixed, wide) for n in counts], PALETTE[7], "-", 1),
+        ("input channels", [core(wide, n, fixed) for n in counts], PALETTE[3], "--", 1.5),
     ):
-        steps.plot(counts, values, color=colour, linestyle=line, label=label)
-    steps.set_xlabel("number; the others fixed (128 pixels or outputs, 64 inputs)")
+        steps.plot(counts, values, color=colour, linestyle=line, linewidth=thick, label=label)
+    steps.set_xlabel("how many; the others are 128 pixels or outputs, 64 inputs", fontsize="small")
     steps.set_ylabel("cycles of the core")
     steps.set_ylim(bottom=0)
-    steps.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     steps.set_title("Staircase, 1 x 1", fontsize="medium", loc="left")
-    steps.legend(fontsize="small", frameon=False)
+    for axes in (roof, latency, steps):
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        axes.legend(fontsize="small", frameon=False, loc="upper left" if axes is steps else "best")
+    roof.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     return picture(drawing, file_format)
 
 

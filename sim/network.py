@@ -369,7 +369,7 @@ def sheets(report: NetworkReport) -> list[Sheet]:
 def timeline(report: NetworkReport, file_format: str) -> bytes:
     """Return a picture: every layer as a bar, as wide as its time, as high as its utilisation."""
     plt = pyplot()
-    drawing, axes = plt.subplots(figsize=(11, 3.6), layout="constrained")
+    drawing, axes = plt.subplots(figsize=(10, 3.6), layout="constrained")
     names = list(dict.fromkeys(one.plan.name for one in report.layers))
     start = 0.0
     shown: set[str] = set()
@@ -382,20 +382,28 @@ def timeline(report: NetworkReport, file_format: str) -> bytes:
         shown.add(name)
         if one.time > 0.035 * report.time:
             axes.text(
-                start + one.time / 2, 100 * one.utilisation + 1.5, one.layer.name, rotation=90,
+                start + one.time / 2, 100 * one.utilisation + 2, one.layer.name, rotation=90,
                 ha="center", va="bottom", fontsize="x-small",
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
             )  # fmt: skip
         start += one.time
-    axes.axhline(100 * report.utilisation, color="#000000", linewidth=0.8, linestyle="--")
-    axes.text(start, 100 * report.utilisation, " mean", va="center", fontsize="small")
+    mean = 100 * report.utilisation
+    axes.axhline(
+        mean, color="#000000", linewidth=0.8, linestyle="--", label=f"mean, {mean:.0f} percent",
+        zorder=0,
+    )  # fmt: skip
     axes.set_xlim(0, start)
-    axes.set_ylim(0, 125)
+    axes.set_ylim(0, 100)
     axes.set_yticks(range(0, 101, 20))
     axes.set_xlabel("cycles")
     axes.set_ylabel("PEs used, percent")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.set_title(report.title, fontsize="medium", loc="left")
-    axes.legend(loc="upper right", ncols=len(names), fontsize="small", frameon=False)
+    axes.legend(
+        loc="lower right", bbox_to_anchor=(1, 1), ncols=len(names) + 1, fontsize="small",
+        frameon=False, borderaxespad=0.2,
+    )  # fmt: skip
+    axes.spines[["top", "right"]].set_visible(False)
     return picture(drawing, file_format)
 
 

@@ -331,9 +331,12 @@ def _stack(core: Part, config: ArrayConfig, resource: str) -> Resources:
 def figure(comparisons: Sequence[Comparison], file_format: str) -> bytes:
     """Return a picture: overhead against array size, and the parts of the largest array."""
     plt, colours = pyplot(), PALETTE
-    drawing, (left, right) = plt.subplots(1, 2, figsize=(12, 4.2), layout="constrained")
-
     kinds = list(dict.fromkeys((one.target.name, one.config.accumulators) for one in comparisons))
+    largest = max(one.config.rows * one.config.cols for one in comparisons)
+    bars = [one for one in comparisons if one.config.rows * one.config.cols == largest]
+    height = max(4.2, 2.2 + 0.55 * len(bars))
+    drawing, (left, right) = plt.subplots(1, 2, figsize=(11, height), layout="constrained")
+
     for index, (name, accumulators) in enumerate(kinds):
         line = [
             one
@@ -341,12 +344,11 @@ def figure(comparisons: Sequence[Comparison], file_format: str) -> bytes:
             if (one.target.name, one.config.accumulators) == (name, accumulators)
         ]
         resource = line[0].target.resources[0]
-        label = f"{name} ({resource}), {accumulators} acc."
         pes = [one.config.rows * one.config.cols for one in line]
-        values = [one.overhead()[resource] for one in line]
         left.plot(
-            pes, values, label=label, color=colours[index % len(colours)],
-            marker="os^Dv"[index % 5], linestyle="-" if index < len(colours) else "--",
+            pes, [one.overhead()[resource] for one in line], label=_name(line[0], resource),
+            color=colours[index % len(colours)], marker="os^Dv"[index % 5],
+            linestyle="-" if index < len(colours) else "--",
         )  # fmt: skip
     sizes = {one.config.rows * one.config.cols: one.config for one in comparisons}
     left.set_xscale("log", base=2)
@@ -354,32 +356,45 @@ def figure(comparisons: Sequence[Comparison], file_format: str) -> bytes:
     left.minorticks_off()
     left.set_ylim(bottom=0)
     left.set_xlabel("array")
-    left.set_ylabel("ST-OS core over plain core, percent")
-    left.legend(fontsize="small")
+    left.set_title("ST-OS core over plain core, percent", fontsize="medium", loc="left")
+    left.legend(
+        fontsize="x-small", frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2
+    )
 
-    largest = max(one.config.rows * one.config.cols for one in comparisons)
-    bars = [one for one in comparisons if one.config.rows * one.config.cols == largest]
-    labels = []
+    places, labels = [], []
     for position, one in enumerate(bars):
         resource = one.target.resources[0]
         whole = one.plain.unit[resource]
-        for offset, core, kind in ((-0.2, one.plain, "plain"), (0.2, one.st_os, "ST-OS")):
-            bottom = 0.0
+        for offset, core, kind in ((0.0, one.plain, "plain"), (0.85, one.st_os, "ST-OS")):
+            place, start = 2.3 * position + offset, 0.0
             for index, (part, value) in enumerate(_stack(core, one.config, resource).items()):
                 share = 100 * value / whole
-                right.bar(
-                    position + offset, share, 0.36, bottom, color=colours[index],
-                    label=part if position == 0 and kind == "plain" else None,
+                right.barh(
+                    place, share, 0.75, left=start, color=colours[index],
+                    label=part if place == 0 else None,
                 )  # fmt: skip
-                bottom += share
-            right.text(position + offset, bottom + 1, kind, ha="center", fontsize="x-small")
-        labels.append(f"{one.target.name}\n{one.config.accumulators} acc.")
-    right.set_xticks(range(len(bars)), labels, fontsize="small")
-    right.set_ylabel("percent of the plain core")
-    right.set_title(f"parts of {bars[0].config.rows} x {bars[0].config.cols}", fontsize="medium")
-    right.margins(y=0.08)
-    right.legend(fontsize="x-small", loc="center left", bbox_to_anchor=(1, 0.5), reverse=True)
+                start += share
+            places.append(place)
+            labels.append(kind if offset else f"{_name(one, resource)}:  plain")
+    right.set_yticks(places, labels, fontsize="x-small")
+    right.invert_yaxis()
+    right.set_xlabel("percent of the plain core")
+    right.set_title(
+        f"Parts of {bars[0].config.rows} x {bars[0].config.cols}", fontsize="medium", loc="left"
+    )
+    right.legend(
+        fontsize="x-small", frameon=False, loc="upper center", bbox_to_anchor=(0.4, -0.14), ncols=4
+    )
+    for axes in (left, right):
+        axes.spines[["top", "right"]].set_visible(False)
     return picture(drawing, file_format)
+
+
+def _name(one: Comparison, resource: str) -> str:
+    """Return how the picture calls a technology."""
+    library, *gated = one.target.name.split(",")
+    words = [library.split("_")[0], *gated] if "_" in library else [library, *gated]
+    return f"{','.join(words)} ({resource}), {one.config.accumulators} acc."
 
 
 def _parser() -> argparse.ArgumentParser:
