@@ -86,6 +86,17 @@ def test_addresses():
         assert len(set(values)) == len(SOURCES)
 
 
+def test_page_names_them():
+    """CONTRIBUTING.md lists what is fetched, and what cannot be."""
+    page = (fetch.CHECKOUT / "CONTRIBUTING.md").read_text()
+    fetched, _, others = page.partition("Nobody publishes these")
+    assert all(f"`{one.name}`" in fetched for one in SOURCES)
+    assert all(f"`{name}`" in others for name in UNPUBLISHED)
+    assert page.count(".tflite`") + page.count(".npz`") + page.count(".lib.gz`") == len(
+        {*UNPUBLISHED, *SOURCES}
+    )
+
+
 @pytest.mark.parametrize("one", SOURCES, ids=lambda one: one.name)
 def test_same_as_beside(one):
     """What lies in the folders of this machine, if anything, is what `make data` would fetch."""
