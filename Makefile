@@ -54,7 +54,7 @@ formal: .venv/test
 	$(BIN)/python -m verif.formal.run --docs
 
 docs: .venv/test
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 pages: .venv/test
 	$(BIN)/python -m pages

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.mark.skipif(importlib.util.find_spec("mkdocs") is None, reason="needs '.[site]'")
 def test_site(tmp_path):
     """It builds without a warning, and can be read without a network."""
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", str(tmp_path)]
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", str(tmp_path)]
     environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
     run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
