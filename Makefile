@@ -24,6 +24,12 @@ BIN := .venv/bin
 
 LIBERTY ?= $(or $(wildcard data/pdk/*.lib.gz),$(wildcard ../shared/pdk/*.lib.gz))
 
+# Every component by example, the golden model, command lines, a small core in simulation, the pages.
+CORE := verif/test_core.py::test_group[--rows 3 --cols 5 --st-os
+FAST := verif/unit verif/test_golden.py verif/test_docs.py verif/test_pages.py verif/test_fetch.py \
+	verif/test_gen.py::test_files verif/test_gen.py::test_bad_input verif/test_gen.py::test_command \
+	verif/test_commands.py::test_bad_numbers "$(CORE)-random_sequences]" "$(CORE)-stalled]"
+
 .PHONY: gen data test check formal mutate planted coverage soak docs pages performance report clean
 
 gen: .venv/gen
@@ -37,6 +43,12 @@ test: .venv/test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest verif/ -n 2 --dist worksteal
+
+check: .venv/test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -q -n 2 --dist worksteal -k "not counters_at_their_ends" $(FAST)
 
 planted: .venv/test
 	$(BIN)/python verif/planted.py

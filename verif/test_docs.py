@@ -81,6 +81,17 @@ def test_readme_shows_what_gen_prints(tmp_path):
     assert len(lines) == 8 and "\n".join(lines) in (ROOT / "README.md").read_text()
 
 
+def test_readme_example(capsys):
+    """The Python of the README runs, and its three lines say the same and the right thing."""
+    text = (ROOT / "README.md").read_text().partition("## From Python")[2]
+    block = re.search(r"(?:^(?:    .*)?\n)+", text[text.index("    import") :], re.MULTILINE)
+    assert block
+    exec(re.sub("^    ", "", block[0], flags=re.MULTILINE), {})
+    *results, cycles = capsys.readouterr().out.splitlines()
+    assert len(results) == 8 and results[:4] == results[4:] and "[ 9 10 11  0]" in results[3]
+    assert cycles == "16"
+
+
 def test_readme_area():
     """Gates of the cores in the table, and what ST-OS adds at 32 x 32, are those of area.json."""
     entries = json.loads((DOCS / "area.json").read_text())["area"]
