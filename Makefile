@@ -22,7 +22,8 @@ PYTHON ?= python3
 MINUTES ?= 10
 BIN := .venv/bin
 
-LIBERTY ?= $(or $(wildcard data/pdk/*.lib.gz),$(wildcard ../shared/pdk/*.lib.gz))
+DATA := $(firstword $(wildcard $(STOS_DATA) data ../shared))
+LIBERTY ?= $(wildcard $(DATA)/pdk/*.lib.gz)
 
 # Every component by example, the golden model, command lines, a small core in simulation, the pages.
 CORE := verif/test_core.py::test_group[--rows 3 --cols 5 --st-os

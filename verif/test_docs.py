@@ -70,6 +70,18 @@ def test_pictures():
     assert used == {path.resolve() for path in DOCS.rglob("*.svg")} and len(used) > 10
 
 
+def test_citation():
+    """CITATION.cff has the version of the package, and the papers of the README."""
+    citation = (ROOT / "CITATION.cff").read_text()
+    (version,) = re.findall(r"^version: (.*)$", citation, re.MULTILINE)
+    assert f'version = "{version}"' in (ROOT / "pyproject.toml").read_text()
+    papers = set(re.findall(r"https://arxiv\.org/abs/[\d.]+", citation))
+    assert papers == set(
+        re.findall(r"https://arxiv\.org/abs/[\d.]+", (ROOT / "README.md").read_text())
+    )
+    assert len(papers) == 2
+
+
 def test_readme_shows_what_gen_prints(tmp_path):
     """The output of `make gen` is the real one."""
     command = [sys.executable, "-m", "hw.gen", "--rows", "32", "--cols", "32", "--st-os"]
