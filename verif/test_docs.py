@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pkgutil
 import re
 import subprocess
 import sys
@@ -57,6 +58,19 @@ def test_links(page):
         path = page.parent / name if name else page
         assert path.exists(), f"{page.name} links to {target}"
         assert not heading or heading in anchors(path.read_text()), f"{page.name}: {target}"
+
+
+@pytest.mark.parametrize("page", [*PAGES, *DOCS.glob("*.md.in")], ids=lambda page: page.name)
+def test_names(page):
+    """Files and modules that a page names are there; decisions tell of their day."""
+    if page.parent.name == "decisions":
+        return
+    folders = "hw|golden|sim|synth|report|pages"
+    text = page.read_text()
+    for path in re.findall(rf"`((?:{folders}|verif|docs)/[\w./-]*)`", text):
+        assert (ROOT / path).exists(), f"{page.name} names {path}"
+    for name in re.findall(rf"`((?:{folders})(?:\.\w+)+)`", text):
+        pkgutil.resolve_name(name)
 
 
 def test_pictures():
