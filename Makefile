@@ -45,11 +45,11 @@ formal: .venv/test
 	$(BIN)/python -m verif.formal.run --docs
 
 performance: .venv/test
-	$(BIN)/python docs/report_performance.py
+	$(BIN)/python -m sim.pages
 
 report: .venv/test
-	$(BIN)/python docs/report_performance.py --areas
-	$(BIN)/python docs/report_area.py --liberty $(LIBERTY)
+	$(BIN)/python -m sim.pages --areas
+	$(BIN)/python -m synth.pages --liberty $(LIBERTY)
 
 .venv/gen: pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "make: python3 is missing" >&2; exit 1; }

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import tflite
 
-import golden.tflite
-from golden.graph import Graph
+import golden.int8.tflite
+from golden.int8.graph import Graph
 
 MODELS = Path(__file__).parents[2] / "shared" / "models"
 needs_models = pytest.mark.skipif(
@@ -24,7 +24,7 @@ def load(content: bytes, folder: Path) -> Graph:
     """Write a model to a file, and load it."""
     path = folder / "model.tflite"
     path.write_bytes(content)
-    return golden.tflite.load(path)
+    return golden.int8.tflite.load(path)
 
 
 TYPES = {
