@@ -25,8 +25,11 @@ R = TypeVar("R")
 
 _LONGEST = 400  # characters of a message
 
-#: Troubles of the machine, never of the code.
-_TROUBLES = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+#: Troubles of the machine, or of a name that was given, never of the code.
+_TROUBLES = (
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG,
+    errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR,
+)  # fmt: skip
 
 STDOUT = Path("-")
 

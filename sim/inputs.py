@@ -43,22 +43,7 @@ def read_input(path: Path, target: Tensor) -> tuple[Int8Array, str]:
         If the file cannot be read, or does not fit the input.
     """
     if path.suffix == ".npy":
-        try:
-            stored = np.lib.format.open_memmap(path, mode="r")
-        except OSError:
-            raise
-        except Exception as error:  # NumPy reads the header as Python, so it can be anything
-            raise UserError(f"{path}: no array of numbers in NumPy's format") from error
-        if stored.dtype != np.int8:
-            raise UserError(
-                f"{path}: must be int8, round(x / {target.scale:.8g}) + {target.zero_point} for "
-                f"real x, not {stored.dtype}"
-            )
-        if stored.shape not in (target.shape, target.shape[1:]):
-            raise UserError(
-                f"{path}: must be {extent(target.shape)}, not {extent((1, *stored.shape))}"
-            )
-        return np.array(stored).reshape(target.shape), f"{path.name}, int8 as it is"
+        return _array(path, target), f"{path.name}, int8 as it is"
     if len(target.shape) != 4 or target.shape[3] not in (1, 3):
         raise UserError(
             f"{path}: a picture fits an input with 1 or 3 channels, not {extent(target.shape)}; "
@@ -79,6 +64,24 @@ def read_input(path: Path, target: Tensor) -> tuple[Int8Array, str]:
         f"{path.name}, {size[0]} x {size[1]} pixels, cropped and resized to {width} x {height}, "
         f"0 to 255 taken as {black:g} to {white:g}"
     )
+
+
+def _array(path: Path, target: Tensor) -> Int8Array:
+    """Return the int8 values of a .npy file, batch included."""
+    try:
+        stored = np.lib.format.open_memmap(path, mode="r")
+    except OSError:
+        raise
+    except Exception as error:  # NumPy reads the header as Python, so it can be anything
+        raise UserError(f"{path}: no array of numbers in NumPy's format") from error
+    if stored.dtype != np.int8:
+        raise UserError(
+            f"{path}: must be int8, round(x / {target.scale:.8g}) + {target.zero_point} for "
+            f"real x, not {stored.dtype}"
+        )
+    if stored.shape not in (target.shape, target.shape[1:]):
+        raise UserError(f"{path}: must be {extent(target.shape)}, not {extent((1, *stored.shape))}")
+    return np.array(stored).reshape(target.shape)
 
 
 def _pixels(

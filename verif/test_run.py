@@ -266,7 +266,7 @@ def test_memory(model, values, tmp_path, capsys):
     """Bounds, the time with DRAM and the picture are those that sim.network reports."""
     target, plot = tmp_path / "run.json", tmp_path / "run.png"
     base = [str(model), "--input", str(values), *SIZE, "--golden-only"]
-    memory = ["--dram-bytes-per-cycle", "8"]
+    memory = ["--dram-bytes-per-cycle", "4"]
     files = ["--json", str(target), "--plot", str(plot)]
     assert sim.run.main([*base, *memory, *files]) == 0
     text = capsys.readouterr().out

@@ -279,12 +279,6 @@ class Simulator:
         if words is None:
             words = [tile.command.encode() for tile in tiles]
         words = [integer("words", word, 0, 2**64 - 1) for word in words]
-        rng = np.random.default_rng(seed)
-        act = _pack([tile.act for tile in tiles], config.rows, config.act_width, rng)
-        wgt = _pack(
-            [_garbage(tile, config, rng) for tile in tiles], config.weight_lanes,
-            config.weight_width, rng,
-        )  # fmt: skip
         beats = [sum(len(t.act) for t in tiles), sum(len(t.wgt) for t in tiles)]
         expected = sum(tile.command.out_beats(config) for tile in tiles)
         steps = sum(beats) + expected + (len(words) + 4) * 4 * (config.rows + config.cols)
@@ -293,7 +287,9 @@ class Simulator:
             "<13Q", len(words), *beats, expected, *stalls._thresholds, seed, limit, count, longest,
             mutant,
         )  # fmt: skip
-        answer, raw = self._ask(head + np.asarray(words, "<u8").tobytes() + act + wgt)
+        answer, raw = self._ask(
+            head + np.asarray(words, "<u8").tobytes() + self._beats(tiles, seed)
+        )
         cycles, count, error, faults, *taken, start = answer
         report = f"{count} of {expected} output beats, taken {taken} of {[len(words), *beats]}"
         for bit, text in enumerate(_FAULTS):
@@ -301,20 +297,30 @@ class Simulator:
                 raise RtlError(text.format(limit=limit, report=report))
         if count != expected:
             raise RtlError(f"the core sent too much: {report}")
-        width = config.acc_bytes
-        lines = np.frombuffer(raw, np.uint8).reshape(count, config.rows * width + 1)
-        values = _unpack(lines[:, :-1].reshape(count, config.rows, width))
-        ends = np.flatnonzero(lines[:, -1]) + 1
-        outputs = np.split(values, ends)
-        if len(outputs[-1]):
-            raise RtlError("the last output beat has no tlast")
         return Result(
-            outputs=outputs[:-1],
+            outputs=self._split(raw, count),
             cycles=cycles,
             cmd_error=bool(error),
             taken=(taken[0], taken[1], taken[2]),
             start=start,
         )
+
+    def _beats(self, tiles: Sequence[Tile], seed: int) -> bytes:
+        """Return the operand beats as the program takes them, garbage where nothing matters."""
+        config, rng = self.config, np.random.default_rng(seed)
+        act = _pack([tile.act for tile in tiles], config.rows, config.act_width, rng)
+        wgt = [_garbage(tile, config, rng) for tile in tiles]
+        return act + _pack(wgt, config.weight_lanes, config.weight_width, rng)
+
+    def _split(self, raw: bytes, count: int) -> list[IntArray]:
+        """Return the output beats, one array per `tlast`."""
+        rows, width = self.config.rows, self.config.acc_bytes
+        lines = np.frombuffer(raw, np.uint8).reshape(count, rows * width + 1)
+        values = _unpack(lines[:, :-1].reshape(count, rows, width))
+        *outputs, rest = np.split(values, np.flatnonzero(lines[:, -1]) + 1)
+        if len(rest):
+            raise RtlError("the last output beat has no tlast")
+        return outputs
 
 
 def _whole(binary: Path, digest: Path) -> bool:
