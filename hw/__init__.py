@@ -1,5 +1,5 @@
 """Gateware of the ST-OS systolic array, written in Amaranth."""
 
-from .starting import expect_interrupts
+from report.starting import expect_interrupts
 
 expect_interrupts()  # before the imports that take long

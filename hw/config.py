@@ -1,15 +1,19 @@
 """The description of one machine, and of the commands it takes.
 
 Everything in the project that needs to know the shape of an array takes an `ArrayConfig`;
-everything that drives one builds `Command` words. This module imports nothing but the standard
+everything that drives one builds `Command` words. This module needs nothing but the standard
 library, so that the golden model and the cycle model can use it without the gateware.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import Any
+
+from report.errors import UserError
 
 __all__ = ["COMMAND_FIELDS", "ArrayConfig", "Command", "CommandError", "integer"]
 
@@ -20,7 +24,7 @@ def integer(name: str, value: object, low: int, high: int) -> int:
         raise TypeError(f"{name} must be an integer from {low} to {high}, not {value!r}")
     number = int(value.__index__())
     if not low <= number <= high:
-        raise ValueError(f"{name} must be an integer from {low} to {high}, not {number}")
+        raise UserError(f"{name} must be an integer from {low} to {high}, not {number}")
     return number
 
 
@@ -35,58 +39,105 @@ def _bytes_of(width: int) -> int:
     return (width + 7) // 8
 
 
+def _number(text: str, low: Any, high: int, default: Any = MISSING) -> Any:
+    """Return a field with an integer from `low`, a number or a function of the machine."""
+    return field(default=default, metadata={"help": text, "low": low, "high": high})
+
+
 @dataclass(frozen=True, kw_only=True)
 class ArrayConfig:
     """One machine: an array of `rows` x `cols` processing elements.
 
-    Parameters
-    ----------
-    rows, cols : int
-        Size of the array, 1 to 256 each.
-    st_os : bool
-        Whether rows can run independent 1-D convolutions with a broadcast weight (ST-OS).
-    act_width, weight_width : int
-        Bits of one activation and one weight, two's complement, 2 to 16.
-    acc_width : int
-        Bits of an accumulator, ``act_width + weight_width`` to 64; sums wrap modulo
-        ``2**acc_width``.
-    accumulators : int
-        Accumulator-wide registers per PE: with 2, a row drains one tile while it computes the
-        next; with 1, the two take turns.
-    mac_stages : int
-        Steps of a multiply-accumulate: 1, or 2 with a register between multiplier and adder.
+    Here is all that is known of a parameter: its meaning, default and range. The options of the
+    commands, their help and the checks come from it.
 
     Raises
     ------
     TypeError
         If a field has the wrong kind.
-    ValueError
+    UserError
         If a field is out of its range.
     """
 
-    rows: int
-    cols: int
-    st_os: bool = False
-    act_width: int = 8
-    weight_width: int = 8
-    acc_width: int = 32
-    accumulators: int = 2
-    mac_stages: int = 1
+    rows: int = _number("rows of PEs, 1 to 256", 1, 256)
+    cols: int = _number("columns of PEs, 1 to 256", 1, 256)
+    st_os: bool = field(
+        default=False,
+        metadata={"help": "rows can run independent 1-D convolutions with a broadcast weight"},
+    )
+    act_width: int = _number("bits of an activation (two's complement), 2 to 16", 2, 16, 8)
+    weight_width: int = _number("bits of a weight (two's complement), 2 to 16", 2, 16, 8)
+    acc_width: int = _number(
+        "bits of an accumulator, which wraps: act + weight to 64",
+        lambda machine: machine.act_width + machine.weight_width, 64, 32,
+    )  # fmt: skip
+    accumulators: int = _number(
+        "accumulators per PE, 1 or 2: with 2, a row drains a tile while it computes the next",
+        1, 2, 2,
+    )  # fmt: skip
+    mac_stages: int = _number(
+        "steps of a multiply-accumulate: 2 puts a register behind the multiplier", 1, 2, 1
+    )
 
     def __post_init__(self) -> None:
         """Check every field, and turn NumPy integers into plain ones."""
+        for one in fields(self):
+            value, facts = getattr(self, one.name), one.metadata
+            if "low" not in facts:
+                _boolean(one.name, value)
+                continue
+            low = facts["low"](self) if callable(facts["low"]) else facts["low"]
+            object.__setattr__(self, one.name, integer(one.name, value, low, facts["high"]))
 
-        def check(name: str, low: int, high: int) -> None:
-            object.__setattr__(self, name, integer(name, getattr(self, name), low, high))
+    @classmethod
+    def add_options(
+        cls,
+        parser: argparse.ArgumentParser,
+        *,
+        sizes: str = "required",
+        lists: Mapping[str, Callable[[str], Any]] | None = None,
+    ) -> None:
+        """Add an option for every field; `from_options` reads them.
 
-        check("rows", 1, 256)
-        check("cols", 1, 256)
-        check("act_width", 2, 16)
-        check("weight_width", 2, 16)
-        check("acc_width", self.act_width + self.weight_width, 64)
-        check("accumulators", 1, 2)
-        check("mac_stages", 1, 2)
-        _boolean("st_os", self.st_os)
+        Parameters
+        ----------
+        parser : ArgumentParser
+        sizes : str
+            Whether --rows and --cols are ``"required"``, ``"optional"`` or ``"absent"``.
+        lists : mapping, optional
+            Fields of which an option takes several values, and what parses these.
+        """
+        array = parser.add_argument_group("array")
+        for one in fields(cls):
+            name, text = f"--{one.name.replace('_', '-')}", one.metadata["help"]
+            if one.default is MISSING:
+                if sizes != "absent":
+                    array.add_argument(
+                        name, type=int, required=sizes == "required", default=argparse.SUPPRESS,
+                        help=text,
+                    )  # fmt: skip
+            elif lists and one.name in lists:
+                array.add_argument(
+                    name, type=lists[one.name], default=str(one.default), metavar="N,N",
+                    help=f"{text}; some as 1,2",
+                )  # fmt: skip
+            elif "low" in one.metadata:
+                array.add_argument(name, type=int, default=one.default, help=text)
+            else:
+                action = argparse.BooleanOptionalAction
+                array.add_argument(name, action=action, default=one.default, help=text)
+
+    @classmethod
+    def from_options(cls, arguments: argparse.Namespace, **changes: Any) -> ArrayConfig:
+        """Return the machine that parsed options describe, with some fields changed.
+
+        Raises
+        ------
+        UserError
+            If a value is out of its range.
+        """
+        values = vars(arguments) | changes
+        return cls(**{one.name: values[one.name] for one in fields(cls)})
 
     @property
     def act_bytes(self) -> int:
@@ -122,13 +173,14 @@ class ArrayConfig:
 
         Raises
         ------
-        ValueError
+        UserError
             If the text is not a JSON object of known fields.
         """
         data = json.loads(text)
-        known = [field.name for field in fields(cls)]
-        if not isinstance(data, dict) or not {"rows", "cols"} <= set(data) <= set(known):
-            raise ValueError(f"a configuration is a JSON object of {', '.join(known)}, not {text}")
+        known = {one.name: one.default is MISSING for one in fields(cls)}
+        needed = {name for name, required in known.items() if required}
+        if not isinstance(data, dict) or not needed <= set(data) <= set(known):
+            raise UserError(f"a configuration is a JSON object of {', '.join(known)}, not {text}")
         return cls(**data)
 
     def __str__(self) -> str:
@@ -149,10 +201,10 @@ class ArrayConfig:
         words = [f"--rows {self.rows} --cols {self.cols}"]
         if self.st_os:
             words.append("--st-os")
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name not in ("rows", "cols", "st_os") and value != field.default:
-                words.append(f"--{field.name.replace('_', '-')} {value}")
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if one.name not in ("rows", "cols", "st_os") and value != one.default:
+                words.append(f"--{one.name.replace('_', '-')} {value}")
         return " ".join(words)
 
 
@@ -167,7 +219,7 @@ COMMAND_FIELDS = (
 )
 
 
-class CommandError(ValueError):
+class CommandError(UserError):
     """A command that the core would take, ignore, and report on `cmd_error`."""
 
 

@@ -5,27 +5,20 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
+from report.command import Command, OneLineParser, Page
+from report.errors import UserError
+from report.files import is_regular
+from report.tables import Sheet
 
-from .cli import (
-    config_from,
-    config_parser,
-    is_regular,
-    run,
-    show,
-    write_atomically,
-    write_out,
-)
 from .config import COMMAND_FIELDS, ArrayConfig
 from .core import core_ports
 from .verilog import emit_verilog
 
-__all__ = ["describe", "main", "sidecar"]
+__all__ = ["COMMAND", "describe", "main", "sidecar"]
 
 
 def describe(config: ArrayConfig, name: str, text: str) -> dict[str, Any]:
@@ -40,9 +33,9 @@ def describe(config: ArrayConfig, name: str, text: str) -> dict[str, Any]:
         return {"lanes": count, "element_bits": width, "lane_bits": 8 * pitch}
 
     return {
+        "command": f"python -m hw.gen {config.flags()} --name {name}",
         "name": name,
         "config": json.loads(config.to_json()),
-        "command": f"python -m hw.gen {config.flags()} --name {name}",
         "pes": config.rows * config.cols,
         "ports": ports,
         "streams": {
@@ -68,7 +61,7 @@ def sidecar(path: Path) -> Path | None:
     return path.with_suffix(".json") if path.suffix == ".v" else Path(f"{path}.json")
 
 
-def _summary(facts: dict[str, Any], files: dict[Path, str]) -> None:
+def _summary(facts: dict[str, Any]) -> Sheet:
     config = ArrayConfig(**facts["config"])
     kind = "ST-OS" if config.st_os else "plain output-stationary"
     title = (
@@ -76,20 +69,18 @@ def _summary(facts: dict[str, Any], files: dict[Path, str]) -> None:
         f"{config.act_width}-bit x {config.weight_width}-bit, "
         f"{config.accumulators} x {config.acc_width}-bit accumulators"
     )
-    table = Table(box=None, pad_edge=False)
-    for column in ("stream", "lanes", "bits per element", "tdata bits"):
-        table.add_column(column, justify="left" if column == "stream" else "right")
+    rows: list[tuple[str, ...]] = []
     for stream, lane in facts["streams"].items():
         total = lane["lanes"] * lane["lane_bits"]
-        table.add_row(stream, str(lane["lanes"]), str(lane["element_bits"]), str(total))
-    table.add_row("s_axis_cmd", "1", "64", "64")
-    written = (f"wrote {path} ({len(text) / 1024:.1f} KiB)" for path, text in files.items())
-    show(title, table, *written)
+        rows.append((stream, str(lane["lanes"]), str(lane["element_bits"]), str(total)))
+    rows.append(("s_axis_cmd", "1", "64", "64"))
+    return Sheet(
+        title=title, columns=("stream", "lanes", "bits per element", "tdata bits"), rows=rows
+    )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit status."""
-    parser = config_parser("hw.gen", "Write the Verilog of an output-stationary systolic array.")
+def _options(parser: OneLineParser) -> None:
+    ArrayConfig.add_options(parser)
     parser.add_argument("--name", default="stos_core", help="name of the top module")
     parser.add_argument(
         "-o", dest="output", metavar="PATH", help="Verilog file; - is standard output "
@@ -97,38 +88,33 @@ def main(argv: Sequence[str] | None = None) -> int:
         "FILE.json for FILE.v, and PATH.json for any other; devices and pipes have none",
         default=argparse.SUPPRESS,
     )  # fmt: skip
-    parser.add_argument("--json", action="store_true", help="print the side-car instead of a table")
-    arguments = parser.parse_args(argv)
-    output = getattr(arguments, "output", None)
-    try:
-        config = config_from(arguments)
-        path = Path(f"build/{arguments.name}.v" if output is None else output)
-        if path.suffix == ".json":
-            raise ValueError(f"-o must not end in .json, as side-cars do, not {output}")
-        text = emit_verilog(config, name=arguments.name)
-    except ValueError as error:
-        parser.error(str(error))
-    except OSError as error:  # no folder for what Yosys compiles
-        parser.error(f"cannot write {error.filename}: {error.strerror}")
-    if output in ("-", "/dev/stdout"):
-        write_out(text)
-        return 0
-    facts = describe(config, arguments.name, text)
-    about = json.dumps(facts, indent=2) + "\n"
-    files = {path: text}
-    try:
-        beside = sidecar(path)
-        if beside:
-            files[beside] = about
-        write_atomically(files)
-    except OSError as error:
-        parser.error(f"cannot write {error.filename}: {error.strerror}")
-    if arguments.json:
-        write_out(about)
-    else:
-        _summary(facts, files)
-    return 0
 
+
+def _report(arguments: argparse.Namespace) -> Page:
+    output = getattr(arguments, "output", f"build/{arguments.name}.v")
+    if output.endswith(".json"):
+        raise UserError(f"-o must not end in .json, as side-cars do, not {output}")
+    config = ArrayConfig.from_options(arguments)
+    text = emit_verilog(config, name=arguments.name)
+    facts = describe(config, arguments.name, text)
+    if output in ("-", "/dev/stdout"):
+        return Page(text=text, data=facts)
+    files = {Path(output): text}
+    beside = sidecar(Path(output))
+    if beside:
+        files[beside] = json.dumps(facts, indent=1) + "\n"
+    return Page(tables=[_summary(facts)], data=facts, files=files)
+
+
+COMMAND = Command(
+    name="hw.gen",
+    about="Write the Verilog of an output-stationary systolic array.",
+    options=_options,
+    report=_report,
+    page=lambda page: page,
+    outputs=("json",),
+)
+main = COMMAND.main
 
 if __name__ == "__main__":
-    run(main, "hw.gen")
+    COMMAND.run()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hw.config import ArrayConfig, Command
 from hw.verilog import emit_verilog
-from sim.toolchain import build, cache_folder
+from sim.rtl.toolchain import build, cache_folder
 
 from .draw import BLUE, CONTROL, GREEN, ORANGE, Sheet
 

@@ -18,9 +18,10 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from golden.networks import build
-from hw.cli import OneLineParser, write_atomically
-from hw.cli import run as run_command
+from golden.nets.networks import build
+from report.command import OneLineParser
+from report.files import write_atomically
+from report.output import run as run_command
 
 TARGET = Path(__file__).parents[1] / "docs" / "scalesim.json"
 LAYERS = ("stem", "block2.expand", "block7.project", "block13.project", "block17.project", "head")
@@ -97,8 +98,7 @@ def main() -> int:
     shapes = {}
     for layer in build("mobilenet_v2").layers:
         if layer.name in LAYERS:
-            pixels = layer.output[0] * layer.output[1]
-            shapes[layer.name] = (pixels, layer.kernel**2 * layer.c_in, layer.c_out)
+            shapes[layer.name] = layer.workload.gemm
     runs = [
         {"rows": rows, "cols": cols, "layer": layer, "shape": shapes[layer], "cycles": cycles}
         for rows, cols in SIZES

@@ -4,36 +4,27 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 from typing import Any
 
-from golden.abconv import RULES, Intensity, check_groups, divisors, select_groups
-from golden.mapping import Plan, map_gemm
-from golden.networks import ABCONV_STEPS, abconv_layers, counted
-from hw.cli import (
-    PALETTE,
-    Sheet,
-    add_outputs,
-    config_from,
-    config_parser,
-    integers,
-    outputs,
-    picture,
-    publish,
-    pyplot,
-    run,
-)
+from golden.machine.schedule import cycles
+from golden.mapping.gemm import map_gemm
+from golden.nets.abconv import RULES, Intensity, check_groups, divisors, select_groups
+from golden.nets.networks import ABCONV_STEPS, abconv_layers, counted
 from hw.config import ArrayConfig
+from report.command import Command, OneLineParser, Page, integers
+from report.errors import UserError
+from report.plots import PALETTE, picture, pyplot
+from report.tables import Sheet
 
-from .network import bandwidth, layer_report
+from .cost import Memory, layer_report
 
 __all__ = [
+    "COMMAND",
     "BlockReport",
-    "Memory",
     "block_report",
     "figure",
     "main",
@@ -43,21 +34,6 @@ __all__ = [
 ]
 
 NAMES = {"conv": "convolution", "abconv": "ABConv", "abconv_exp": "ABConv-exp"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Memory:
-    """What feeds the array.
-
-    Parameters
-    ----------
-    dram_bytes_per_cycle : float
-    activations_on_chip : bool
-        Whether only weights come from DRAM.
-    """
-
-    dram_bytes_per_cycle: float
-    activations_on_chip: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,11 +102,11 @@ def block_report(
 
     Raises
     ------
-    ValueError
+    UserError
         If g does not divide the channels, or the kind is unknown.
     """
     layers = abconv_layers(size, c_in, c_out, kernel, kind, g)
-    reports = [layer_report(layer, config, **vars(memory)) for layer in layers]
+    reports = [layer_report(layer, config, memory=memory) for layer in layers]
     return BlockReport(
         kind=kind,
         g=g,
@@ -140,7 +116,7 @@ def block_report(
         size=size,
         intensity=counted(layers),
         cycles=sum(one.cycles for one in reports),
-        dram=sum(one.dram_bytes for one in reports) / memory.dram_bytes_per_cycle,
+        dram=sum(one.dram_bytes for one in reports) / (memory.dram_bytes_per_cycle or math.inf),
         time=sum(one.time for one in reports),
     )
 
@@ -199,7 +175,7 @@ def rows(
 
     Raises
     ------
-    ValueError
+    UserError
         If one of `groups` does not divide both numbers of channels.
     """
     shape = (c_in, c_out, kernel, size)
@@ -270,7 +246,7 @@ def figure(config: ArrayConfig, memory: Memory, file_format: str) -> bytes:
     """Return a picture: roofline, staircase, and time against channels."""
     plt = pyplot()
     drawing, (roof, steps, latency) = plt.subplots(1, 3, figsize=(13, 4.4), layout="constrained")
-    pes, limit = config.rows * config.cols, memory.dram_bytes_per_cycle
+    pes, limit = config.rows * config.cols, memory.dram_bytes_per_cycle or math.inf
 
     limits = [4.0, pes / limit, max(256.0, 4 * pes / limit)]
     roof.plot(
@@ -310,7 +286,7 @@ def figure(config: ArrayConfig, memory: Memory, file_format: str) -> bytes:
     latency.set_title("Time of the same layers", fontsize="medium", loc="left")
 
     def core(pixels: int, c_in: int, c_out: int) -> int:
-        return Plan((map_gemm(pixels, c_in, c_out, config),), config).cycles
+        return cycles(map_gemm(pixels, c_in, c_out, config).program, config)
 
     fixed, wide = 64, 128
     counts = list(range(2, 8 * config.cols + 1, 2))
@@ -347,11 +323,8 @@ def _notes(
     ] + ["g = 1 keeps the convolution; time is the longer of core and DRAM, layer by layer"]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit status."""
-    parser = config_parser(
-        "sim.abconv", "Report a convolution, ABConv and ABConv-exp on one machine, for every g."
-    )
+def _options(parser: OneLineParser) -> None:
+    ArrayConfig.add_options(parser)
     layer = parser.add_argument_group("layer", "the default is that of the paper's Table 2")
     for name, default, what in (
         ("c-in", 1024, "input channels"), ("c-out", 1024, "output channels"),
@@ -362,46 +335,51 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--groups", type=integers, metavar="N,N,...", default=argparse.SUPPRESS,
         help="numbers of groups g, divisors of both channels (default: all of them)",
     )  # fmt: skip
-    parser.add_argument(
-        "--dram-bytes-per-cycle", type=bandwidth, metavar="B", default=2.32,
-        help="bandwidth of the memory",
-    )  # fmt: skip
-    parser.add_argument(
-        "--activations-on-chip", action="store_true", help="only weights come from DRAM"
-    )
-    add_outputs(parser, "json", "markdown", "plot")
-    words = list(sys.argv[1:] if argv is None else argv)
-    arguments = parser.parse_args(words)
-    memory = Memory(
-        dram_bytes_per_cycle=arguments.dram_bytes_per_cycle,
-        activations_on_chip=arguments.activations_on_chip,
-    )
-    try:
-        paths = outputs(arguments)
-        config = config_from(arguments)
-        shape = (arguments.c_in, arguments.c_out, arguments.kernel, arguments.size)
-        for name, value in zip(("c-in", "c-out", "kernel", "size"), shape, strict=True):
-            if not 1 <= value <= 65536:
-                raise ValueError(f"--{name} must be from 1 to 65536, not {value}")
-        found = rows(*shape, config, memory, getattr(arguments, "groups", ()))
-        drawn = figure(config, memory, paths["plot"].suffix[1:]) if "plot" in paths else b""
-    except ValueError as error:
-        parser.error(str(error))
-    publish(
-        parser,
-        paths,
-        [sheet(found, config, memory)],
-        {
+    Memory.add_options(parser, default=2.32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Report:
+    """The rows of a layer, with what they are of."""
+
+    shape: tuple[int, int, int, int]
+    config: ArrayConfig
+    memory: Memory
+    rows: list[tuple[BlockReport, str]]
+
+
+def _report(arguments: argparse.Namespace) -> _Report:
+    memory, config = Memory.from_options(arguments), ArrayConfig.from_options(arguments)
+    shape = (arguments.c_in, arguments.c_out, arguments.kernel, arguments.size)
+    for name, value in zip(("c-in", "c-out", "kernel", "size"), shape, strict=True):
+        if not 1 <= value <= 65536:
+            raise UserError(f"--{name} must be from 1 to 65536, not {value}")
+    found = rows(*shape, config, memory, getattr(arguments, "groups", ()))
+    return _Report(shape=shape, config=config, memory=memory, rows=found)
+
+
+def _page(report: _Report) -> Page:
+    config, memory = report.config, report.memory
+    return Page(
+        tables=[sheet(report.rows, config, memory)],
+        data={
             "config": vars(config),
             "memory": vars(memory),
-            "blocks": [one.to_dict() | {"selected_by": by} for one, by in found],
+            "blocks": [one.to_dict() | {"selected_by": by} for one, by in report.rows],
         },
-        notes=_notes(*shape, config, memory),
-        plot=lambda kind: drawn,
-        words=words,
+        notes=_notes(*report.shape, config, memory),
+        plot=lambda kind: figure(config, memory, kind),
     )
-    return 0
 
+
+COMMAND = Command(
+    name="sim.abconv",
+    about="Report a convolution, ABConv and ABConv-exp on one machine, for every g.",
+    options=_options,
+    report=_report,
+    page=_page,
+)
+main = COMMAND.main
 
 if __name__ == "__main__":
-    run(main, "sim.abconv")
+    COMMAND.run()

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
+import argparse
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-from golden.networks import FUSE_NETWORKS, FUSE_VARIANTS, build
-from hw.cli import (
-    PALETTE,
-    Sheet,
-    add_outputs,
-    config_from,
-    config_parser,
-    outputs,
-    picture,
-    publish,
-    pyplot,
-    run,
-)
+from golden.nets.layers import Network
+from golden.nets.networks import FUSE_NETWORKS, FUSE_VARIANTS, build
 from hw.config import ArrayConfig
+from report.command import Command, OneLineParser, Page
+from report.errors import UserError
+from report.plots import PALETTE, picture, pyplot
+from report.tables import Sheet
 
-from . import paper
-from .network import network_cycles
+from .network import load_network, network_cycles
+from .papers import fuseconv
 
-__all__ = ["MACHINES", "Comparison", "compare", "figure", "main", "sheets"]
+__all__ = ["COMMAND", "MACHINES", "Comparison", "compare", "figure", "main", "sheets"]
 
 #: The machines that are compared: name, ST-OS, mapping.
 MACHINES = (
@@ -49,12 +43,15 @@ class Comparison:
         Cycles of the paper's model by variant.
     ours : dict
         Cycles by name of the machine (`MACHINES`) and variant.
+    missing : dict
+        Why a model of the user's has no such variant, by variant.
     """
 
     network: str
     config: ArrayConfig
     paper: dict[str, int]
     ours: dict[str, dict[str, int]]
+    missing: dict[str, str]
 
     def gain(self, before: tuple[str, str], after: tuple[str, str]) -> float:
         """Return the speed-up from one machine and variant to another."""
@@ -80,7 +77,22 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain data."""
-        return asdict(self) | {"parts": {variant: self.parts(variant) for variant in FUSE_VARIANTS}}
+        return asdict(self) | {"parts": {variant: self.parts(variant) for variant in self.paper}}
+
+
+def _variants(name: str, resolution: int | None) -> tuple[dict[str, Network], dict[str, str]]:
+    """Return a network in all variants that it has, and why it has no others."""
+    if not name.endswith(".tflite"):
+        return {variant: build(name, variant, resolution) for variant in FUSE_VARIANTS}, {}
+    if resolution is not None:
+        raise UserError(f"--resolution is for networks by name; {name} has its own")
+    found, missing = {"baseline": load_network(Path(name))}, {}
+    for variant in ("full", "half"):
+        try:
+            found[variant] = load_network(Path(name), variant)
+        except UserError as error:
+            missing[variant] = str(error)
+    return found, missing
 
 
 def compare(name: str, config: ArrayConfig, resolution: int | None = None) -> Comparison:
@@ -89,17 +101,23 @@ def compare(name: str, config: ArrayConfig, resolution: int | None = None) -> Co
     Parameters
     ----------
     name : str
-        One of `golden.networks.FUSE_NETWORKS`.
+        One of `golden.networks.FUSE_NETWORKS`, or a .tflite file.
     config : ArrayConfig
         `st_os` does not matter.
     resolution : int, optional
+        Of a network by name.
+
+    Raises
+    ------
+    UserError
+        If there is no such network, or a sum could overflow the accumulators.
     """
-    networks = {variant: build(name, variant, resolution) for variant in FUSE_VARIANTS}
+    networks, missing = _variants(name, resolution)
     return Comparison(
-        network=name,
+        network=networks["baseline"].name,
         config=config,
         paper={
-            variant: paper.network_cycles(network, config.rows, config.cols)
+            variant: fuseconv.network_cycles(network, config.rows, config.cols)
             for variant, network in networks.items()
         },
         ours={
@@ -109,7 +127,16 @@ def compare(name: str, config: ArrayConfig, resolution: int | None = None) -> Co
             }
             for machine, st_os, mapping in MACHINES
         },
+        missing=missing,
     )
+
+
+def _ratio(ratio: Callable[[], float]) -> str:
+    """Return a ratio, or a dash if one of the variants is missing."""
+    try:
+        return f"{ratio():.2f}"
+    except KeyError:
+        return "-"
 
 
 def sheets(found: Sequence[Comparison]) -> list[Sheet]:
@@ -120,30 +147,33 @@ def sheets(found: Sequence[Comparison]) -> list[Sheet]:
     cycles: list[tuple[str, ...]] = []
     gains: list[tuple[str, ...]] = []
     parts: list[tuple[str, ...]] = []
+    first, plain, last = ("plain, textbook", "plain, best", "ST-OS, best")
     for one in found:
-        for name, by_variant in (("paper's model", one.paper), *one.ours.items()):
-            cycles.append(
-                (f"{one.network}, {name}", *(f"{by_variant[v]:,}" for v in FUSE_VARIANTS))
-            )
-        first, plain, last = ("plain, textbook", "plain, best", "ST-OS, best")
+        for name, counts in (("paper's model", one.paper), *one.ours.items()):
+            cells = (f"{counts[v]:,}" if v in counts else "-" for v in FUSE_VARIANTS)
+            cycles.append((f"{one.network}, {name}", *cells))
+        ways = (
+            ((first, "baseline"), (first, "half")),
+            ((plain, "baseline"), (plain, "half")),
+            ((first, "baseline"), ("ST-OS, textbook", "baseline")),
+            ((plain, "baseline"), (last, "baseline")),
+            ((plain, "baseline"), (last, "full")),
+            ((plain, "baseline"), (last, "half")),
+        )
         gains.append(
             (
                 one.network,
-                f"{one.paper['baseline'] / one.paper['full']:.2f}",
-                f"{one.paper['baseline'] / one.paper['half']:.2f}",
-                f"{one.gain((first, 'baseline'), (first, 'half')):.2f}",
-                f"{one.gain((plain, 'baseline'), (plain, 'half')):.2f}",
-                f"{one.gain((first, 'baseline'), ('ST-OS, textbook', 'baseline')):.2f}",
-                f"{one.gain((plain, 'baseline'), (last, 'baseline')):.2f}",
-                f"{one.gain((plain, 'baseline'), (last, 'full')):.2f}",
-                f"{one.gain((plain, 'baseline'), (last, 'half')):.2f}",
+                *(
+                    _ratio(lambda: one.paper["baseline"] / one.paper[variant])  # noqa: B023
+                    for variant in ("full", "half")
+                ),
+                *(_ratio(lambda: one.gain(*way)) for way in ways),  # noqa: B023
             )
         )
         for variant in ("half", "full"):
-            values = one.parts(variant)
-            parts.append(
-                (f"{one.network}, {variant}", *(f"{value:.2f}" for value in values.values()))
-            )
+            if variant in one.paper:
+                values = (f"{value:.2f}" for value in one.parts(variant).values())
+                parts.append((f"{one.network}, {variant}", *values))
     return [
         Sheet(
             title=f"Cycles, {size}", columns=("network and machine", *FUSE_VARIANTS), rows=cycles
@@ -199,9 +229,10 @@ def figure(found: Sequence[Comparison], file_format: str) -> bytes:
     ours.set_ylim(top=ours.get_ylim()[1] * 1.22)
     ours.legend(fontsize="x-small", ncols=4, frameon=False, loc="upper center", columnspacing=1)
 
-    values = [one.paper["baseline"] / one.paper["half"] for one in found]
-    papers.bar(range(len(found)), values, 0.6, color=PALETTE[8])
-    for x, value in enumerate(values):
+    known = [x for x, one in enumerate(found) if "half" in one.paper]
+    values = [found[x].paper["baseline"] / found[x].paper["half"] for x in known]
+    papers.bar(known, values, 0.6, color=PALETTE[8])
+    for x, value in zip(known, values, strict=True):
         papers.text(x, value + 0.08, f"{value:.1f}", ha="center", fontsize="x-small")
     papers.set_xticks(range(len(found)), names, fontsize="xx-small")
     papers.set_title(
@@ -215,45 +246,60 @@ def figure(found: Sequence[Comparison], file_format: str) -> bytes:
     return picture(drawing, file_format)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit status."""
-    parser = config_parser(
-        "sim.compare",
-        "Compare networks in the paper's model, on a plain and on an ST-OS core (always both, "
-        "whatever --st-os says).",
-    )
+def _name(text: str) -> str:
+    if text not in FUSE_NETWORKS and not text.endswith(".tflite"):
+        legal = ", ".join(FUSE_NETWORKS)
+        raise argparse.ArgumentTypeError(f"must be one of {legal}, or FILE.tflite, not {text!r}")
+    return text
+
+
+def _options(parser: OneLineParser) -> None:
+    ArrayConfig.add_options(parser)
     parser.add_argument(
-        "--networks", nargs="+", choices=FUSE_NETWORKS, metavar="NAME",
+        "--networks", nargs="+", type=_name, metavar="NAME",
         default=[name for name in FUSE_NETWORKS if name != "resnet50"],
-        help=f"some of {', '.join(FUSE_NETWORKS)}",
+        help=f"some of {', '.join(FUSE_NETWORKS)}, or int8 models, FILE.tflite",
     )  # fmt: skip
     parser.add_argument(
-        "--resolution", type=int, metavar="N", default=224, help="height and width of the input"
-    )
-    add_outputs(parser, "json", "markdown", "plot")
-    words = list(sys.argv[1:] if argv is None else argv)
-    arguments = parser.parse_args(words)
-    try:
-        paths = outputs(arguments)
-        config = config_from(arguments)
-        found = [compare(name, config, arguments.resolution) for name in arguments.networks]
-    except ValueError as error:
-        parser.error(str(error))
-    publish(
-        parser,
-        paths,
-        sheets(found),
-        {"comparisons": [one.to_dict() for one in found]},
+        "--resolution", type=int, metavar="N", default=argparse.SUPPRESS,
+        help="height and width of the input (default: 224)",
+    )  # fmt: skip
+
+
+def _report(arguments: argparse.Namespace) -> list[Comparison]:
+    config = ArrayConfig.from_options(arguments)
+    resolution = getattr(arguments, "resolution", None)
+    return [compare(name, config, resolution) for name in arguments.networks]
+
+
+def _page(found: list[Comparison]) -> Page:
+    return Page(
+        tables=sheets(found),
+        data={"comparisons": [one.to_dict() for one in found]},
         notes=[
             "textbook: pixels on rows, channels on columns, depthwise block-diagonal or as streams",
             "best: every mapping of golden.mapping, by least cycles",
             "speed-ups: over the unmodified network, in the paper's model or on the plain core",
+            *(
+                f"{one.network} has no variant {variant}: {why}"
+                for one in found
+                for variant, why in one.missing.items()
+            ),
         ],
         plot=lambda kind: figure(found, kind),
-        words=words,
     )
-    return 0
 
+
+COMMAND = Command(
+    name="sim.compare",
+    about="Compare networks in the paper's model, on a plain and on an ST-OS core (always both, "
+    "whatever --st-os says).",
+    options=_options,
+    report=_report,
+    page=_page,
+    reads=("networks",),
+)
+main = COMMAND.main
 
 if __name__ == "__main__":
-    run(main, "sim.compare")
+    COMMAND.run()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,27 +10,17 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
-from golden.abconv import divisors
-from golden.mapping import check_sums
-from golden.networks import Network
-from hw.cli import (
-    PALETTE,
-    Sheet,
-    add_outputs,
-    config_from,
-    config_parser,
-    integers,
-    outputs,
-    picture,
-    publish,
-    pyplot,
-    run,
-)
+from golden.nets.abconv import divisors
+from golden.nets.layers import Network, check_sums
 from hw.config import ArrayConfig
+from report.command import Command, OneLineParser, Page, integers
+from report.errors import UserError, needs_extra
+from report.plots import PALETTE, picture, pyplot
+from report.tables import Sheet
 
 from .network import add_network, network_cycles, network_from
 
-__all__ = ["Shape", "area", "explore", "figure", "front", "main", "sheet", "splits"]
+__all__ = ["COMMAND", "Shape", "area", "explore", "figure", "front", "main", "sheet", "splits"]
 
 _LARGEST = 256
 
@@ -85,14 +74,14 @@ def splits(pes: int) -> list[tuple[int, int]]:
 
     Raises
     ------
-    ValueError
+    UserError
         If there is none.
     """
     if not 1 <= pes <= _LARGEST**2:
-        raise ValueError(f"--pes must be from 1 to {_LARGEST**2}, not {pes}")
+        raise UserError(f"--pes must be from 1 to {_LARGEST**2}, not {pes}")
     found = [(r, pes // r) for r in divisors(pes) if max(r, pes // r) <= _LARGEST]
     if not found:
-        raise ValueError(f"--pes {pes} has no R x C with both at most {_LARGEST}")
+        raise UserError(f"--pes {pes} has no R x C with both at most {_LARGEST}")
     return found
 
 
@@ -101,11 +90,12 @@ def area(config: ArrayConfig) -> float:
 
     Raises
     ------
-    ImportError, synth.tools.ToolError
+    UserError, synth.tools.ToolError
         If Yosys is not installed, or fails.
     """
-    from synth.netlist import count  # optional
-    from synth.targets import gates
+    with needs_extra("synth", "--area"):
+        from synth.netlist import count
+        from synth.targets import gates
 
     return count(config, gates(), False)[0].unit["GE"]
 
@@ -161,8 +151,7 @@ def sheet(network: Network, shapes: Sequence[Shape]) -> Sheet:
         rows.append(tuple(row))
     kind = "ST-OS" if shapes[0].config.st_os else "plain"
     return Sheet(
-        title=f"{network.name}, {network.variant}, {network.resolution} x "
-        f"{network.resolution}, {kind}",
+        title=f"{network.title}, {kind}",
         columns=(
             "array", "PEs", "cycles", "used", "edge, elements/cycle",
             *(["area, GE", "cycles x GE / 1e9"] if areas else []), "Pareto",
@@ -210,12 +199,8 @@ def _shapes(text: str) -> list[tuple[int, int]]:
         raise argparse.ArgumentTypeError(f"must be shapes like 16x64,32x32, not {text!r}") from None
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit status."""
-    parser = config_parser(
-        "sim.explore", "Report a network on every shape of array with a number of PEs.",
-        sizes="absent",
-    )  # fmt: skip
+def _options(parser: OneLineParser) -> None:
+    ArrayConfig.add_options(parser, sizes="absent")
     add_network(parser)
     parser.add_argument(
         "--pes", type=integers, metavar="N,N,...", default=argparse.SUPPRESS,
@@ -231,47 +216,46 @@ def main(argv: Sequence[str] | None = None) -> int:
         "Pareto front of cycles against area; without it the front is against the bandwidth of the "
         "edges, R + C elements per cycle",
     )  # fmt: skip
-    add_outputs(parser, "json", "markdown", "plot")
-    words = list(sys.argv[1:] if argv is None else argv)
-    arguments = parser.parse_args(words)
-    try:
-        paths = outputs(arguments)
-        network = network_from(arguments)
-        pairs = [pair for pes in getattr(arguments, "pes", []) for pair in splits(pes)]
-        pairs += getattr(arguments, "shapes", [])
-        if not pairs:
-            raise ValueError("--pes or --shapes is required")
-        configs = [
-            config_from(argparse.Namespace(**vars(arguments) | {"rows": rows, "cols": cols}))
-            for rows, cols in dict.fromkeys(pairs)
-        ]
-        check_sums(network.layers, configs[0])  # all have the same widths
-    except ValueError as error:
-        parser.error(str(error))
-    try:
-        shapes = explore(network, configs, areas=arguments.area)
-    except ImportError as error:
-        parser.error(f"--area needs pip install -e '.[synth]': {error}")
-    except RuntimeError as error:  # of a tool of synth
-        print(f"sim.explore: {error}", file=sys.stderr)
-        return 1
-    best = [shape.name for shape in front(shapes)]
-    publish(
-        parser,
-        paths,
-        [sheet(network, shapes)],
-        {
+
+
+def _report(arguments: argparse.Namespace) -> tuple[Network, list[Shape]]:
+    network = network_from(arguments)
+    pairs = [pair for pes in getattr(arguments, "pes", []) for pair in splits(pes)]
+    pairs += getattr(arguments, "shapes", [])
+    if not pairs:
+        raise UserError("--pes or --shapes is required")
+    configs = [
+        ArrayConfig.from_options(arguments, rows=rows, cols=cols)
+        for rows, cols in dict.fromkeys(pairs)
+    ]
+    check_sums(network.layers, configs[0])  # all have the same widths
+    return network, explore(network, configs, areas=arguments.area)
+
+
+def _page(found: tuple[Network, list[Shape]]) -> Page:
+    network, shapes = found
+    return Page(
+        tables=[sheet(network, shapes)],
+        data={
             "network": network.name,
             "variant": network.variant,
-            "resolution": network.resolution,
+            "size": network.size,
             "shapes": [one.to_dict() for one in shapes],
-            "pareto": best,
+            "pareto": [shape.name for shape in front(shapes)],
         },
         plot=lambda kind: figure(network, shapes, kind),
-        words=words,
     )
-    return 0
 
+
+COMMAND = Command(
+    name="sim.explore",
+    about="Report a network on every shape of array with a number of PEs.",
+    options=_options,
+    report=_report,
+    page=_page,
+    reads=("network",),
+)
+main = COMMAND.main
 
 if __name__ == "__main__":
-    run(main, "sim.explore")
+    COMMAND.run()

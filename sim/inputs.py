@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.graph import Tensor, extent
-from golden.quant import Int8Array
+from golden.arith.quant import Int8Array
+from golden.int8.tensor import Tensor, extent
+from report.errors import UserError
 
 __all__ = ["PIXELS", "read_input"]
 
@@ -38,28 +39,13 @@ def read_input(path: Path, target: Tensor) -> tuple[Int8Array, str]:
 
     Raises
     ------
-    OSError, ValueError
+    OSError, UserError
         If the file cannot be read, or does not fit the input.
     """
     if path.suffix == ".npy":
-        try:
-            stored = np.lib.format.open_memmap(path, mode="r")
-        except OSError:
-            raise
-        except Exception as error:  # NumPy reads the header as Python, so it can be anything
-            raise ValueError(f"{path}: no array of numbers in NumPy's format") from error
-        if stored.dtype != np.int8:
-            raise ValueError(
-                f"{path}: must be int8, round(x / {target.scale:.8g}) + {target.zero_point} for "
-                f"real x, not {stored.dtype}"
-            )
-        if stored.shape not in (target.shape, target.shape[1:]):
-            raise ValueError(
-                f"{path}: must be {extent(target.shape)}, not {extent((1, *stored.shape))}"
-            )
-        return np.array(stored).reshape(target.shape), f"{path.name}, int8 as it is"
+        return _array(path, target), f"{path.name}, int8 as it is"
     if len(target.shape) != 4 or target.shape[3] not in (1, 3):
-        raise ValueError(
+        raise UserError(
             f"{path}: a picture fits an input with 1 or 3 channels, not {extent(target.shape)}; "
             "give int8 values as .npy"
         )
@@ -67,7 +53,7 @@ def read_input(path: Path, target: Tensor) -> tuple[Int8Array, str]:
     low, high = (target.scale * (q - target.zero_point) for q in (-128, 127))
     black, white = min(PIXELS, key=lambda ends: _distance(ends, (low, high)))
     if _distance((black, white), (low, high)) > 0.1:
-        raise ValueError(
+        raise UserError(
             f"{path}: the model's input ({extent(target.shape)}) spans {low:.4g} to {high:.4g}, "
             "and pixels are taken as 0 to 1, -1 to 1 or 0 to 255; give int8 values as .npy"
         )
@@ -78,6 +64,24 @@ def read_input(path: Path, target: Tensor) -> tuple[Int8Array, str]:
         f"{path.name}, {size[0]} x {size[1]} pixels, cropped and resized to {width} x {height}, "
         f"0 to 255 taken as {black:g} to {white:g}"
     )
+
+
+def _array(path: Path, target: Tensor) -> Int8Array:
+    """Return the int8 values of a .npy file, batch included."""
+    try:
+        stored = np.lib.format.open_memmap(path, mode="r")
+    except OSError:
+        raise
+    except Exception as error:  # NumPy reads the header as Python, so it can be anything
+        raise UserError(f"{path}: no array of numbers in NumPy's format") from error
+    if stored.dtype != np.int8:
+        raise UserError(
+            f"{path}: must be int8, round(x / {target.scale:.8g}) + {target.zero_point} for "
+            f"real x, not {stored.dtype}"
+        )
+    if stored.shape not in (target.shape, target.shape[1:]):
+        raise UserError(f"{path}: must be {extent(target.shape)}, not {extent((1, *stored.shape))}")
+    return np.array(stored).reshape(target.shape)
 
 
 def _pixels(
@@ -97,11 +101,11 @@ def _pixels(
                 upright = Image.alpha_composite(sheet, upright.convert("RGBA"))
             upright = upright.convert(mode)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise ValueError(f"{path}: the picture is too large; give a smaller one") from None
+        raise UserError(f"{path}: the picture is too large; give a smaller one") from None
     except (Image.UnidentifiedImageError, SyntaxError, ValueError):
-        raise ValueError(f"{path}: neither .npy nor a picture that can be read") from None
+        raise UserError(f"{path}: neither .npy nor a picture that can be read") from None
     if found[0] in "IF":  # converting has clipped them
-        raise ValueError(f"{path}: pictures must have 8 bits per channel, not mode {found}")
+        raise UserError(f"{path}: pictures must have 8 bits per channel, not mode {found}")
     across = max(1, min(upright.width, round(upright.height * width / height)))
     down = max(1, min(upright.height, round(upright.width * height / width)))
     left, top = (upright.width - across) // 2, (upright.height - down) // 2

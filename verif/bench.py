@@ -12,7 +12,7 @@ from suite import Run, check
 from golden import Tile
 from hw.config import ArrayConfig
 from sim.rtl import Result, Simulator, Stalls
-from sim.toolchain import find_verilator
+from sim.rtl.toolchain import find_verilator
 
 
 @functools.cache

@@ -16,8 +16,7 @@ from cocotb.triggers import FallingEdge, RisingEdge, with_timeout
 from cocotbext.axi import AxiStreamBus, AxiStreamFrame, AxiStreamSink, AxiStreamSource
 from tiles import gemm, operands, random_tiles, st_os
 
-import golden
-from golden import Tile, execute
+from golden import Operands, Tile, execute, map_workload
 from hw.config import ArrayConfig
 from sim import cycles
 
@@ -170,25 +169,21 @@ async def operators(dut) -> None:
     def weights(*shape: int) -> np.ndarray:
         return operands(rng, shape, CONFIG.weight_width)
 
-    lowerings = [
-        golden.lower_linear(x[0, 0], weights(4, 7), CONFIG),
-        golden.lower_pointwise_conv2d(x, weights(4, 3), CONFIG),
-        golden.lower_conv2d(x, weights(3, 2, 4, 3), CONFIG, stride=2, pad_value=-3),
-        golden.lower_depthwise_conv2d(x, weights(3, 3, 4), CONFIG, pad_value=2),
-        golden.lower_fuse_conv2d(x, weights(3, 2), weights(3, 2), CONFIG),
-        golden.lower_fuse_conv2d(x, weights(3, 4), weights(3, 4), CONFIG, variant="full", stride=2),
-        golden.lower_abconv2d(x, weights(3, 3, 2, 2), 2, CONFIG),
-        *golden.lower_abconv_exp2d(
-            x,
-            weights(2, 4),
-            weights(1, 1, 4, 3),
-            2,
-            CONFIG,
-            activation=lambda acc: np.clip(acc >> 4, 0, 7),
-        ),
+    expand = Operands.of("abconv", x, weights(2, 4), groups=2)
+    middle = np.clip(expand.result(CONFIG.acc_width) >> 4, 0, 7)
+    layers = [
+        Operands.of("linear", x[0, 0], weights(4, 7)),
+        Operands.of("conv", x, weights(4, 3)),
+        Operands.of("conv", x, weights(3, 2, 4, 3), stride=2, pad_value=-3),
+        Operands.of("depthwise", x, weights(3, 3, 4), pad_value=2),
+        Operands.of("fuse_half", x, weights(3, 2), weights(3, 2)),
+        Operands.of("fuse_full", x, weights(3, 4), weights(3, 4), stride=2),
+        Operands.of("abconv", x, weights(3, 3, 2, 2), groups=2),
+        expand,
+        Operands.of("abconv", middle, weights(1, 1, 4, 3), groups=2),
     ]
-    for lowering in lowerings:
-        await bench.check(lowering.tiles)
+    for data in layers:
+        await bench.check(map_workload(data.workload, CONFIG).tiles(data).tiles)
 
 
 @cocotb.test()

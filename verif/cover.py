@@ -16,12 +16,14 @@ from pathlib import Path
 
 from suite import CONFIGS, GROUPS, Run, check, runs
 
-from hw.cli import OneLineParser, Sheet, write_atomically
-from hw.cli import run as run_command
 from hw.config import ArrayConfig, Command, CommandError
-from hw.executor import ExecutorError, add_executor_options, executor, run_jobs
+from report.command import OneLineParser
+from report.files import write_atomically
+from report.jobs import ExecutorError, add_executor_options, executor, run_jobs
+from report.output import run as run_command
+from report.tables import Sheet
 from sim.rtl import Simulator
-from sim.toolchain import find_verilator
+from sim.rtl.toolchain import find_verilator
 
 DOCS = Path(__file__).parents[1] / "docs"
 KINDS = ("line", "branch", "toggle")

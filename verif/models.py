@@ -11,8 +11,8 @@ import numpy as np
 import tflite
 from fetch import SOURCES, find, needs
 
-import golden.tflite
-from golden.graph import Graph
+import golden.int8.tflite
+from golden.int8.graph import Graph
 
 needs_models = needs(*(one.name for one in SOURCES if one.name.startswith("models/")))
 
@@ -31,7 +31,7 @@ def load(content: bytes, folder: Path) -> Graph:
     """Write a model to a file, and load it."""
     path = folder / "model.tflite"
     path.write_bytes(content)
-    return golden.tflite.load(path)
+    return golden.int8.tflite.load(path)
 
 
 TYPES = {

@@ -19,10 +19,12 @@ from pathlib import Path
 
 from suite import GROUPS, check, runs
 
-from hw.cli import OneLineParser, Sheet, write_atomically
-from hw.cli import run as run_command
 from hw.config import ArrayConfig
-from hw.executor import ExecutorError, add_executor_options, executor, run_jobs
+from report.command import OneLineParser
+from report.files import write_atomically
+from report.jobs import ExecutorError, add_executor_options, executor, run_jobs
+from report.output import run as run_command
+from report.tables import Sheet
 from sim.rtl import RtlError, Simulator
 
 ROOT = Path(__file__).parents[1]

@@ -9,9 +9,9 @@ import numpy as np
 from rich.console import Console
 from suite import GROUPS, check, runs
 
-from hw.cli import OneLineParser
-from hw.cli import run as run_command
 from hw.config import ArrayConfig
+from report.command import OneLineParser
+from report.output import run as run_command
 from sim.rtl import RtlError, Simulator
 
 

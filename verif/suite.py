@@ -15,7 +15,7 @@ import numpy as np
 from tiles import gemm, random_tiles, tile
 
 from golden import Tile, execute
-from golden.schedule import flush_cycles
+from golden.machine.schedule import flush_cycles
 from hw.config import ArrayConfig, Command, CommandError
 from sim import cycles
 from sim.rtl import Result, Simulator, Stalls

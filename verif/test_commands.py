@@ -10,17 +10,21 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import hw.gen
-import hw.stos
+import report.stos
 import sim.run
 import synth.area
 import synth.timing
-from hw.cli import OneLineParser, picture, pyplot, without, write_atomically
-from hw.executor import ExecutorError, add_executor_options, executor, run_jobs
+from report.command import OneLineParser, without
+from report.files import write_atomically
+from report.jobs import ExecutorError, add_executor_options, executor, run_jobs
+from report.plots import picture, pyplot
 from sim import abconv, compare, explore, network, paper
 
 ROOT = Path(__file__).parents[1]
@@ -95,6 +99,58 @@ def test_bad_numbers(name, tmp_path, monkeypatch, capsys):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"sim.run"}))
+def test_bugs_are_tracebacks(name, tmp_path, monkeypatch, capsys):
+    """An error of NumPy's, or any other of the code's own, is never told as the user's mistake."""
+    monkeypatch.chdir(tmp_path)
+    module, words = COMMANDS[name]
+
+    def bug(*_):
+        return np.zeros(3) + np.zeros(4)
+
+    broken = replace(module.COMMAND, report=bug)
+    with pytest.raises(ValueError, match="broadcast"):
+        broken.main(words.split())
+    assert capsys.readouterr() == ("", "")
+
+
+def test_bug_status(tmp_path):
+    """Such an error ends a command with a traceback and status 1."""
+    (tmp_path / "planted.py").write_text(
+        "import numpy, sim.cost, sim.network\n"
+        "def bug(*_):\n    return numpy.zeros(3) + numpy.zeros(4)\n"
+        "sim.network.map_workload = sim.cost.map_workload = bug\nsim.network.COMMAND.run()\n"
+    )
+    run = command(f"planted {NETWORK} {SIZE} --json r.json", tmp_path)
+    assert (run.returncode, run.stdout) == (1, "")
+    assert run.stderr.startswith("Traceback") and "could not be broadcast" in run.stderr
+    assert not (tmp_path / "r.json").exists()
+
+
+@pytest.mark.parametrize("name", ["hw.gen", "sim.network", "sim.compare", "sim.paper"])
+def test_json(name, tmp_path, monkeypatch, capsys):
+    """--json FILE writes the file and shows the tables; --json alone prints the same instead."""
+    monkeypatch.chdir(tmp_path)
+    module, words = COMMANDS[name]
+    assert module.main([*words.split(), "--json", "x.json"]) == 0
+    shown, written = capsys.readouterr().out, json.loads(Path("x.json").read_text())
+    assert "wrote x.json" in shown and written["command"].startswith(f"python -m {name} ")
+    assert module.main([*words.split(), "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed.pop("command") in written.pop("command")
+    assert printed == written
+
+
+def test_package_commands():
+    """``python -m sim`` lists the commands of the package, and so do the others."""
+    for package in ("hw", "sim", "synth"):
+        run = command(package, ROOT)
+        assert run.returncode == 0, run.stderr
+        names = [module for module in report.stos.MODULES.values() if module.startswith(package)]
+        assert run.stdout.count("python -m") == len(names) + 2
+        assert all(f"python -m {name} " in run.stdout for name in names)
+
+
 def test_closed_pipe(tmp_path):
     """A reader that has gone costs no file and no word."""
     reader, writer = os.pipe()
@@ -152,7 +208,7 @@ def test_strange_names(tmp_path, monkeypatch, capsys):
     names = ("rev[/2] :heart: \u00e4.v", "rev[/2] :heart: \u00e4.json")
     assert hw.gen.main(["--rows", "1", "--cols", "1", "-o", names[0]]) == 0
     out = capsys.readouterr().out
-    assert all(Path(name).is_file() and f"wrote {name} (" in out for name in names)
+    assert all(Path(name).is_file() and f"wrote {name}\n" in out for name in names)
     ascii_only = {"LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
     name = os.fsdecode(b"\xff[b]\xc3\xa4\n.json")
     run = command(
@@ -269,7 +325,7 @@ def test_executor_options(monkeypatch, capsys):
             parser.parse_args(words)
         assert text in capsys.readouterr().err
     arguments = parser.parse_args(["--scheduler", "tcp://127.0.0.1:9"])
-    monkeypatch.setattr("hw.executor._PATIENCE", "0.2s")
+    monkeypatch.setattr("report.jobs._PATIENCE", "0.2s")
     with pytest.raises(ExecutorError, match="no Dask scheduler answers at tcp://127.0.0.1:9"):
         with executor(arguments):
             pass
@@ -316,7 +372,7 @@ def test_console_script(tmp_path):
 
     ran = stos("network", "--network", "mobilenet_v2", "--rows", "16", "--cols", "16")
     assert ran.returncode == 0 and "1,698,058" in ran.stdout, ran.stderr
-    assert stos("--help").stdout.count("python -m") == len(hw.stos.COMMANDS)
+    assert stos("--help").stdout.count("python -m") == len(report.stos.MODULES)
     for words, text in (
         ("fly", "there is no command 'fly'; legal: gen, run,"),
         ("gen --rows 0 --cols 1", "hw.gen: rows must be"),

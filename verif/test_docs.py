@@ -103,8 +103,8 @@ def test_readme_shows_what_gen_prints(tmp_path):
     run = subprocess.run(
         command, cwd=tmp_path, env=path, capture_output=True, text=True, check=True
     )
-    lines = [f"    {line.rstrip()}" for line in run.stdout.splitlines()]
-    assert len(lines) == 8 and "\n".join(lines) in (ROOT / "README.md").read_text()
+    lines = [f"    {line}".rstrip() for line in run.stdout.splitlines()]
+    assert len(lines) > 7 and "\n".join(lines) in (ROOT / "README.md").read_text()
 
 
 def test_readme_example(capsys):

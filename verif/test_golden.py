@@ -10,8 +10,8 @@ from scipy.signal import correlate
 from tiles import operands
 
 import golden
-import golden.mapping
-from golden.schedule import unroll
+from golden import Operands, map_workload
+from golden.machine.schedule import unroll
 from hw.config import ArrayConfig
 from sim import cycles
 
@@ -76,15 +76,25 @@ def machines(draw):
     )
 
 
-def check(lowering, config, want):
+def check(data, plan, want):
     """Check that the tiles are legal, compute `want`, and are those of the closed form."""
-    np.testing.assert_array_equal(lowering.collect(golden.execute(lowering.tiles, config)), want)
+    config, lowering = plan.config, plan.tiles(data)
+    got = lowering.collect(golden.execute(lowering.tiles, config))
+    np.testing.assert_array_equal(got.reshape(np.shape(want)), want)
+    result = data.result(config.acc_width)
+    np.testing.assert_array_equal(result.reshape(np.shape(want)), want)
     commands = [tile.command for tile in lowering.tiles]
-    assert list(unroll(lowering.program)) == commands
-    assert cycles(lowering.program, config) == cycles(commands, config) > 0
+    assert list(unroll(plan.program)) == commands
+    assert plan.cycles == cycles(plan.program, config) == cycles(commands, config) > 0
 
 
-MAPPINGS = st.sampled_from(golden.mapping.MAPPINGS)
+def lower(config, mapping, want, kind, *arrays, **geometry):
+    """Check a layer as `golden.map_workload` lays it onto a machine."""
+    data = Operands.of(kind, *arrays, **geometry)
+    check(data, map_workload(data.workload, config, mapping), want)
+
+
+MAPPINGS = st.sampled_from(golden.MAPPINGS)
 
 
 @settings(max_examples=150, deadline=None)
@@ -97,8 +107,7 @@ def test_depthwise(layer, config, mapping):
     want = scipy_depthwise(x, w, stride, padding, pad_value)
     np.testing.assert_array_equal(golden.depthwise_conv2d(x, w, **geometry), want)
     want = golden.depthwise_conv2d(x, w, **geometry, acc_width=config.acc_width)
-    lowering = golden.lower_depthwise_conv2d(x, w, config, **geometry, mapping=mapping)
-    check(lowering, config, want)
+    lower(config, mapping, want, "depthwise", x, w, **geometry)
 
 
 @settings(max_examples=150, deadline=None)
@@ -115,8 +124,8 @@ def test_fuse(layer, config, mapping, variant):
     geometry = {"variant": variant, "stride": stride, "padding": padding, "pad_value": pad_value}
     np.testing.assert_array_equal(golden.fuse_conv2d(x, w_row, w_col, **geometry), want)
     want = golden.fuse_conv2d(x, w_row, w_col, **geometry, acc_width=config.acc_width)
-    lowering = golden.lower_fuse_conv2d(x, w_row, w_col, config, **geometry, mapping=mapping)
-    check(lowering, config, want)
+    kind = f"fuse_{geometry.pop('variant')}"
+    lower(config, mapping, want, kind, x, w_row, w_col, **geometry)
 
 
 @settings(max_examples=100, deadline=None)
@@ -129,12 +138,12 @@ def test_conv2d(layer, config, mapping, c_out):
     maps = [scipy_depthwise(x, w[..., n], stride, padding, pad_value).sum(2) for n in range(c_out)]
     np.testing.assert_array_equal(golden.conv2d(x, w, **geometry), np.stack(maps, axis=2))
     want = golden.conv2d(x, w, **geometry, acc_width=config.acc_width)
-    check(golden.lower_conv2d(x, w, config, **geometry, mapping=mapping), config, want)
+    lower(config, mapping, want, "conv", x, w, **geometry)
 
 
 @settings(max_examples=100, deadline=None)
-@given(layers(), machines(), st.sampled_from([1, 2, 4]), st.integers(1, 5))
-def test_abconv(layer, config, groups, c_out):
+@given(layers(), machines(), MAPPINGS, st.sampled_from([1, 2, 4]), st.integers(1, 5))
+def test_abconv(layer, config, mapping, groups, c_out):
     """Compare k = 1 with the Kronecker product; any k and the expansion, lowered."""
     rng, x, kernel, stride, padding, pad_value = layer
     x = np.repeat(x, 2, axis=2)
@@ -146,7 +155,7 @@ def test_abconv(layer, config, groups, c_out):
     geometry = {"stride": stride, "padding": padding, "pad_value": pad_value}
     w = operands(rng, (*kernel, each, c_out), 8)
     want = golden.abconv2d(x, w, groups, **geometry, acc_width=config.acc_width)
-    check(golden.lower_abconv2d(x, w, groups, config, **geometry), config, want)
+    lower(config, mapping, want, "abconv", x, w, groups=groups, **geometry)
 
     def activation(acc):
         return np.clip(acc >> 6, 0, 127)
@@ -155,9 +164,9 @@ def test_abconv(layer, config, groups, c_out):
     arguments = (x, w1, w, groups)
     options = {"activation": activation, **geometry}
     want = golden.abconv_exp2d(*arguments, **options, acc_width=config.acc_width)
-    expand, conv = golden.lower_abconv_exp2d(*arguments, config, **options)
-    check(expand, config, golden.abconv2d(x, w1, groups, acc_width=config.acc_width))
-    check(conv, config, want)
+    middle = golden.abconv2d(x, w1, groups, acc_width=config.acc_width)
+    lower(config, mapping, middle, "abconv", x, w1, groups=groups)
+    lower(config, mapping, want, "abconv", activation(middle), w, groups=groups, **geometry)
 
 
 @settings(max_examples=50, deadline=None)
@@ -167,18 +176,20 @@ def test_linear_and_pointwise(config, mapping, c_in, c_out, seed):
     rng = np.random.default_rng(seed)
     x, w = operands(rng, (3, 4, c_in), 8), operands(rng, (c_in, c_out), 8)
     want = golden.pointwise_conv2d(x, w, acc_width=config.acc_width)
-    check(golden.lower_pointwise_conv2d(x, w, config, mapping=mapping), config, want)
+    lower(config, mapping, want, "conv", x, w)
+    lower(config, mapping, want, "linear", x, w)
     want = golden.linear(x[0, 0], w, acc_width=config.acc_width)
-    check(golden.lower_linear(x[0, 0], w, config, mapping=mapping), config, want)
+    lower(config, mapping, want, "linear", x[0, 0], w)
 
 
 def test_deep_reduction():
     """More than 65535 products are split over commands that accumulate."""
     config = ArrayConfig(rows=1, cols=2)
     x, w = np.full(70000, -128), np.full((70000, 3), 127)
-    lowering = golden.lower_linear(x, w, config)
-    assert len(lowering.tiles) > len([tile for tile in lowering.tiles if tile.command.emit])
-    check(lowering, config, [-128 * 127 * 70000] * 3)
+    data = Operands.of("linear", x, w)
+    plan = map_workload(data.workload, config)
+    assert len(plan.commands) > len([command for command in plan.commands if command.emit])
+    check(data, plan, [-128 * 127 * 70000] * 3)
 
 
 X, W = np.zeros((4, 4, 2), int), np.zeros((3, 3, 2), int)

@@ -8,7 +8,7 @@ from bench import simulator
 from tiles import operands
 
 import golden
-from golden.mapping import MAPPINGS
+from golden import MAPPINGS, Operands, map_workload
 from hw.config import ArrayConfig
 from sim import cycles
 
@@ -23,59 +23,51 @@ def activation(acc):
     return np.clip(acc >> 9, 0, 127)
 
 
+# Operator and arguments, and the same as operands of a workload.
+EXPAND, SHARED = operands(RNG, (16, 32), 8), operands(RNG, (3, 3, 32, 16), 8)
+MIDDLE = activation(golden.abconv2d(X, EXPAND, 4))
+WIDE, BLOCK = operands(RNG, (3, 3, 64, 24), 8), operands(RNG, (3, 3, 16, 16), 8)
+ROW, COLUMN = TAPS[0], TAPS[:, 0]
 LAYERS = {
-    "linear": (golden.linear, golden.lower_linear, (X[0, 0], POINT), {}),
-    "pointwise": (golden.pointwise_conv2d, golden.lower_pointwise_conv2d, (X, POINT), {}),
+    "linear": (golden.linear(X[0, 0], POINT), Operands.of("linear", X[0, 0], POINT)),
+    "pointwise": (golden.pointwise_conv2d(X, POINT), Operands.of("conv", X, POINT)),
     "conv2d": (
-        golden.conv2d,
-        golden.lower_conv2d,
-        (X, operands(RNG, (3, 3, 64, 24), 8)),
-        {"stride": 2, "pad_value": -7},
+        golden.conv2d(X, WIDE, stride=2, pad_value=-7),
+        Operands.of("conv", X, WIDE, stride=2, pad_value=-7),
     ),
-    "depthwise": (golden.depthwise_conv2d, golden.lower_depthwise_conv2d, (X, TAPS), {}),
+    "depthwise": (golden.depthwise_conv2d(X, TAPS), Operands.of("depthwise", X, TAPS)),
     "depthwise_stride_2": (
-        golden.depthwise_conv2d,
-        golden.lower_depthwise_conv2d,
-        (X, TAPS),
-        {"stride": 2, "pad_value": 5},
+        golden.depthwise_conv2d(X, TAPS, stride=2, pad_value=5),
+        Operands.of("depthwise", X, TAPS, stride=2, pad_value=5),
     ),
     "fuse_half": (
-        golden.fuse_conv2d,
-        golden.lower_fuse_conv2d,
-        (X, TAPS[0, :, :32], TAPS[:, 0, :32]),
-        {},
+        golden.fuse_conv2d(X, ROW[:, :32], COLUMN[:, :32]),
+        Operands.of("fuse_half", X, ROW[:, :32], COLUMN[:, :32]),
     ),
     "fuse_full": (
-        golden.fuse_conv2d,
-        golden.lower_fuse_conv2d,
-        (X, TAPS[0], TAPS[:, 0]),
-        {"variant": "full", "stride": 2},
+        golden.fuse_conv2d(X, ROW, COLUMN, variant="full", stride=2),
+        Operands.of("fuse_full", X, ROW, COLUMN, stride=2),
     ),
-    "abconv": (
-        golden.abconv2d,
-        golden.lower_abconv2d,
-        (X, operands(RNG, (3, 3, 16, 16), 8), 4),
-        {},
+    "abconv": (golden.abconv2d(X, BLOCK, 4), Operands.of("abconv", X, BLOCK, groups=4)),
+    "abconv_exp, first": (
+        golden.abconv2d(X, EXPAND, 4), Operands.of("abconv", X, EXPAND, groups=4),
     ),
     "abconv_exp": (
-        golden.abconv_exp2d,
-        golden.lower_abconv_exp2d,
-        (X, operands(RNG, (16, 32), 8), operands(RNG, (3, 3, 32, 16), 8), 4),
-        {"activation": activation},
+        golden.abconv_exp2d(X, EXPAND, SHARED, 4, activation=activation),
+        Operands.of("abconv", MIDDLE, SHARED, groups=4),
     ),
-}
+}  # fmt: skip
 
 
 def prove_layer(name, config, mapping):
     """Compare the RTL's sums with the operator's, and its cycles with the program's."""
-    operator, lower, arguments, options = LAYERS[name]
-    lowerings = lower(*arguments, config, **options, mapping=mapping)
-    lowerings = lowerings if isinstance(lowerings, tuple) else (lowerings,)
-    for lowering in lowerings:
-        result = simulator(config).run(lowering.tiles)
-        assert result.cycles == cycles(lowering.program, config)
-        got = lowering.collect(result.outputs)
-    np.testing.assert_array_equal(got, operator(*arguments, **options), err_msg=name)
+    want, data = LAYERS[name]
+    plan = map_workload(data.workload, config, mapping)
+    lowering = plan.tiles(data)
+    result = simulator(config).run(lowering.tiles)
+    assert result.cycles == plan.cycles == cycles(plan.program, config)
+    got = lowering.collect(result.outputs)
+    np.testing.assert_array_equal(got.reshape(want.shape), want, err_msg=name)
 
 
 @pytest.mark.parametrize("mapping", MAPPINGS)

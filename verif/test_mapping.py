@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,25 +12,16 @@ from hypothesis import strategies as st
 from test_golden import check, layers, machines
 from tiles import operands
 
-import golden
-import golden.lower
-from golden.mapping import (
-    MAPPINGS,
-    Branch,
-    GemmMapping,
-    PatchMapping,
-    Plan,
-    StreamMapping,
-    candidates,
-    covers,
-    map_gemm,
-    map_layer,
-)
-from golden.networks import FUSE_NETWORKS, FUSE_VARIANTS, Layer, build
-from golden.operators import Window
-from golden.schedule import Repeat, cycles, unroll
+from golden import MAPPINGS, Operands, Plan, Workload, map_workload
+from golden.machine.schedule import Repeat, cycles, unroll
+from golden.mapping.gemm import GemmMapping, covers, map_gemm
+from golden.mapping.patches import PatchMapping
+from golden.mapping.streams import StreamMapping, candidates
+from golden.nets.networks import FUSE_NETWORKS, FUSE_VARIANTS, build
+from golden.workload import KINDS
 from hw.config import ArrayConfig, Command
 from sim.network import network_cycles, network_report
+from sim.pages import ESTIMATES
 
 
 @st.composite
@@ -101,11 +90,11 @@ def test_strips(name):
         map_gemm(m, k, n, config, "textbook").program, config
     )
     rng = np.random.default_rng(5)
-    x, w = operands(rng, (1, m, k), 8), operands(rng, (k, n), 8)
-    lowering = golden.lower_pointwise_conv2d(x, w, config)
+    data = Operands.of("conv", operands(rng, (1, m, k), 8), operands(rng, (k, n), 8))
+    lowering = map_workload(data.workload, config).tiles(data)
     result = prove(config, lowering.tiles)
     assert result.cycles == cycles(found.program, config)
-    np.testing.assert_array_equal(lowering.collect(result.outputs), golden.pointwise_conv2d(x, w))
+    np.testing.assert_array_equal(lowering.collect(result.outputs), data.result())
 
 
 # One depthwise layer per kind of mapping: array, size, channels, k, stride, and what it becomes.
@@ -125,23 +114,18 @@ DEPTHWISE = {
 def test_depthwise_mappings(name):
     """Patches and streams on the RTL."""
     config, size, channels, k, stride, wanted = DEPTHWISE[name]
-    layer = Layer(
-        name=name, kind="depthwise", size=size, c_in=channels, c_out=channels, kernel=k,
-        stride=stride, padding=k // 2, groups=channels,
+    rng = np.random.default_rng(6)
+    data = Operands.of(
+        "depthwise", operands(rng, (*size, channels), 8), operands(rng, (k, k, channels), 8),
+        stride=stride, padding=k // 2, pad_value=-3,
     )  # fmt: skip
-    mapping = "textbook" if config is TALL else "best"
-    plan = map_layer(layer, config, mapping)
+    plan = map_workload(data.workload, config, "textbook" if config is TALL else "best")
     kind = StreamMapping if config.st_os else PatchMapping
     assert all(isinstance(part, kind) and wanted(part) for part in plan.parts), str(plan)
-    rng = np.random.default_rng(6)
-    x, w = operands(rng, (*size, channels), 8), operands(rng, (k, k, channels), 8)
-    geometry = {"stride": stride, "padding": k // 2, "pad_value": -3}
-    lowering = golden.lower_depthwise_conv2d(x, w, config, **geometry, mapping=mapping)
+    lowering = plan.tiles(data)
     result = simulator(config).run(lowering.tiles)
     assert result.cycles == plan.cycles
-    np.testing.assert_array_equal(
-        lowering.collect(result.outputs), golden.depthwise_conv2d(x, w, **geometry)
-    )
+    np.testing.assert_array_equal(lowering.collect(result.outputs), data.result())
 
 
 @settings(max_examples=150, deadline=None)
@@ -150,11 +134,13 @@ def test_every_depthwise_mapping(layer, config, data):
     """Those that are not the best compute the right thing, too."""
     rng, x, kernel, stride, padding, pad_value = layer
     channels = x.shape[2]
-    w = operands(rng, (*kernel, channels), 8)
-    window = Window.of(x.shape[:2], kernel, stride, padding)
-    rows, cols = config.rows, config.cols
+    layer = Operands.of(
+        "depthwise", x, operands(rng, (*kernel, channels), 8), stride=stride, padding=padding,
+        pad_value=pad_value,
+    )  # fmt: skip
+    window, rows, cols = layer.workload.window, config.rows, config.cols
     if config.st_os and data.draw(st.booleans()):
-        ways = list(candidates(Branch(window, channels), config, True))
+        ways = list(candidates(layer.workload.branches[0], config, True))
         stream = data.draw(st.sampled_from(ways))
         pieces = data.draw(st.integers(1, stream.length))
         found = StreamMapping(
@@ -170,12 +156,7 @@ def test_every_depthwise_mapping(layer, config, data):
             branch=0, window=window, channels=channels, patch=(ph, pw),
             together=data.draw(st.integers(1, most)), rows=rows,
         )  # fmt: skip
-    geometry = {"stride": stride, "padding": padding, "pad_value": pad_value}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(golden.lower, "map_depthwise", lambda *_: Plan((found,), config))
-        lowering = golden.lower_depthwise_conv2d(x, w, config, **geometry)
-    want = golden.depthwise_conv2d(x, w, **geometry, acc_width=config.acc_width)
-    check(lowering, config, want)
+    check(layer, Plan(layer.workload, config, (found,)), layer.result(config.acc_width))
 
 
 @settings(max_examples=150, deadline=None)
@@ -186,31 +167,23 @@ def test_every_gemm_mapping(config, m, k, n, data):
     strips = data.draw(st.sampled_from(ways))
     found = GemmMapping(pixels=m, depth=k, channels=n, strips=strips)
     rng = np.random.default_rng(m * n)
-    x, w = operands(rng, (1, m, k), 8), operands(rng, (k, n), 8)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(golden.lower, "map_gemm", lambda *_: found)
-        lowering = golden.lower_pointwise_conv2d(x, w, config)
-    check(lowering, config, golden.pointwise_conv2d(x, w, acc_width=config.acc_width))
+    layer = Operands.of("conv", operands(rng, (1, m, k), 8), operands(rng, (k, n), 8))
+    check(layer, Plan(layer.workload, config, (found,)), layer.result(config.acc_width))
 
 
-def operator(layer):
-    """Return the operator of a layer of a network, its lowering, and random operands."""
+def random_operands(work):
+    """Return random operands of a workload."""
     rng = np.random.default_rng(7)
-    x = operands(rng, (*layer.size, layer.c_in), 8)
-    k, geometry = layer.kernel, {"stride": layer.stride, "padding": layer.padding}
-    if layer.kind == "linear":
-        w = operands(rng, (layer.c_in, layer.c_out), 8)
-        return golden.linear, golden.lower_linear, (x[0, 0], w), {}
-    if layer.kind == "depthwise":
-        w = operands(rng, (k, k, layer.c_in), 8)
-        return golden.depthwise_conv2d, golden.lower_depthwise_conv2d, (x, w), geometry
-    if layer.kind.startswith("fuse"):
-        row, col = (operands(rng, (k, layer.c_out // 2), 8) for _ in range(2))
-        geometry["variant"] = layer.kind.removeprefix("fuse_")
-        return golden.fuse_conv2d, golden.lower_fuse_conv2d, (x, row, col), geometry
-    groups = layer.groups
-    w = operands(rng, (k, k, layer.c_in // groups, layer.c_out // groups), 8)
-    return golden.abconv2d, golden.lower_abconv2d, (x, w, groups), geometry
+    x = operands(rng, (work.batch, *work.window.size, work.c_in), 8)
+    k, each = work.window.kernel, work.c_out // 2
+    shapes = {
+        "linear": [(work.c_in, work.c_out)],
+        "depthwise": [(*k, work.c_out)],
+        "fuse_half": [(k[0], each), (k[1], each)],
+        "fuse_full": [(k[0], each), (k[1], each)],
+    }.get(work.kind, [(*k, work.c_in // work.groups, work.c_out // work.groups)])
+    weights = tuple(operands(rng, shape, 8) for shape in shapes)
+    return Operands(workload=work, x=x, weights=weights, pad_value=int(rng.integers(-9, 9)))
 
 
 SMALL = [
@@ -231,17 +204,15 @@ def test_networks_on_rtl(name, variant, resolution, size, st_os):
     config = ArrayConfig(rows=size, cols=size, st_os=st_os)
     network = build(name, variant, resolution)
     # Layers of one shape once.
-    reports = {replace(one.layer, name=""): one for one in network_report(network, config).layers}
+    reports = {one.layer.workload: one for one in network_report(network, config).layers}
     kinds = set()
-    for layer, report in reports.items():
-        function, lower, arguments, options = operator(layer)
-        lowering = lower(*arguments, config, **options)
+    for work, report in reports.items():
+        data = random_operands(work)
+        lowering = report.plan.tiles(data)
         result = simulator(config).run(lowering.tiles)
-        assert result.cycles == report.cycles, (layer, str(report.plan))
+        assert result.cycles == report.cycles, (work, str(report.plan))
         assert len(lowering.tiles) == report.tiles
-        np.testing.assert_array_equal(
-            lowering.collect(result.outputs), function(*arguments, **options), str(layer)
-        )
+        np.testing.assert_array_equal(lowering.collect(result.outputs), data.result(), str(work))
         kinds.add(report.plan.name)
     assert len(reports) > 15 and "GEMM" in kinds
     assert kinds & {"Toeplitz", "block-diagonal", "ST-OS"}
@@ -252,38 +223,32 @@ def test_networks_on_rtl(name, variant, resolution, size, st_os):
 def test_layers_of_networks(name, variant, resolution, mapping):
     """What a network's report counts is what the lowering of its layers sends to the core."""
     config = ArrayConfig(rows=24, cols=10, st_os=mapping == "textbook", accumulators=1)
-    for layer in dict.fromkeys(build(name, variant, resolution).layers):
-        plan = map_layer(layer, config, mapping)
-        _, lower, arguments, options = operator(layer)
-        lowering = lower(*arguments, config, **options, mapping=mapping)
-        assert lowering.shape[-1] == layer.c_out
-        assert plan.commands == [tile.command for tile in lowering.tiles], layer.name
-        assert plan.cycles == cycles(plan.commands, config), layer.name
+    for work in dict.fromkeys(one.workload for one in build(name, variant, resolution).layers):
+        plan = map_workload(work, config, mapping)
+        lowering = plan.tiles(random_operands(work))
+        assert plan.commands == [tile.command for tile in lowering.tiles], work
+        assert plan.cycles == cycles(plan.commands, config), work
 
 
 @pytest.mark.parametrize("name", FUSE_NETWORKS)
 def test_whole_networks(name):
     """Closed forms against full command lists, at real size."""
-    layers = {layer for variant in FUSE_VARIANTS[:3] for layer in build(name, variant).layers}
     shapes = {
-        (one.kind, one.size, one.c_in, one.c_out, one.kernel, one.stride): one for one in layers
+        layer.workload for variant in FUSE_VARIANTS[:3] for layer in build(name, variant).layers
     }
     for config in (
         ArrayConfig(rows=64, cols=64, st_os=True),
         ArrayConfig(rows=32, cols=64, st_os=True, accumulators=1),
         ArrayConfig(rows=64, cols=32),
     ):
-        for layer in shapes.values():
+        for work in shapes:
             for mapping in MAPPINGS:
-                plan = map_layer(layer, config, mapping)
-                assert plan.cycles == cycles(plan.commands, config), (layer, str(plan))
+                plan = map_workload(work, config, mapping)
+                assert plan.cycles == cycles(plan.commands, config), (work, str(plan))
 
 
 def test_estimates():
     """No slower than first estimated."""
-    sys.path.insert(0, str(Path(__file__).parents[1] / "docs"))
-    from report_performance import ESTIMATES
-
     assert len(ESTIMATES) == 5
     config = ArrayConfig(rows=64, cols=64, st_os=True)
     for name, estimates in ESTIMATES.items():
@@ -293,46 +258,37 @@ def test_estimates():
 
 @settings(max_examples=200, deadline=None)
 @given(
-    machines(), st.sampled_from(["pointwise", "depthwise", "fuse_half"]), st.integers(1, 12),
+    machines(), st.sampled_from(["conv", "depthwise", "fuse_half"]), st.integers(1, 12),
     st.integers(1, 12), st.integers(1, 10), st.integers(1, 3), st.sampled_from([1, 3, 5]),
 )  # fmt: skip
 def test_best_is_best(config, kind, height, width, channels, stride, k):
     """Never slower than the textbook, nor with ST-OS than without."""
-    spatial = kind != "pointwise"
-    layer = Layer(
-        name="", kind=kind, size=(height, width), c_in=2 * channels, c_out=2 * channels,
-        kernel=k if spatial else 1, stride=stride if spatial else 1,
-        padding=k // 2 if spatial else 0, groups=2 * channels if spatial else 1,
-    )  # fmt: skip
+    shape = {"kernel": k, "stride": stride, "padding": k // 2} if kind != "conv" else {}
+    work = Workload.of(kind, (height, width), 2 * channels, 2 * channels, **shape)
     plain, st_os = config.replace(st_os=False), config.replace(st_os=True)
-    best = map_layer(layer, st_os).cycles
-    assert best <= map_layer(layer, st_os, "textbook").cycles
-    assert best <= map_layer(layer, plain).cycles <= map_layer(layer, plain, "textbook").cycles
+    best = map_workload(work, st_os).cycles
+    assert best <= map_workload(work, st_os, "textbook").cycles
+    assert best <= map_workload(work, plain).cycles <= map_workload(work, plain, "textbook").cycles
 
 
-def test_batch():
-    """The commands of a batch are those of its images as more pixels, or as more channels."""
-    config = ArrayConfig(rows=16, cols=16, st_os=True)
-    rng = np.random.default_rng(3)
-    batch, size, channels = 5, 5, 24
-    x = operands(rng, (batch, size, size, channels), 8)
-    wide = np.moveaxis(x, 0, 2).reshape(size, size, -1)
-    taps = operands(rng, (3, 3, channels), 8)
-    w = operands(rng, (channels, channels), 8)
-    shape = {"name": "", "c_in": channels, "c_out": channels}
-    point = Layer(kind="pointwise", size=(size, size), **shape)
-    spatial = {"size": (size, size), "kernel": 3, "padding": 1, "groups": channels}
-    tall = golden.lower_pointwise_conv2d(x.reshape(batch * size, size, channels), w, config)
-    many = golden.lower_pointwise_conv2d(x[:, :1, 0], w, config)
-    deep = golden.lower_depthwise_conv2d(wide, np.tile(taps, (1, 1, batch)), config)
-    for layer, lowering in (
-        (point, tall),
-        (Layer(kind="linear", size=(1, 1), **shape), many),
-        (Layer(kind="depthwise", **spatial, **shape), deep),
-    ):
-        plan = map_layer(layer, config, batch=batch)
-        assert plan.commands == [tile.command for tile in lowering.tiles]
-        assert plan.cycles < batch * map_layer(layer, config).cycles
+@pytest.mark.parametrize("kind", KINDS)
+def test_batch(kind):
+    """A batch on the RTL: the right result for every image, in fewer cycles than one by one."""
+    config = SQUARE
+    shape = {} if kind == "linear" else {"kernel": 3, "padding": 1}
+    groups = 2 if kind == "abconv" else 1
+    work = Workload.of(kind, (5, 5), 6, 12, batch=3, groups=groups, **shape)
+    data, plan = random_operands(work), map_workload(work, config)
+    lowering = plan.tiles(data)
+    result = prove(config, lowering.tiles)
+    found = lowering.collect(result.outputs)
+    np.testing.assert_array_equal(found, data.result())
+    assert result.cycles == plan.cycles
+    one = replace(work, batch=1)
+    assert plan.cycles < 3 * map_workload(one, config).cycles
+    for image, x in zip(found, data.x, strict=True):
+        alone = replace(data, workload=one, x=x)
+        np.testing.assert_array_equal(image, alone.result())
 
 
 def test_unknown_mapping():

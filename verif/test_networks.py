@@ -9,23 +9,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from golden.abconv import divisors, expansion, intensity, select_groups
-from golden.networks import (
+from golden import Workload
+from golden.nets.abconv import divisors, expansion, intensity, select_groups
+from golden.nets.layers import Layer
+from golden.nets.networks import (
     ABCONV_STEPS,
     NETWORKS,
     REPLACED_50,
-    Layer,
     abconv_layers,
     build,
+    counted,
+    is_pointwise,
 )
 from hw.config import ArrayConfig
-from sim import paper
-from sim.abconv import Memory, block_report, select_on_array
+from sim.abconv import block_report, select_on_array
+from sim.cost import Memory
+from sim.papers import abconv, fuseconv
+from sim.papers.item import Item
 
 
 def test_fuseconv():
     """All cycles, speed-ups and released counts agree exactly; MACs of Table I nearly."""
-    items = paper.fuseconv_items()
+    items = fuseconv.items()
     by_table = {}
     for item in items:
         by_table.setdefault((item.table.split(",")[0], item.quantity), []).append(item)
@@ -47,7 +52,7 @@ def test_fuseconv():
 def test_abconv():
     """Every printed count, every formula and every reconstructed group agrees."""
     counts = {}
-    for item in paper.abconv_items():
+    for item in abconv.items():
         counts[item.basis, item.verdict] = counts.get((item.basis, item.verdict), 0) + 1
     latencies = sum(count for (basis, _), count in counts.items() if basis == "latency")
     assert latencies == 5 + 6 + 7
@@ -72,16 +77,16 @@ def test_abconv():
 )
 def test_verdict(published, ours, verdict):
     """A number that differs in the last digit is not a match."""
-    item = paper.Item(table="", row="", quantity="", published=published, ours=ours)
+    item = Item(table="", row="", quantity="", published=published, ours=ours)
     assert item.verdict == verdict
 
 
 def test_paper_model_by_hand():
     """Small folds counted by hand."""
     # 5 pixels on 4 rows, 3 filters on 2 columns, depth 10: four folds.
-    assert paper.gemm_cycles(5, 10, 3, 4, 2) == (10 + 5) + (10 + 2) + (10 + 4) + (10 + 1)
+    assert fuseconv.gemm_cycles(5, 10, 3, 4, 2) == (10 + 5) + (10 + 2) + (10 + 4) + (10 + 1)
     # 6 lines of 2 channels on 4 rows, 3 folds, of 9 elements on 4 columns, 3 folds: stride 2.
-    assert paper.stream_cycles(6, 9, 3, 2, 2, 4, 4) == math.ceil(3 / 2 * 7 * 3)
+    assert fuseconv.stream_cycles(6, 9, 3, 2, 2, 4, 4) == math.ceil(3 / 2 * 7 * 3)
 
 
 def test_resnet50_blocks():
@@ -93,7 +98,7 @@ def test_resnet50_blocks():
             for layer in build("resnet50", variant).layers
             if layer.name.startswith(f"block{block}.")
         ]
-        return sum(paper.layer_cycles(layer, 64, 64) for layer in layers)
+        return sum(fuseconv.layer_cycles(layer, 64, 64) for layer in layers)
 
     saved = {block: cycles("baseline", block) - cycles("half", block) for block in range(1, 17)}
     chosen = {block: saved.pop(block) for block in REPLACED_50["resnet50"]}
@@ -111,17 +116,19 @@ def test_shapes_chain():
             if not any(word in layer.name for word in ("squeeze", "excite", "shortcut"))
         ]
         for before, after in zip(main, main[1:], strict=False):
-            assert before.c_out == after.c_in, (name, after.name)
-            assert after.size in (before.output, (1, 1)) or before.name == "stem", after.name
+            first, second = before.workload, after.workload
+            assert first.c_out == second.c_in, (name, after.name)
+            size = second.window.size
+            assert size in (first.output, (1, 1)) or before.name == "stem", after.name
     assert build("resnet50").macs == 4089184256  # torchvision's 4.09 GMACs
     assert build("resnet50").parameters == 25557032  # and its parameters
-    assert build("mobilenet_v2", resolution=225).layers[0].output == (113, 113)
+    assert build("mobilenet_v2", resolution=225).layers[0].workload.output == (113, 113)
 
 
 @pytest.mark.parametrize("network", ["mobilenet_v1_cifar100", "resnet50_cifar100"])
 def test_replaceable(network):
     """As many layers as the paper says are replaced when every one of them is."""
-    replaced = [layer for layer in build(network, "A").layers if layer.kind == "abconv"]
+    replaced = [layer for layer in build(network, "A").layers if layer.workload.kind == "abconv"]
     assert len(replaced) == {"mobilenet_v1_cifar100": 8, "resnet50_cifar100": 17}[network]
     assert not any("shortcut" in layer.name for layer in replaced)
 
@@ -138,8 +145,9 @@ def test_select_groups():
     assert select_groups(256, 1024, 1, 4, 32, 16, True, rule="max_intensity").g == 8
     # The steps of the Jetson Nano select the same groups in the networks of the paper.
     for layer in build("mobilenet_v1_cifar100").layers:
-        if layer.kind == "pointwise":
-            shape = (layer.c_in, layer.c_out, 1, layer.output[0])
+        work = layer.workload
+        if is_pointwise(work):
+            shape = (work.c_in, work.c_out, 1, work.output[0])
             for expand in (False, True):
                 ethos = select_groups(*shape, *ABCONV_STEPS, expand)
                 jetson = select_groups(*shape, 8, 32, expand)
@@ -179,7 +187,7 @@ def test_intensity_of_layers():
             groups = 1 if kind == "conv" else g
             layers = abconv_layers(size, c_in, c_out, k, kind, groups)
             formula = intensity(c_in, c_out, k, size, kind, groups)
-            assert paper.counted(layers) == formula
+            assert counted(layers) == formula
     assert expansion(1024, 1024, 1) == 512 and expansion(512, 1024, 1) == 352
 
 
@@ -224,11 +232,18 @@ def test_select_on_array():
         (lambda: abconv_layers(4, 8, 8, 1, "conv", 2), ValueError, "one of 1, not 2"),
         (lambda: abconv_layers(4, 8, 8, 2, "conv"), ValueError, "kernel must be odd.* not 2"),
         (
-            lambda: Layer(name="", kind="fuse_half", size=(4, 4), c_in=5, c_out=5, kernel=3),
+            lambda: Workload.of("fuse_half", (4, 4), 5, 5, kernel=3),
             ValueError,
             "even, not 5",
         ),
-        (lambda: Layer(name="", kind="x", size=(4, 4), c_in=5, c_out=5), ValueError, "not 'x'"),
+        (lambda: Workload.of("x", (4, 4), 5, 5), ValueError, "not 'x'"),
+        (lambda: Workload.of("depthwise", (4, 4), 4, 6), ValueError, "6 filters are no multiple"),
+        (lambda: Workload.of("abconv", (4, 4), 4, 6, groups=4), ValueError, "4 groups do not"),
+        (
+            lambda: Workload.of("conv", (4, 4), 4, 4, groups=2).gemm,
+            ValueError,
+            "grouped convolutions have no mapping",
+        ),
         (lambda: build("mobilenet_v1", resolution=10**9), ValueError, "at most 65536"),
         (lambda: intensity(8, 8, 1, 4, "dense"), ValueError, "not 'dense'"),
     ],
@@ -239,16 +254,25 @@ def test_bad_input(call, error, text):
         call()
 
 
-def test_layer_counts():
-    """MACs and weights of one layer of every kind, by hand."""
-    shape = {"size": (6, 8), "c_in": 4, "kernel": 3, "padding": 1, "stride": 2}
-    conv = Layer(name="", kind="conv", c_out=5, **shape)
+def test_workload_counts():
+    """MACs and weights of one workload of every kind, by hand."""
+
+    def of(kind, c_out, **more):
+        return Workload.of(kind, (6, 8), 4, c_out, kernel=3, padding=1, stride=2, **more)
+
+    conv = of("conv", 5)
     assert (conv.output, conv.weights, conv.macs) == ((3, 4), 180, 2160)
-    half = Layer(name="", kind="fuse_half", c_out=4, groups=4, norm=4, **shape)
-    assert (half.weights, half.macs, half.parameters, half.statistics) == (12, 144, 20, 8)
-    full = Layer(name="", kind="fuse_full", c_out=8, groups=4, **shape)
+    half = Layer(name="", workload=of("fuse_half", 4), norm=4)
+    assert (half.workload.weights, half.workload.macs) == (12, 144)
+    assert (half.parameters, half.statistics) == (20, 8)
+    full = of("fuse_full", 8)
     assert (full.weights, full.macs, full.inputs, full.outputs) == (24, 288, 192, 96)
-    depthwise = Layer(name="", kind="depthwise", c_out=4, groups=4, **shape)
+    depthwise = of("depthwise", 4)
     assert (depthwise.weights, depthwise.macs) == (36, 432)
-    block = Layer(name="", kind="abconv", c_out=6, groups=2, **shape)
-    assert (block.weights, block.macs) == (54, 12 * 54 * 2)
+    double = of("depthwise", 8, batch=3)
+    assert (double.weights, double.macs, double.inputs) == (72, 3 * 864, 3 * 192)
+    block = of("abconv", 6, groups=2)
+    assert (block.weights, block.macs, block.depth) == (54, 12 * 54 * 2, 18)
+    assert [str(one) for one in (conv, half.workload, full, block)] == [
+        "3x3/2", "fuse half 1x3 + 3x1/2", "fuse full 1x3 + 3x1/2", "abconv 3x3/2 g=2",
+    ]  # fmt: skip

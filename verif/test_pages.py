@@ -9,7 +9,7 @@ import pytest
 from amaranth.hdl import Fragment
 from stepper import registers
 
-from golden import lower_fuse_conv2d
+from golden import Operands, map_workload
 from hw.config import ArrayConfig
 from hw.core import Core, core_ports
 from hw.pe import PE
@@ -60,7 +60,8 @@ def test_lane():
     x = np.concatenate([pixels, pixels], axis=2)
     taps = np.array([[1], [2], [3]])
     config = ArrayConfig(rows=1, cols=lane.COLS, st_os=True)
-    lowering = lower_fuse_conv2d(x, taps, taps, config, mapping="textbook")
+    data = Operands.of("fuse_half", x, taps, taps)
+    lowering = map_workload(data.workload, config, "textbook").tiles(data)
     tile, place = lowering.tiles[0], lowering.places[0]  # of the row filters
     names = [f"{i}{j}" for i in range(lane.HEIGHT) for j in range(lane.WIDTH)]
     drawn = [0 if one == "0" else 1 + names.index(one) for one in lane.stream()]

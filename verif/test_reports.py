@@ -6,18 +6,20 @@ import argparse
 import importlib.util
 import json
 import os
-import sys
 from pathlib import Path
 
 import pytest
 
-from golden.networks import FUSE_NETWORKS, FUSE_VARIANTS, Layer, build
-from golden.tile import sum_width
-from hw.cli import write_atomically
+from golden import Workload
+from golden.arith.wrap import sum_width
+from golden.nets.layers import Layer
+from golden.nets.networks import FUSE_NETWORKS, FUSE_VARIANTS, build
 from hw.config import ArrayConfig
-from hw.executor import executor
-from sim import abconv, compare, explore, network, paper
-from sim.network import BOUNDS, layer_report, limits, network_report
+from report.files import write_atomically
+from report.jobs import executor
+from sim import abconv, compare, explore, network, pages, paper
+from sim.cost import BOUNDS, Memory, layer_report, limits
+from sim.network import network_report
 
 DOCS = Path(__file__).parents[1] / "docs"
 HALF = "--network mobilenet_v3_small --variant half --rows 16 --cols 16 --st-os"
@@ -43,6 +45,9 @@ def test_network_command(tmp_path, capsys):
     assert files[2].read_bytes().startswith(b"\x89PNG")
 
 
+SLOW = Memory(dram_bytes_per_cycle=0.01)
+
+
 def test_bounds():
     """What limits a layer adds up to its cycles, and follows the machine."""
     seen = set()
@@ -54,14 +59,14 @@ def test_bounds():
                 assert sum(limits(one.plan).values()) == one.cycles == one.time
                 assert min(limits(one.plan).values()) >= 0
                 assert 0 < one.utilisation <= 1
-                seen |= {one.bound, layer_report(layer, config, dram_bytes_per_cycle=0.01).bound}
+                seen |= {one.bound, layer_report(layer, config, memory=SLOW).bound}
     assert seen == set(BOUNDS)
 
 
 def test_layer_by_hand():
     """Cycles, limits, bytes, time and utilisation of one GEMM layer, batch 3."""
     config = ArrayConfig(rows=8, cols=4, st_os=True)
-    layer = Layer(name="", kind="pointwise", size=(4, 4), c_in=10, c_out=8)
+    layer = Layer(name="", workload=Workload.of("conv", (4, 4), 10, 8))
     one = layer_report(layer, config, batch=3, mapping="textbook")
     tiles = 6 * 2  # 48 pixels on 8 rows, 8 channels on 4 columns
     assert one.tiles == tiles and one.macs == 48 * 80
@@ -70,10 +75,12 @@ def test_layer_by_hand():
     assert one.utilisation == one.macs / (32 * one.cycles)
     assert one.dram_bytes == 80 + 3 * (160 + 128)
     assert one.stream_bytes == tiles * (10 * 8 + 10 * 8 + 4 * 8 * 4)  # 8 lanes of weights
-    slow = layer_report(layer, config, batch=3, mapping="textbook", dram_bytes_per_cycle=2)
+    slow = layer_report(
+        layer, config, batch=3, mapping="textbook", memory=Memory(dram_bytes_per_cycle=2)
+    )
     assert slow.time == 944 / 2 and slow.cycles == one.cycles and slow.bound == "DRAM"
     assert slow.utilisation == slow.macs / (32 * 472)
-    chip = layer_report(layer, config, batch=3, activations_on_chip=True)
+    chip = layer_report(layer, config, batch=3, memory=Memory(activations_on_chip=True))
     assert chip.dram_bytes == 80
 
 
@@ -98,9 +105,7 @@ def test_stream_bytes():
     one = layer_report(classifier, config, mapping="textbook")
     tiles = 1000 // 8
     assert one.stream_bytes == tiles * (1024 * 4 + 1024 * 8 + 8 * 4 * 4)
-    layer = Layer(
-        name="", kind="depthwise", size=(4, 8), c_in=4, c_out=4, kernel=3, padding=1, groups=4
-    )
+    layer = Layer(name="", workload=Workload.of("depthwise", (4, 8), 4, 4, kernel=3))
     one = layer_report(layer, config, mapping="textbook")
     outputs = 4 * 9 - 1  # rows of 8 with a padding between them: 5 folds of 8
     assert one.tiles == 5 * 3
@@ -122,6 +127,53 @@ def test_compare_command(tmp_path, capsys):
             cycles = one["ours"]["plain, textbook"]["baseline"], one["ours"]["ST-OS, best"][variant]
             assert parts["all"] == cycles[0] / cycles[1]
         assert all(set(row) == set(FUSE_VARIANTS) for row in one["ours"].values())
+
+
+def test_models_as_networks(tmp_path, capsys):
+    """A .tflite file wherever a network is named: the same cycles as by its operators."""
+    from models import everything
+
+    from golden.int8 import tflite
+    from golden.int8.transform import fuse
+
+    model, file = tmp_path / "net.tflite", tmp_path / "r.json"
+    model.write_bytes(everything())
+    config = ArrayConfig(rows=8, cols=8, st_os=True)
+    graph = tflite.load(model)
+    counts = {
+        variant: sum(one.plan(config).cycles for one in one_graph.operators if hasattr(one, "plan"))
+        for variant, one_graph in {
+            "baseline": graph, "half": fuse(graph, "half"), "full": fuse(graph, "full"),
+        }.items()
+    }  # fmt: skip
+    size = "--rows 8 --cols 8 --st-os"
+    for variant, count in counts.items():
+        words = f"--network {model} --variant {variant} {size} --json {file}"
+        assert network.main(words.split()) == 0
+        data = json.loads(file.read_text())
+        assert data["cycles"] == count and data["size"] == [13, 9]
+        words = f"--network {model} --variant {variant} --shapes 8x8,4x16 --st-os --json {file}"
+        assert explore.main(words.split()) == 0
+        assert json.loads(file.read_text())["shapes"][0]["cycles"] == count
+    words = f"--networks mobilenet_v2 {model} {size} --json {file} --plot {tmp_path / 'c.svg'}"
+    assert compare.main(words.split()) == 0
+    ours = json.loads(file.read_text())["comparisons"][1]["ours"]["ST-OS, best"]
+    assert ours == counts
+    out = capsys.readouterr().out
+    line = next(one for one in out.splitlines() if one.startswith("net.tflite, ST-OS, best"))
+    assert line.split()[-2:] == ["-", "-"]  # full50 and half50
+    for command, words, text in (
+        (network, f"--network {model} --variant half50 {size}", "baseline, half, full, not 'half5"),
+        (network, f"--network {model} --resolution 64 {size}", "--resolution is for networks by"),
+        (network, f"--network {tmp_path}/no.tflite {size}", "cannot read"),
+        (network, f"--network {model} {size} --json {model}", "it is read as"),
+        (network, f"--network {model} {size} --acc-width 16", "and accumulators have 16"),
+        (compare, f"--networks {model} {size} --json {model}", "it is read as"),
+    ):
+        with pytest.raises(SystemExit) as error:
+            command.main(words.split())
+        captured = capsys.readouterr()
+        assert error.value.code == 2 and text in captured.err and captured.err.count("\n") == 1
 
 
 def test_paper_command(tmp_path, capsys):
@@ -229,7 +281,7 @@ MAINS = {"network": network, "compare": compare, "abconv": abconv, "explore": ex
         ("abconv", "--rows 8 --cols 8 --c-in 256 --acc-width 24 --plot x.svg", "need 25 bits"),
         ("network", f"{HALF} --plot x.txt", "must end in .svg, .png or .pdf, not x.txt"),
         ("network", "--rows 8 --cols 8", "required: --network"),
-        ("compare", "--rows 8 --cols 8 --networks vgg", "invalid choice: 'vgg'"),
+        ("compare", "--rows 8 --cols 8 --networks vgg", "resnet50, or FILE.tflite, not 'vgg'"),
         ("abconv", "--rows 8 --cols 8 --size 0", "--size must be from 1 to 65536, not 0"),
         ("abconv", "--rows 8 --cols 8 --c-in 24 --groups 2,5", "one of 1, 2, 4, 8, not 5"),
         ("abconv", "--rows 8 --cols 8 --groups 2,x", "must be integers like 8,16, not '2,x'"),
@@ -286,18 +338,15 @@ def test_without_matplotlib(monkeypatch, capsys):
 
 def test_committed_performance():
     """docs/performance.json has what the code gives, and docs/performance.md says it."""
-    sys.path.insert(0, str(DOCS))
-    import report_performance
-
     committed = json.loads((DOCS / "performance.json").read_text())
     with executor(argparse.Namespace(jobs=1)) as pool:
-        fresh = json.loads(json.dumps(report_performance.measure(committed["areas"], pool)))
+        fresh = json.loads(json.dumps(pages.measure(committed["areas"], pool)))
     assert len(fresh["tables"]) > 10 and len(fresh["text"]) == 2
     for part, values in fresh.items():
         for name, value in values.items():
             assert committed[part][name] == value, f"{name} is stale: run make performance"
-    assert (DOCS / "performance.md").read_text() == report_performance.render(committed)
-    drawn = dict(report_performance.pictures(committed["areas"]))
+    assert (DOCS / "performance.md").read_text() == pages.render(committed)
+    drawn = dict(pages.pictures(committed["areas"]))
     assert set(drawn) == {"speedups.svg", "timeline.svg", "abconv.svg", "shapes.svg"}
     for name, content in drawn.items():
         assert (DOCS / name).read_bytes() == content, f"{name} is stale: run make performance"

@@ -18,7 +18,7 @@ from suite import Run, check, runs
 from tiles import gemm, random_tiles
 
 import sim.rtl
-import sim.toolchain
+import sim.rtl.toolchain
 from golden import execute, gemm_tile
 from hw.config import ArrayConfig
 from sim.rtl import RtlError, Simulator, Stalls
@@ -179,7 +179,7 @@ def test_interrupted_build(tmp_path, monkeypatch):
     (tmp_path / "cache").mkdir()
     shutil.copy(next(simulator(SMALL).binary.parent.glob("runtime-*.o")), tmp_path / "cache")
     (tmp_path / "temporary").mkdir()
-    monkeypatch.setattr(sim.toolchain.tempfile, "tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setattr(sim.rtl.toolchain.tempfile, "tempdir", str(tmp_path / "temporary"))
     monkeypatch.setattr(sim.toolchain, "_compile", interrupt)
     with pytest.raises(KeyboardInterrupt):
         Simulator(SMALL, cache=tmp_path / "cache")

@@ -14,16 +14,18 @@ from fetch import find
 from models import VARIANTS, Net, everything, load, needs_models, reference_input, variant
 from PIL import Image
 
+import sim.network
 import sim.run
-from golden import tflite
-from golden.graph import ABConv2D, ArrayOperator, DepthwiseConv2D, FuseConv2D, Graph
+from golden.int8 import tflite
+from golden.int8.array_operators import ABConv2D, ArrayOperator, DepthwiseConv2D, FuseConv2D
+from golden.int8.graph import Graph
+from golden.int8.transform import abconv, fuse
+from golden.machine.schedule import cycles, unroll
 from golden.mapping import MAPPINGS
-from golden.schedule import cycles, unroll
-from golden.transform import abconv, fuse
 from hw.config import ArrayConfig
 from sim.inputs import read_input
 from sim.rtl import Simulator
-from sim.toolchain import find_verilator
+from sim.rtl.toolchain import find_verilator
 
 ARRAYS = {
     "8x8 ST-OS": ArrayConfig(rows=8, cols=8, st_os=True),
@@ -59,7 +61,7 @@ def prove(graph: Graph, x: np.ndarray, config: ArrayConfig, mapping: str = "best
     assert on_array
     for one in on_array:
         assert one.compared == np.prod(one.operator.output.shape)
-        assert one.cycles == one.predicted > 0
+        assert one.cycles == one.cost.cycles > 0
     for one, step in zip(done, graph.steps(x), strict=True):
         np.testing.assert_array_equal(one.output, step.output)
 
@@ -132,7 +134,7 @@ def test_plan_is_what_lowering_does(change, mapping, tmp_path):
             one = step.operator
             if isinstance(one, ArrayOperator):
                 plan = one.plan(config, mapping)
-                tiles = one.lower(step.inputs[0], config, mapping).tiles
+                tiles = plan.tiles(one.operands(step.inputs[0])).tiles
                 assert list(unroll(plan.program)) == [tile.command for tile in tiles]
                 assert plan.cycles == cycles([tile.command for tile in tiles], config)
 
@@ -152,7 +154,7 @@ def test_missing_tools(model, values, capsys, monkeypatch, tmp_path):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(sim.run, "Simulator", interrupt)
-    with pytest.raises(KeyboardInterrupt):  # for hw.cli.run
+    with pytest.raises(KeyboardInterrupt):  # for report.output.run
         sim.run.main(command)
     assert capsys.readouterr().err == ""
 
@@ -170,13 +172,15 @@ def test_another_array(tmp_path):
 def test_macs(tmp_path):
     """Multiply-accumulates, counted by hand."""
     graph = load(everything(), tmp_path)
-    macs = [one.macs for one in graph.operators if isinstance(one, ArrayOperator)]
+    macs = [layer.workload.macs for layer in graph.layers]
     assert macs[:4] == [7 * 5 * 8 * 27, 7 * 5 * 8 * 9, 7 * 5 * 12 * 8, 4 * 5 * 24 * 9]
-    halves = [one.macs for one in fuse(graph, "half").operators if isinstance(one, FuseConv2D)]
-    wholes = [one.macs for one in fuse(graph, "full").operators if isinstance(one, FuseConv2D)]
+    halves, wholes = (
+        [one.workload.macs for one in fuse(graph, variant).layers if one.workload.fused]
+        for variant in ("half", "full")
+    )
     assert halves[0] == 7 * 5 * 8 * 3 and wholes[0] == 2 * halves[0]
     shared = abconv(graph, 2).operators[2]
-    assert isinstance(shared, ABConv2D) and shared.macs == macs[2] // 2
+    assert isinstance(shared, ABConv2D) and shared.workload.macs == macs[2] // 2
 
 
 # The command line.
@@ -252,10 +256,32 @@ def test_changes(model, values, tmp_path, capsys):
         data = json.loads((tmp_path / "run.json").read_text())
         assert kind in {one["operator"] for one in data["layers"]}
         text = capsys.readouterr().out
-        assert f"net.tflite, {words} on 8 x 8 ST-OS" in text
+        assert f"net.tflite, {words}, 13 x 9, on 8 x 8 ST-OS" in text
         before, after = data["unmodified_predicted_cycles"], data["predicted_cycles"]
         assert before != after == data["rtl_cycles"]
         assert f"{before:,} cycles; changed {after:,}, {before / after:.2f} times" in text
+
+
+def test_memory(model, values, tmp_path, capsys):
+    """Bounds, the time with DRAM and the picture are those that sim.network reports."""
+    target, plot = tmp_path / "run.json", tmp_path / "run.png"
+    base = [str(model), "--input", str(values), *SIZE, "--golden-only"]
+    memory = ["--dram-bytes-per-cycle", "4"]
+    files = ["--json", str(target), "--plot", str(plot)]
+    assert sim.run.main([*base, *memory, *files]) == 0
+    text = capsys.readouterr().out
+    ran = json.loads(target.read_text())
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    assert sim.network.main(["--network", str(model), *SIZE, *memory, "--json", str(target)]) == 0
+    reported = json.loads(target.read_text())
+    layers = [one for one in ran["layers"] if one["lowering"]]
+    assert len(layers) == len(reported["layers"]) == 10
+    for one, other in zip(layers, reported["layers"], strict=True):
+        assert one["name"] == other["layer"] and one["predicted_cycles"] == other["cycles"]
+        for name in ("lowering", "mapping", "time", "bound", "dram_bytes", "stream_bytes"):
+            assert one[name] == other[name]
+    assert ran["time"] == reported["time"] > ran["predicted_cycles"] == reported["cycles"]
+    assert {one["bound"] for one in layers} > {"DRAM"} and f"{ran['time']:,.0f}" in text
 
 
 class Broken(Simulator):
@@ -276,10 +302,11 @@ def test_mismatch(fault, model, values, tmp_path, capsys, monkeypatch):
     """A wrong sum or cycle stops the run, with the layer, the place, and how to see it again."""
     graph, config = tflite.load(model), ArrayConfig(rows=8, cols=8, st_os=True)
     steps = list(graph.steps(np.load(values)))
-    lowering = steps[4].operator.lower(steps[4].inputs[0], config)
+    plan = steps[4].operator.plan(config)
+    lowering = plan.tiles(steps[4].operator.operands(steps[4].inputs[0]))
     count = len(lowering.tiles)
     others = [
-        len(one.operator.lower(one.inputs[0], config).tiles)
+        len(one.operator.plan(config).commands)
         for one in steps[:4]
         if isinstance(one.operator, ArrayOperator)
     ]
@@ -309,7 +336,7 @@ def test_mismatch(fault, model, values, tmp_path, capsys, monkeypatch):
         assert f"sum {place} is {right + 1024} on the RTL and {right} in golden" in what
         assert "1 of 240 differ" in what
     else:
-        assert f"{cycles(lowering.program, config) + 1:,} cycles on the RTL, " in what
+        assert f"{plan.cycles + 1:,} cycles on the RTL, " in what
     alone = again.partition("python -m sim.run ")[2].split()
     assert alone[-2:] == ["--layers", "4"] and "--json" not in alone
     assert sim.run.main(alone) == 1  # the same again, from the printed words
@@ -460,7 +487,7 @@ def test_odd_networks(tmp_path, capsys):
     np.save(values, np.arange(6, dtype=np.int8))
     assert sim.run.main(command) == 0
     text = capsys.readouterr().out
-    assert "a[red]b.tflite on 8 x 8" in text and "x[bold]y.npy, int8" in text
+    assert "a[red]b.tflite, 6, on 8 x 8" in text and "x[bold]y.npy, int8" in text
     assert json.loads(target.read_text())["macs"] == 0
     for sharp, status in ((True, 0), (False, 2)):
         net = Net(1, (1, 600))
@@ -540,7 +567,9 @@ def test_page_tables():
                 continue
             some = [one for one in change(graph).operators if isinstance(one, ArrayOperator)]
             used = sum(one.plan(config).cycles for one in some)
-            share = 100 * sum(one.macs for one in some) / (config.rows * config.cols * used)
+            share = (
+                100 * sum(one.workload.macs for one in some) / (config.rows * config.cols * used)
+            )
             assert cell == (f"{used:,}" if kind else f"{used:,} ({share:.0f} %)")
             compared += 1
     assert compared == 48

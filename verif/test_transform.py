@@ -9,8 +9,15 @@ import numpy as np
 import pytest
 from models import Net, everything, load
 
-from golden.graph import ABConv2D, ArrayOperator, Conv2D, DepthwiseConv2D, FuseConv2D, Graph
-from golden.transform import abconv, fuse
+from golden.int8.array_operators import (
+    ABConv2D,
+    ArrayOperator,
+    Conv2D,
+    DepthwiseConv2D,
+    FuseConv2D,
+)
+from golden.int8.graph import Graph
+from golden.int8.transform import abconv, fuse
 
 
 def single(tmp_path: Path, channels: int = 8) -> Graph:

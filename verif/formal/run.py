@@ -19,7 +19,10 @@ from typing import Any
 
 from rich.console import Console
 
-from hw.cli import OneLineParser, Sheet, run, write_atomically
+from report.command import OneLineParser
+from report.files import write_atomically
+from report.output import run
+from report.tables import Sheet
 
 from .engine import ROOT, FormalError, Paths, Verdict, check_tools, paths, prove
 from .properties import CHECKERS, PROOFS, PROPERTIES, Proof, Property

@@ -24,11 +24,11 @@ if __name__ == "__main__":
 from tiles import gemm, random_tiles, st_os  # noqa: E402
 
 from golden import Tile, execute  # noqa: E402
-from golden.schedule import cycles  # noqa: E402
-from hw.cli import config_from, config_parser  # noqa: E402
-from hw.cli import run as run_command  # noqa: E402
+from golden.machine.schedule import cycles  # noqa: E402
 from hw.config import ArrayConfig  # noqa: E402
 from hw.verilog import emit_verilog  # noqa: E402
+from report.command import OneLineParser  # noqa: E402
+from report.output import run as run_command  # noqa: E402
 
 __all__ = ["Failure", "Job", "bench_runs", "compile_bench", "pessimistic", "simulate"]
 
@@ -292,12 +292,13 @@ def _call(*words: str | Path) -> str:
 
 def main() -> int:
     """Run the bench from the command line, on both forms of the text."""
-    parser = config_parser("icarus.py", __doc__)
+    parser = OneLineParser("icarus.py", __doc__)
+    ArrayConfig.add_options(parser)
     parser.add_argument("--seed", type=int, default=1, help="of the tiles and everything else")
     parser.add_argument("--every", type=int, default=1, help="reset in every n-th cycle only")
     arguments = parser.parse_args()
     try:
-        config = config_from(arguments)
+        config = ArrayConfig.from_options(arguments)
     except ValueError as error:
         parser.error(str(error))
     if arguments.seed < 0:

@@ -9,9 +9,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hw.cli import OneLineParser, run, write_atomically
 from hw.config import ArrayConfig
-from hw.executor import ExecutorError, add_executor_options, executor, run_jobs
+from report.command import OneLineParser
+from report.files import write_atomically
+from report.jobs import ExecutorError, add_executor_options, executor, run_jobs
+from report.output import run
 
 from .campaign import BATCHES, Verdict, judge
 from .netlist import COMPONENTS, Mutant, Netlist

@@ -1,0 +1,1 @@
+"""The integer operators and the arithmetic under them, as values."""

@@ -1,0 +1,1 @@
+"""Quantized networks: TensorFlow Lite models, run bit for bit, and changes to them."""

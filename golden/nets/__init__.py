@@ -1,0 +1,1 @@
+"""Published networks as lists of layers, and the choice of ABConv's groups."""

@@ -1,0 +1,1 @@
+"""The papers: their models, their numbers, and ours beside them."""
