@@ -22,7 +22,7 @@ from .cli import (
     write_out,
 )
 from .config import COMMAND_FIELDS, ArrayConfig
-from .core import core_ports
+from .top import core_ports
 from .verilog import emit_verilog
 
 __all__ = ["describe", "main", "sidecar"]
