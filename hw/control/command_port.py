@@ -89,6 +89,7 @@ class CommandPort:
         command = View(COMMAND, word)
         kept = Signal()  # the previous command had emit = 0
         legal = self._legal(m, command, kept)
+        width = self._width(m, command)
         accept = Signal()
         m.d.comb += [
             self.ready.eq(~closed & (~self.full | load)),
@@ -103,7 +104,7 @@ class CommandPort:
                     kept.eq(command.emit == 0),
                     following.depth_1.eq(command.depth - 1),
                     following.emit.eq(command.emit),
-                    following.width.eq(self._width(m, command)),
+                    following.width.eq(width),
                     following.fresh.eq(~command.accumulate),
                     following.clear.eq(kept & ~command.accumulate),
                     following.folds.eq(command.folds),
