@@ -16,8 +16,8 @@ from typing import Any
 
 from hw.cli import Sheet, add_outputs, config_from, config_parser, outputs, publish, run
 from hw.config import ArrayConfig
-from hw.core import core_ports
 from hw.executor import ExecutorError, add_executor_options, executor, run_jobs
+from hw.top import core_ports
 from hw.verilog import emit_verilog
 
 from .area import PE

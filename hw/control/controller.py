@@ -71,7 +71,7 @@ class Controller(SharedComponent):
 
     Latency: a command taken in cycle t can bring in its first beat in cycle t + 2; commands are
     taken one ahead, so that none waits for the one before. After reset the first command is taken
-    after `flush_steps` + 1 steps, when nothing of the past is left; the last of these clears the
+    after ``flush_steps(config)`` + 1 steps, when nothing of the past is left; the last of these clears the
     sums if there are two accumulators.
     """
 

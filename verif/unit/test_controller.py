@@ -19,7 +19,8 @@ from rules import Rules, gemm, random_commands, st_os
 from stepper import Inputs, Stepper, check_stalls
 
 from hw.config import COMMAND_FIELDS, ArrayConfig, Command
-from hw.controller import Controller
+from hw.control import Controller
+from hw.control.rules import flush_steps, wave_steps
 from sim import schedule
 
 SHAPES = [(1, 1), (1, 4), (3, 1), (1, 2), (2, 3), (3, 2), (2, 5)]
@@ -133,8 +134,7 @@ def test_latency(config):
 @every
 def test_flush_after_reset(config):
     """No command for `flush_steps` + 1 steps after reset; the last of them clears the sums."""
-    dut = stepper(config).component
-    steps = dut.flush_steps
+    steps = flush_steps(config)
     assert steps == config.rows + config.cols - 1  # the way of an operand through the grid
     wanting = {"i_cmd_valid": 1, "i_cmd": gemm(1, 1).encode(), "i_act_valid": 1, "i_wgt_valid": 1}
     trace = stepper(config).run([wanting | {"i_en": 1}] * (steps + 3))
@@ -202,13 +202,13 @@ def test_gemm_after_st_os(config):
 @every_st_os
 def test_st_os_after_gemm(config):
     """Exactly ``rows + cols - 2`` bubbles, so that the wave has left the grid."""
-    dut = stepper(config).component
-    assert dut.wave_steps == config.rows + config.cols - 2
+    bubbles = wave_steps(config)
+    assert bubbles == config.rows + config.cols - 2
     log = run(config, [gemm(2, 1), st_os(1, 1)])
-    assert log.beats[1][0] == log.beats[0][-1] + 1 + dut.wave_steps
+    assert log.beats[1][0] == log.beats[0][-1] + 1 + bubbles
     log = run(config, [gemm(2, 0), st_os(1, 1, accumulate=True), gemm(1, 1), st_os(1, 1)])
-    assert log.beats[1][0] == log.beats[0][-1] + 1 + dut.wave_steps
-    assert log.beats[3][0] == log.beats[2][-1] + 1 + dut.wave_steps
+    assert log.beats[1][0] == log.beats[0][-1] + 1 + bubbles
+    assert log.beats[3][0] == log.beats[2][-1] + 1 + bubbles
 
 
 @every
@@ -409,11 +409,11 @@ def test_illegal_commands(config):
         rules = Rules(config)
         for kept, word in one_field_off(config):
             queue = deque([gemm(1, 0 if kept else 1).encode(), word, then])
-            for index in range(dut.flush_steps + config.cols + 8):
+            for index in range(flush_steps(config) + config.cols + 8):
                 inputs = NOTHING | {"i_act_valid": 1, "i_wgt_valid": 1}
                 if queue:
                     inputs |= {"i_cmd_valid": 1, "i_cmd": queue[0]}
-                if index == dut.flush_steps + config.cols + 7:
+                if index == flush_steps(config) + config.cols + 7:
                     inputs["rst"] = 1
                 seen = yield inputs
                 for name, want in rules.cycle(inputs).items():
@@ -422,7 +422,6 @@ def test_illegal_commands(config):
                     refused.append(rules.error)
             assert not queue, "also an illegal command is taken"
 
-    dut = stepper(config).component
     stepper(config).run(drive())
     assert 30 < sum(refused) < len(refused) - 30
 

@@ -17,7 +17,7 @@ from stepper import Stepper, number, pack, unpack
 
 from golden import Tile, execute
 from hw.config import ArrayConfig, Command
-from hw.core import Core, core_ports
+from hw.top import Top, core_ports
 from sim import cycles
 
 CONFIGS = [
@@ -37,7 +37,7 @@ SILENT = {f"s_axis_{name}_tvalid": 0 for name in ("cmd", "act", "wgt")} | {"m_ax
 
 @functools.cache
 def stepper(config: ArrayConfig) -> Stepper:
-    return Stepper(Core(config=config))
+    return Stepper(Top(config=config))
 
 
 def lanes(values, width: int, pitch: int, dice: random.Random) -> int:

@@ -9,7 +9,7 @@ import pytest
 from stepper import Stepper, check_stalls
 
 from hw.config import ArrayConfig
-from hw.drain import Drain
+from hw.control import Drain
 
 VALID, FIRST, LAST = 1, 2, 4
 CONFIGS = [

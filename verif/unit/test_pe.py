@@ -8,8 +8,9 @@ import random
 import pytest
 from stepper import Stepper, check_stalls, number, pack, signed
 
+from hw.array import PE
 from hw.config import ArrayConfig
-from hw.pe import PE, operand_width
+from hw.layouts import operand_layout
 
 SMALL = ArrayConfig(rows=1, cols=1, act_width=4, weight_width=4, acc_width=10)
 CONFIGS = [
@@ -25,8 +26,10 @@ CONFIGS = [
 
 
 def operand(config: ArrayConfig, weight: int, *, valid: bool = True, mark: bool = False) -> int:
-    """Return `{mark, valid, weight}`."""
-    return pack([weight], config.weight_width) | (valid + 2 * mark) << config.weight_width
+    """Return a weight with its tags."""
+    return operand_layout(config).const(
+        {"weight": weight, "tags": {"valid": valid, "mark": mark}}
+    ).as_bits()  # fmt: skip
 
 
 def step(config: ArrayConfig, a: int = 0, weight: int | None = None, **more) -> dict[str, int]:
@@ -211,9 +214,3 @@ def test_stalls(config):
     """Nothing moves without `i_en`, whatever the other inputs are."""
     steps = random_steps(config, random.Random(1), 40)
     check_stalls(Stepper(PE(config=config)), steps, {"i_en": 0, "i_move": 0})
-
-
-def test_operand_width():
-    """A weight and two tags."""
-    assert operand_width(SMALL) == 6
-    assert operand_width(SMALL.replace(weight_width=7, acc_width=16)) == 9

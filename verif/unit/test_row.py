@@ -11,7 +11,7 @@ from waves import Waves
 
 from hw.array import Row
 from hw.config import ArrayConfig
-from hw.pe import operand_width
+from hw.layouts import operand_layout
 
 CONFIGS = [
     ArrayConfig(
@@ -49,7 +49,7 @@ def test_two_columns():
 def test_operands_go_south():
     """Every column hands on its own operand one step later."""
     config = CONFIGS[-1]
-    width, cols = operand_width(config), config.cols
+    width, cols = operand_layout(config).size, config.cols
     dice = random.Random(1)
     steps, want = [], []
     for index in range(30):

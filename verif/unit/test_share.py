@@ -10,15 +10,11 @@ from amaranth.hdl import ClockSignal, Fragment, Instance, Module, ResetSignal, S
 from amaranth.lib.wiring import In, Out
 from stepper import Stepper, registers
 
-from hw.array import Grid, Row
+from hw.array import PE, Grid, Row, Skew
 from hw.config import ArrayConfig
-from hw.controller import Controller
-from hw.core import Core
-from hw.drain import Drain
-from hw.pe import PE
+from hw.control import Controller, Drain, Skid
 from hw.share import ModuleLibrary, SharedComponent
-from hw.skew import Skew
-from hw.skid import Skid
+from hw.top import Top
 
 
 class Inverter(SharedComponent):
@@ -115,11 +111,11 @@ CONFIG = ArrayConfig(rows=2, cols=3, st_os=True, mac_stages=2)
         lambda: Grid(config=CONFIG),
         lambda: Drain(config=CONFIG),
         lambda: Controller(config=CONFIG),
-        lambda: Core(config=CONFIG),
+        lambda: Top(config=CONFIG),
         lambda: Skew(kind="skew", lanes=3, width=2),
         lambda: Skid(width=3),
     ],
-    ids=["pe", "row", "grid", "drain", "controller", "core", "skew", "skid"],
+    ids=["pe", "row", "grid", "drain", "controller", "top", "skew", "skid"],
 )
 def test_without_reset_nothing_is_reset(build):
     """A module without `rst` has no register that a simulation of the plain design would reset."""

@@ -7,7 +7,7 @@ import random
 import pytest
 from stepper import Stepper, check_stalls, pack, unpack
 
-from hw.skew import Skew
+from hw.array import Skew
 
 SHAPES = [(1, 1), (1, 4), (2, 1), (4, 3), (6, 2)]
 KINDS = [(False, False), (False, True), (True, False), (True, True)]

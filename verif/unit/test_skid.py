@@ -7,7 +7,7 @@ import random
 import pytest
 from stepper import Stepper
 
-from hw.skid import Skid
+from hw.control import Skid
 
 
 def test_sink_that_stops():
