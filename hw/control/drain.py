@@ -77,7 +77,8 @@ class Drain(SharedComponent):
         token: Value = self.i_token
         to_all: Value = self.i_direct if config.st_os else Const(0)
         if config.mac_stages == 2:  # tokens wait for the products
-            token_q, to_all_q = Signal(TOKEN.size), Signal()
+            token_q = Signal(TOKEN.size)
+            to_all_q = Signal()
             with m.If(self.i_en):
                 m.d.sync += [token_q.eq(token), to_all_q.eq(to_all)]
             token, to_all = token_q, to_all_q
