@@ -88,8 +88,10 @@ class CommandPort:
         following = self.next
         command = View(COMMAND, word)
         kept = Signal()  # the previous command had emit = 0
-        legal = self._legal(m, command, kept)
-        width = self._width(m, command)
+        keeps = command.emit == 0
+        single = command.folds == 1
+        legal = self._legal(m, command, kept, keeps, single)
+        width = self._width(m, command, keeps, single)
         accept = Signal()
         m.d.comb += [
             self.ready.eq(~closed & (~self.full | load)),
@@ -101,7 +103,7 @@ class CommandPort:
             with m.If(legal):
                 m.d.sync += [
                     self.full.eq(1),
-                    kept.eq(command.emit == 0),
+                    kept.eq(keeps),
                     following.depth_1.eq(command.depth - 1),
                     following.emit.eq(command.emit),
                     following.width.eq(width),
@@ -113,10 +115,11 @@ class CommandPort:
             with m.Else():
                 m.d.sync += self.error.eq(1)
 
-    def _legal(self, m: Module, command: View[StructLayout], kept: Value) -> Signal:
+    def _legal(
+        self, m: Module, command: View[StructLayout], kept: Value, keeps: Value, single: Value
+    ) -> Signal:
         """Return whether the command is one that `hw.config.Command.check` lets pass."""
         cols = self.config.cols
-        single = command.folds == 1
         legal = Signal()
         m.d.comb += legal.eq(
             (command.depth != 0)
@@ -125,7 +128,7 @@ class CommandPort:
             & (~command.accumulate | kept)
         )
         if self.config.st_os:
-            several = command.st_os & (command.emit != 0) & ~command.accumulate
+            several = command.st_os & ~keeps & ~command.accumulate
             with m.If(command.st_os & (command.depth > cols)):
                 m.d.comb += legal.eq(0)
             with m.If(~single & ~several):
@@ -137,12 +140,12 @@ class CommandPort:
                 m.d.comb += legal.eq(0)
         return legal
 
-    def _width(self, m: Module, command: View[StructLayout]) -> Signal:
+    def _width(self, m: Module, command: View[StructLayout], keeps: Value, single: Value) -> Signal:
         """Return what the rule for results counts the first fold with."""
         cols = self.config.cols
         width = Signal(range(cols + 1))
-        m.d.comb += width.eq(Mux(command.folds == 1, command.emit, cols))
+        m.d.comb += width.eq(Mux(single, command.emit, cols))
         if self.config.accumulators == 1:
-            with m.If(command.emit == 0):
+            with m.If(keeps):
                 m.d.comb += width.eq(cols)
         return width

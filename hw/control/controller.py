@@ -71,8 +71,8 @@ class Controller(SharedComponent):
 
     Latency: a command taken in cycle t can bring in its first beat in cycle t + 2; commands are
     taken one ahead, so that none waits for the one before. After reset the first command is taken
-    after ``flush_steps(config)`` + 1 steps, when nothing of the past is left; the last of these clears the
-    sums if there are two accumulators.
+    after ``flush_steps(config) + 1`` steps, when nothing of the past is left; the last of these
+    clears the sums if there are two accumulators.
     """
 
     i_en: Signal
@@ -124,6 +124,18 @@ class Controller(SharedComponent):
         finish = Signal()  # it is the last one of a fold that emits
         load = Signal()  # the command taken ahead becomes the one in progress
         wipe = Signal()  # the clearing step enters
+        tags = Signal(TAGS.size)  # of what entered in the step before
+
+        port.build(m, word=self.i_cmd, valid=self.i_cmd_valid, closed=change.flush, load=load)
+        beat.build(m, command=port.next, load=load, advance=advance, wipe=wipe)
+        results.build(
+            m, en=self.i_en, load=load, width=port.next.width, finish=finish,
+            last_fold=beat.last_fold, following=beat.following, st_os=beat.st_os,
+        )  # fmt: skip
+        change.build(
+            m, en=self.i_en, st_os=beat.st_os, advance=advance, wipe=wipe, tagged=tags.any()
+        )
+
         gated = beat.first_tap if config.accumulators == 1 else beat.finishes
         m.d.comb += [
             go.eq(self.i_en & beat.busy & ~beat.clear & change.mode_ok & (~gated | results.room)),
@@ -135,28 +147,18 @@ class Controller(SharedComponent):
             wipe.eq(self.i_en & beat.busy & beat.clear & change.mode_ok),
         ]
 
-        # What enters the array, one step later.
-        registered = Signal(TAGS.size, name="tags")
-        tags = View(TAGS, registered)
+        # What enters the array is seen one step later.
         mark = advance & beat.first_tap
         if config.accumulators == 2:
             mark = finish | wipe | change.flushed
+        entering = View(TAGS, tags)
         with m.If(self.i_en):
-            m.d.sync += [tags.valid.eq(advance & beat.tap), tags.mark.eq(mark)]
+            m.d.sync += [entering.valid.eq(advance & beat.tap), entering.mark.eq(mark)]
 
-        port.build(m, word=self.i_cmd, valid=self.i_cmd_valid, closed=change.flush, load=load)
-        beat.build(m, command=port.next, load=load, advance=advance, wipe=wipe)
-        results.build(
-            m, en=self.i_en, load=load, width=port.next.width, finish=finish,
-            last_fold=beat.last_fold, following=beat.following, st_os=beat.st_os,
-        )  # fmt: skip
-        change.build(
-            m, en=self.i_en, st_os=beat.st_os, advance=advance, wipe=wipe, tagged=registered.any()
-        )
         m.d.comb += [
             self.o_cmd_ready.eq(port.ready),
             self.o_cmd_error.eq(port.error),
-            self.o_tags.eq(registered),
+            self.o_tags.eq(tags),
             self.o_token.eq(results.token),
         ]
         if config.st_os:

@@ -84,12 +84,13 @@ class Results:
         st_os : 1
             The command in progress is an ST-OS pass.
         """
-        with m.If(en & self._draining):
-            m.d.sync += [
-                self._left.eq(self._left - 1),
-                self._draining.eq(~self._left_last),
-                self._left_last.eq(self._left == 2),
-            ]
+        with m.If(en):
+            with m.If(self._draining):
+                m.d.sync += [
+                    self._left.eq(self._left - 1),
+                    self._draining.eq(~self._left_last),
+                    self._left_last.eq(self._left == 2),
+                ]
         with m.If(finish):
             m.d.sync += [
                 self._left.eq(self._fold_width - 1),
@@ -113,8 +114,9 @@ class Results:
                 m.d.sync += [token.valid.eq(self._draining), token.first.eq(0)]
                 m.d.sync += token.last.eq(self._draining & self._closing & self._left_last)
         if self.config.st_os:
-            with m.If(en & finish):
-                m.d.sync += self.direct.eq(st_os)
+            with m.If(en):
+                with m.If(finish):
+                    m.d.sync += self.direct.eq(st_os)
 
     def _make_room(
         self, m: Module, en: Value, load: Value, width: Value, finish: Value, following: Value

@@ -104,16 +104,16 @@ class Sequencer:
             self._count_folds(m, command, load, advance)
         else:
             m.d.comb += [self.tap.eq(1), self.last_fold.eq(1), self.following.eq(self.config.cols)]
-            self._begin(m, command, load)
+            with m.If(load):
+                self._begin(m, command)
 
-    def _begin(self, m: Module, command: NextCommand, load: Value) -> None:
+    def _begin(self, m: Module, command: NextCommand) -> None:
         """Begin a command with its first tap."""
-        with m.If(load):
-            m.d.sync += [
-                self._taps_left.eq(command.depth_1),
-                self.first_tap.eq(command.fresh),
-                self.last_tap.eq(command.depth_1 == 0),
-            ]
+        m.d.sync += [
+            self._taps_left.eq(command.depth_1),
+            self.first_tap.eq(command.fresh),
+            self.last_tap.eq(command.depth_1 == 0),
+        ]
 
     def _count_folds(self, m: Module, command: NextCommand, load: Value, advance: Value) -> None:
         """Build what only ST-OS needs: the fill, the position in a fold, and the folds."""
@@ -144,8 +144,8 @@ class Sequencer:
                 ]
                 with m.If(~fill):
                     m.d.sync += [folds.eq(folds - 1), self.last_fold.eq(folds == 2)]
-        self._begin(m, command, load)
         with m.If(load):
+            self._begin(m, command)
             # The fill is one beat shorter than a fold: it starts at position 1.
             fills = command.st_os & (cols > 1)
             m.d.sync += [
