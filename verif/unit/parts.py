@@ -45,12 +45,12 @@ class Alone(SharedComponent):
     def body(self, platform: object) -> Module:
         """Build the part between the ports."""
         m = Module()
-        more = {}
+        inputs: dict[str, Any] = {name: getattr(self, name) for name in self.inputs}
         if self.command:
             for name, signal in _signals(self.command, "next_").items():
                 m.d.comb += signal.eq(getattr(self, name))
-            more["command"] = self.command
-        self.part.build(m, **{name: getattr(self, name) for name in self.inputs}, **more)
+            inputs["command"] = self.command
+        self.part.build(m, **inputs)
         for name, signal in self.told.items():
             m.d.comb += getattr(self, f"o_{name}").eq(signal)
         return m

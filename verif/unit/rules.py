@@ -158,11 +158,12 @@ class Rules:
         config = self.config
         enable = bool(inputs["i_en"])
         beat = self.beats[0] if self.beats else None
-        clears = beat is not None and self.drops and enable and self.may_enter(beat.st_os)
-        go = enable and beat is not None and not self.drops
-        go = go and self.may_enter(beat.st_os) and self.may_finish(beat)
+        may = enable and beat is not None and self.may_enter(beat.st_os)
+        clears = may and self.drops
+        go = may and not self.drops and beat is not None and self.may_finish(beat)
+        tap = beat is not None and beat.tap
         act, weight = inputs["i_act_valid"], inputs["i_wgt_valid"]
-        act_ready = bool(go and (weight or not beat.tap))
+        act_ready = bool(go and (weight or not tap))
         enters = bool(act_ready and act)
         load = enable and self.waiting is not None
         load = load and (beat is None or (enters and beat.ends))
@@ -170,7 +171,7 @@ class Rules:
         outputs: dict[str, int | None] = {
             "o_cmd_ready": ready,
             "o_act_ready": act_ready,
-            "o_wgt_ready": bool(go and act and beat.tap),
+            "o_wgt_ready": bool(go and act and tap),
             "o_tags": self.tags,
             "o_token": self.tokens.get(self.step, 0),
             "o_cmd_error": self.error,

@@ -31,7 +31,7 @@ def offer(command: Command, **more: int) -> Inputs:
     return IDLE | {"word": command.encode(), "valid": 1} | more
 
 
-def test_one_ahead():
+def test_one_ahead() -> None:
     """A command waits until it is loaded; only then, but in that cycle, another one is taken."""
     config = ArrayConfig(rows=2, cols=3)
     one, two = gemm(7, 2), gemm(9, 3)
@@ -46,7 +46,7 @@ def test_one_ahead():
 
 
 @every
-def test_what_a_command_says(config):
+def test_what_a_command_says(config: ArrayConfig) -> None:
     """Folds are as wide as `cols`, the last one as `emit`; sums are cleared where some are kept."""
     cols = config.cols
     commands = [gemm(3, 0), gemm(1, 1, accumulate=True), gemm(2, 0), gemm(1, 1)]
@@ -67,7 +67,7 @@ def test_what_a_command_says(config):
 
 
 @every
-def test_illegal(config):
+def test_illegal(config: ArrayConfig) -> None:
     """One that `Command.check` refuses is taken, sets `error` for good, and changes nothing."""
     then = gemm(1, 1, accumulate=True)  # legal if the sums are still kept
     refused = 0

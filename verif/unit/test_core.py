@@ -19,6 +19,8 @@ from hw.layouts import COMMAND, lanes, result_layout
 class Source(wiring.Component):
     """Send some payloads, one after the other."""
 
+    o: stream.Interface
+
     def __init__(self, shape: Any, payloads: list[Any]) -> None:
         super().__init__({"o": Out(stream.Signature(shape))})
         self.bits = [shape.const(payload).as_bits() for payload in payloads]
@@ -39,6 +41,10 @@ class Source(wiring.Component):
 
 class Sink(wiring.Component):
     """Take payloads in two of three cycles, and show each for the cycle after it was taken."""
+
+    i: stream.Interface
+    o_taken: Signal
+    o: Signal
 
     def __init__(self, shape: Any) -> None:
         signature = {"i": In(stream.Signature(shape)), "o_taken": Out(1), "o": Out(shape)}
@@ -91,7 +97,7 @@ def run(config: ArrayConfig, command: Command, act: list, wgt: list) -> list[tup
     ArrayConfig(rows=2, cols=3, act_width=5, weight_width=6, acc_width=17),
     ArrayConfig(rows=2, cols=3, st_os=True, accumulators=1),
 ], ids=ArrayConfig.flags)  # fmt: skip
-def test_gemm(config):
+def test_gemm(config: ArrayConfig) -> None:
     """``Y = A B``, beat n is column n of Y: no pad bits, no packing by hand."""
     a = np.array([[1, -2, 3, -16], [-5, 6, -7, 15]])
     b = np.array([[1, 2, 3], [-4, 5, -6], [7, -32, 9], [31, 0, -1]])
@@ -100,7 +106,7 @@ def test_gemm(config):
     assert [last for _, last in found] == [0, 0, 1]
 
 
-def test_st_os():
+def test_st_os() -> None:
     """``y[r, i] = sum_k w[r, k] * x[r, i + k]``: a signal and taps per row."""
     config = ArrayConfig(rows=2, cols=2, st_os=True)
     x = np.array([[1, 2, 3], [-4, 5, -128]])

@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 import itertools
 import random
+from typing import Any
 
 import pytest
 from parts import Alone
-from stepper import Inputs, Stepper
+from stepper import Drive, Inputs, Stepper
 
 from hw.config import ArrayConfig
 from hw.control.rules import Changeover, Results, flush_steps, wave_steps
@@ -26,7 +27,8 @@ every_st_os = pytest.mark.parametrize(
 
 
 def token(*, valid: int = 1, first: int = 0, last: int = 0) -> int:
-    return TOKEN.const({"valid": valid, "first": first, "last": last}).as_bits()
+    fields: Any = TOKEN.const({"valid": valid, "first": first, "last": last})
+    return fields.as_bits()
 
 
 @functools.cache
@@ -36,7 +38,7 @@ def results(config: ArrayConfig) -> Stepper:
     return Stepper(Alone(Results(config=config), widths | {"st_os": 1}))
 
 
-def test_two_folds():
+def test_two_folds() -> None:
     """Three results, one per step; a fold of two may finish when the first one is 3 steps old."""
     config = ArrayConfig(rows=1, cols=3)
     wait: Inputs = {"en": 1, "load": 0, "finish": 0}
@@ -49,11 +51,11 @@ def test_two_folds():
 
 
 @every
-def test_results(config):
+def test_results(config: ArrayConfig) -> None:
     """`room` from ``max(outputs before, outputs now)`` steps on; a token for every result."""
     cols, dice = config.cols, random.Random(2)
 
-    def drive():
+    def drive() -> Drive:
         step, last, before, now = 0, -cols, 0, 0
         tokens: dict[int, int] = {}
         direct = None
@@ -100,7 +102,7 @@ PASS = BUBBLE | {"st_os": 1, "advance": 1}
 
 
 @every
-def test_flush(config):
+def test_flush(config: ArrayConfig) -> None:
     """`flush_steps` steps after reset, and the one in which the sums are cleared."""
     steps = flush_steps(config)
     for pause in (0, 1):
@@ -113,7 +115,7 @@ def test_flush(config):
 
 
 @every_st_os
-def test_st_os_after_gemm(config):
+def test_st_os_after_gemm(config: ArrayConfig) -> None:
     """The wave gets `wave_steps` bubbles; meanwhile activations move, whatever waits."""
     steps = wave_steps(config)
     flush = [BUBBLE] * (flush_steps(config) + 1)
@@ -126,7 +128,7 @@ def test_st_os_after_gemm(config):
 
 
 @every_st_os
-def test_gemm_after_st_os(config):
+def test_gemm_after_st_os(config: ArrayConfig) -> None:
     """A step without tags comes between; a clearing step counts as a beat."""
     flush = [BUBBLE] * (flush_steps(config) + 1)
     trace = changeover(config).run([*flush, PASS, BUBBLE | {"tagged": 1}, BUBBLE, GEMM, BUBBLE])

@@ -9,8 +9,8 @@ from collections import deque
 
 import pytest
 from parts import Alone
-from rules import beats_of, random_commands, st_os
-from stepper import Inputs, Stepper
+from rules import Beat, beats_of, random_commands, st_os
+from stepper import Drive, Inputs, Stepper
 
 from hw.config import ArrayConfig, Command
 from hw.control.sequencer import Sequencer
@@ -42,7 +42,7 @@ def begin(command: Command, *, clear: int = 0) -> Inputs:
     }
 
 
-def test_one_pass():
+def test_one_pass() -> None:
     """Two taps, two folds on three columns: two beats of fill, a fold of three, one of two."""
     config = ArrayConfig(rows=1, cols=3, st_os=True)
     go = IDLE | {"advance": 1}
@@ -56,7 +56,7 @@ def test_one_pass():
     assert beats[3].o_following == 1  # the second fold has one output
 
 
-def test_clear():
+def test_clear() -> None:
     """The clearing step is wanted until it has come; only with two accumulators."""
     for accumulators in (1, 2):
         config = ArrayConfig(rows=1, cols=3, accumulators=accumulators)
@@ -66,13 +66,13 @@ def test_clear():
 
 
 @every
-def test_random(config):
+def test_random(config: ArrayConfig) -> None:
     """Every output about every beat, with pauses; the next command comes with the last beat."""
     dice = random.Random(1)
     commands = deque(random_commands(config, dice, 40))
 
-    def drive():
-        beats = deque()
+    def drive() -> Drive:
+        beats: deque[Beat] = deque()
         yield IDLE
         while commands or beats:
             inputs = dict(IDLE)
