@@ -107,27 +107,8 @@ def build_core(
 
     `Core` and the emitted `hw.top.Top` share this, so that neither is a level of hierarchy more.
     """
-    rows = config.rows
-    result = result_layout(config)
-    m.submodules.controller = controller = Controller(config=config)
-    m.submodules.act_skew = act_skew = Skew(
-        kind="act_skew", lanes=rows, width=config.act_width, bypass=config.st_os
-    )
-    m.submodules.wgt_skew = wgt_skew = Skew(
-        kind="wgt_skew", lanes=config.cols, width=config.weight_width
-    )
-    m.submodules.grid = grid = Grid(config=config)
-    m.submodules.drain = drain = Drain(config=config)
-    m.submodules.deskew = deskew = Skew(
-        kind="deskew", lanes=rows, width=config.acc_width, reverse=True, bypass=config.st_os
-    )
-    m.submodules.skid = skid = Skid(width=result.size)
-
-    # The one enable: a result beat that is not taken freezes the array.
-    en = skid.o_en
-    for part in (controller, act_skew, wgt_skew, grid, drain, deskew):
-        m.d.comb += part.i_en.eq(en)
-
+    parts = _Parts(m, config)
+    controller, skid = parts.controller, parts.skid
     m.d.comb += [
         controller.i_cmd.eq(cmd.payload),
         controller.i_cmd_valid.eq(cmd.valid),
@@ -137,79 +118,106 @@ def build_core(
         controller.i_wgt_valid.eq(wgt.valid),
         wgt.ready.eq(controller.o_wgt_ready),
         cmd_error.eq(controller.o_cmd_error),
-    ]
-    activations = Signal(rows * config.act_width, name="act", reset_less=True)
-    weights = Signal(config.weight_lanes * config.weight_width, name="wgt", reset_less=True)
-    with m.If(en):
-        m.d.sync += [activations.eq(act.payload), weights.eq(wgt.payload)]
-
-    _feed_north(m, config, controller, wgt_skew, grid, weights)
-    m.d.comb += [act_skew.i.eq(activations), grid.i_a.eq(act_skew.o)]
-    m.d.comb += grid.i_move.eq(controller.o_move)
-    if config.st_os:
-        m.d.comb += act_skew.i_bypass.eq(controller.o_broadcast)
-        _feed_lines(m, config, controller, grid, weights)
-
-    beat = View(result, skid.i)
-    m.d.comb += [
-        drain.i_token.eq(controller.o_token),
-        grid.i_release.eq(drain.o_release),
-        deskew.i.eq(grid.o_result),
-        beat.data.eq(deskew.o),
-        beat.last.eq(drain.o_last),
-        skid.i_valid.eq(drain.o_valid),
         out.payload.eq(skid.o),
         out.valid.eq(skid.o_valid),
         skid.i_ready.eq(out.ready),
+    ]
+    activations = Signal(config.rows * config.act_width, name="act", reset_less=True)
+    weights = Signal(config.weight_lanes * config.weight_width, name="wgt", reset_less=True)
+    with m.If(parts.en):
+        m.d.sync += [activations.eq(act.payload), weights.eq(wgt.payload)]
+    lane = View(lanes(config.weight_lanes, config.weight_width), weights)
+    _feed_north(m, config, parts, lane)
+    _feed_west(m, config, parts, activations, lane)
+    _collect(m, config, parts)
+
+
+class _Parts:
+    """The parts of a core, all but the skid buffer moved by one enable."""
+
+    def __init__(self, m: Module, config: ArrayConfig) -> None:
+        rows, bypass = config.rows, config.st_os
+        m.submodules.controller = self.controller = Controller(config=config)
+        m.submodules.act_skew = self.act_skew = Skew(
+            kind="act_skew", lanes=rows, width=config.act_width, bypass=bypass
+        )
+        m.submodules.wgt_skew = self.wgt_skew = Skew(
+            kind="wgt_skew", lanes=config.cols, width=config.weight_width
+        )
+        m.submodules.grid = self.grid = Grid(config=config)
+        m.submodules.drain = self.drain = Drain(config=config)
+        m.submodules.deskew = self.deskew = Skew(
+            kind="deskew", lanes=rows, width=config.acc_width, reverse=True, bypass=bypass
+        )
+        m.submodules.skid = self.skid = Skid(width=result_layout(config).size)
+        self.en = self.skid.o_en  # a result beat that is not taken freezes the array
+        for part in (
+            self.controller, self.act_skew, self.wgt_skew, self.grid, self.drain, self.deskew
+        ):  # fmt: skip
+            m.d.comb += part.i_en.eq(self.en)
+
+
+def _feed_north(m: Module, config: ArrayConfig, parts: _Parts, lane: View[ArrayLayout]) -> None:
+    """Feed the columns: output n sits in column ``cols - 1 - n``.
+
+    The tags are the same for all columns, each column's one step later than the column before.
+    """
+    cols = config.cols
+    row = lanes(cols, config.weight_width)
+    to_skew, skewed = View(row, parts.wgt_skew.i), View(row, parts.wgt_skew.o)
+    tags: Value = parts.controller.o_tags
+    if config.st_os:
+        tags = tags & ~parts.controller.o_broadcast.replicate(TAGS.size)
+    wave = tags
+    if cols > 1:
+        line = Signal(TAGS.size * (cols - 1), name="tag_line")
+        with m.If(parts.en):
+            m.d.sync += line.eq(Cat(tags, line))
+        wave = Cat(tags, line)
+    tags_of = View(ArrayLayout(TAGS, cols), wave)
+    north = View(ArrayLayout(operand_layout(config), cols), parts.grid.i_operand)
+    for c in range(cols):
+        m.d.comb += [
+            to_skew[c].eq(lane[cols - 1 - c]),
+            north[c].weight.eq(skewed[c]),
+            north[c].tags.eq(tags_of[c]),
+        ]
+
+
+def _feed_west(
+    m: Module, config: ArrayConfig, parts: _Parts, activations: Value, lane: View[ArrayLayout]
+) -> None:
+    """Feed the rows, and their broadcast lines, which are zero unless enabled."""
+    controller, skew, grid = parts.controller, parts.act_skew, parts.grid
+    m.d.comb += [
+        skew.i.eq(activations),
+        grid.i_a.eq(skew.o),
+        grid.i_move.eq(controller.o_move),
+    ]
+    if config.st_os:
+        enable = controller.o_broadcast
+        lines = Cat(Cat(lane[r], controller.o_tags) for r in range(config.rows))
+        m.d.comb += [
+            skew.i_bypass.eq(enable),
+            grid.i_broadcast_en.eq(enable),
+            grid.i_broadcast.eq(lines & enable.replicate(len(lines))),
+        ]
+
+
+def _collect(m: Module, config: ArrayConfig, parts: _Parts) -> None:
+    """Release the rows, and bring their results back in line."""
+    controller, drain, deskew = parts.controller, parts.drain, parts.deskew
+    beat = View(result_layout(config), parts.skid.i)
+    m.d.comb += [
+        drain.i_token.eq(controller.o_token),
+        parts.grid.i_release.eq(drain.o_release),
+        deskew.i.eq(parts.grid.o_result),
+        beat.data.eq(deskew.o),
+        beat.last.eq(drain.o_last),
+        parts.skid.i_valid.eq(drain.o_valid),
     ]
     if config.st_os:
         m.d.comb += [
             drain.i_direct.eq(controller.o_token_direct),
             deskew.i_bypass.eq(drain.o_bypass),
         ]
-
-
-def _feed_north(
-    m: Module,
-    config: ArrayConfig,
-    controller: Controller,
-    skew: Skew,
-    grid: Grid,
-    weights: Signal,
-) -> None:
-    """Feed the columns: output n sits in column ``cols - 1 - n``.
-
-    The tags are the same for all columns, each column's one step later than the column before.
-    """
-    cols = config.cols
-    lane = View(lanes(config.weight_lanes, config.weight_width), weights)
-    to_skew, skewed = (View(lanes(cols, config.weight_width), port) for port in (skew.i, skew.o))
-    tags: Value = controller.o_tags
-    if config.st_os:
-        tags = tags & ~controller.o_broadcast.replicate(TAGS.size)
-    wave = tags
-    if cols > 1:
-        line = Signal(TAGS.size * (cols - 1), name="tag_line")
-        with m.If(controller.i_en):
-            m.d.sync += line.eq(Cat(tags, line))
-        wave = Cat(tags, line)
-    north = View(ArrayLayout(operand_layout(config), cols), grid.i_operand)
-    for c in range(cols):
-        m.d.comb += [
-            to_skew[c].eq(lane[cols - 1 - c]),
-            north[c].weight.eq(skewed[c]),
-            north[c].tags.eq(View(ArrayLayout(TAGS, cols), wave)[c]),
-        ]
-
-
-def _feed_lines(
-    m: Module, config: ArrayConfig, controller: Controller, grid: Grid, weights: Signal
-) -> None:
-    """Feed the broadcast lines, which are zero unless enabled."""
-    lane = View(lanes(config.weight_lanes, config.weight_width), weights)
-    enable = controller.o_broadcast
-    lines = Cat(Cat(lane[r], controller.o_tags) for r in range(config.rows))
-    m.d.comb += [
-        grid.i_broadcast_en.eq(enable),
-        grid.i_broadcast.eq(lines & enable.replicate(len(lines))),
-    ]

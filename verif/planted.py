@@ -137,9 +137,9 @@ BUGS = [
     Bug("core_ports", "pad bits are zero on output", "top.py",
         "element[-1].replicate(width - len(element))", "Const(0, width - len(element))", HIGH),
     Bug("core_ports", "broadcast weights travel south", "core.py",
-        "~controller.o_broadcast.replicate(TAGS.size)", "~Const(0, TAGS.size)"),
+        "~parts.controller.o_broadcast.replicate(TAGS.size)", "~Const(0, TAGS.size)"),
     Bug("core_ports", "input registers do not stand still", "core.py",
-        "with m.If(en):\n        m.d.sync += [activations.eq",
+        "with m.If(parts.en):\n        m.d.sync += [activations.eq",
         "with m.If(1):\n        m.d.sync += [activations.eq"),
 ]  # fmt: skip
 

@@ -383,7 +383,7 @@ PROPERTIES = [
         bug=Bug(
             "core.py",
             "out.payload.eq(skid.o)",
-            "out.payload.eq(Cat(skid.o[:-1], drain.o_last))",
+            "out.payload.eq(Cat(skid.o[:-1], parts.drain.o_last))",
         ),
     ),
     Property(
@@ -422,8 +422,8 @@ PROPERTIES = [
         config=ST_OS,
         bug=Bug(
             "core.py",
-            "en = skid.o_en\n",
-            "en = skid.o_en & (out.ready | ~skid.o_valid)\n",
+            "self.en = self.skid.o_en ",
+            "self.en = self.skid.o_en & (self.skid.i_ready | ~self.skid.o_valid) ",
         ),
     ),
     Property(
@@ -455,9 +455,7 @@ PROPERTIES = [
         short=False,
         depth=16,
         defines=("DEPTH=2", "FOLDS=2"),
-        bug=Bug(
-            "core.py", "act_skew.i_bypass.eq(controller.o_broadcast)", "act_skew.i_bypass.eq(0)"
-        ),
+        bug=Bug("core.py", "skew.i_bypass.eq(enable)", "skew.i_bypass.eq(0)"),
     ),
     Property(
         checker="values",
