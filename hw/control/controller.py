@@ -21,11 +21,10 @@ __all__ = ["Controller"]
 class Controller(SharedComponent):
     """The only state machine of the core.
 
-    Its parts: `CommandPort` takes commands, `Sequencer` knows what the next beat of the command
-    in progress is, `Results` and `Changeover` know whether it may enter.
-
-    In every step it lets one beat of the current command enter the array, or a bubble. A beat
-    waits for its operands, and for these rules:
+    In every step it lets one beat of the current command enter the array, or a bubble. Its parts:
+    `CommandPort` takes commands, one ahead; `Sequencer` knows what the next beat of the command in
+    progress is; `Results` and `Changeover` know whether it may enter. A beat waits for its
+    operands, and for these rules:
 
     *Results.* Two folds must not meet on a row's result chain. The beat that would bring the
     next result (with two accumulators: the last one of a fold; with one: the first one) waits
@@ -34,7 +33,7 @@ class Controller(SharedComponent):
 
     *GEMM after ST-OS.* Broadcast operands must not travel south: one bubble in between.
 
-    *ST-OS after GEMM.* The wave must have left the grid: ``rows + cols - 2`` bubbles in between.
+    *ST-OS after GEMM.* The wave must have left the grid: `wave_steps` bubbles in between.
 
     *Dropping kept sums.* With two accumulators a clearing step, which needs no operands, comes
     before the first beat of a command that starts from zero where sums were kept.

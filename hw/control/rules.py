@@ -24,9 +24,8 @@ def wave_steps(config: ArrayConfig) -> int:
 class Results:
     """Announce every result with a drain token, and keep two folds from meeting on a chain.
 
-    The beat that would bring the next result waits until the last beat of the fold before is
-    ``max(outputs before, outputs now)`` steps old: so all results before are announced, and there
-    is room for those that come.
+    There is room for the results of a fold as soon as the last beat of the fold before is
+    ``max(outputs before, outputs now)`` steps apart: then all results before are announced.
 
     What the rule needs to know is worked out one step ahead and kept as a flag, so that the way
     from the streams' valid to the array is only a few gates long.
@@ -124,29 +123,25 @@ class Results:
         """Build the age of the last `finish`, and the comparison that the rule consists of."""
         cols = self.config.cols
         age = Signal(range(cols + 1), init=cols)
-        old = Signal()  # age >= fold_width
+        apart = Signal()  # the age is fold_width or more
         older = Signal.like(age)
-        m.d.comb += [older.eq(age + (age != cols)), self.room.eq(old & ~self._draining)]
+        m.d.comb += [older.eq(age + (age != cols)), self.room.eq(apart & ~self._draining)]
         with m.If(en):
-            m.d.sync += [age.eq(older), old.eq(older >= self._fold_width)]
+            m.d.sync += [age.eq(older), apart.eq(older >= self._fold_width)]
         with m.If(finish):
-            m.d.sync += [age.eq(1), old.eq(self._at_most_one(following))]
+            m.d.sync += [age.eq(1), apart.eq(self._at_most_one(following))]
         with m.If(load):
-            m.d.sync += old.eq(self._at_most_one(width) | (~finish & (older >= width)))
+            m.d.sync += apart.eq(self._at_most_one(width) | (~finish & (older >= width)))
 
     def _at_most_one(self, value: Value) -> Value:
         return value <= 1 if self.config.cols > 1 else Const(1)
 
 
 class Changeover:
-    """Let a wave leave the grid before the broadcast lines take over, and the other way round.
+    """Keep GEMM and ST-OS apart: the rules of `Controller` for changing over, and for a reset.
 
-    *GEMM after ST-OS.* Broadcast operands must not travel south: one bubble in between.
-
-    *ST-OS after GEMM.* The wave must have left the grid: `wave_steps` bubbles in between.
-
-    *Reset.* What an interrupted command left in the grid must have left it, too: `flush_steps`
-    bubbles, and then the step in which the sums are cleared.
+    After a reset, what an interrupted command left in the grid must leave it before the first
+    command is taken: that is `flush_steps` bubbles, and the step in which the sums are cleared.
 
     A part of the controller: its logic becomes the controller's own by `build`.
 
@@ -162,7 +157,8 @@ class Changeover:
     mode_ok : 1
         A beat or a clearing step of the command in progress may enter in this step.
     broadcast : 1
-        The operands that entered in the step before are for the broadcast lines. ST-OS only.
+        The operands that entered in the step before are for the broadcast lines. It changes only
+        with a beat or a clearing step, and is set at the end of the flush. ST-OS only.
     move : 1
         Activations moved then: always in GEMM, with every beat in ST-OS. ST-OS only.
     """

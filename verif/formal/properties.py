@@ -280,8 +280,8 @@ PROPERTIES = [
         config=_machine(2, 3),
         bug=Bug(
             "control/rules.py",
-            "old.eq(older >= self._fold_width)",
-            "old.eq(older + 1 >= self._fold_width)",
+            "apart.eq(older >= self._fold_width)",
+            "apart.eq(older + 1 >= self._fold_width)",
         ),
     ),
     Property(
@@ -403,7 +403,7 @@ PROPERTIES = [
         label="chain",
         claim="No two results are due in the same step.",
         config=PLAIN,
-        bug=Bug("control/rules.py", "self.room.eq(old & ~self._draining)", "self.room.eq(old)"),
+        bug=Bug("control/rules.py", "self.room.eq(apart & ~self._draining)", "self.room.eq(apart)"),
     ),
     Property(
         checker="streams",
