@@ -25,7 +25,7 @@ class Results:
     """Announce every result with a drain token, and keep two folds from meeting on a chain.
 
     There is room for the results of a fold as soon as the last beat of the fold before is
-    ``max(outputs before, outputs now)`` steps apart: then all results before are announced.
+    ``max(outputs before, outputs now)`` steps old: then all results before are announced.
 
     What the rule needs to know is worked out one step ahead and kept as a flag, so that the way
     from the streams' valid to the array is only a few gates long.
