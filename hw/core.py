@@ -1,55 +1,36 @@
-"""The core: AXI4-Stream ports around the grid, its skews, its drain and its controller."""
+"""The core: streams around the grid, its skews, its drain and its controller."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Signal, Value
+from amaranth.lib import stream, wiring
+from amaranth.lib.data import ArrayLayout, View
 from amaranth.lib.wiring import In, Out
 
-from .array import Grid
+from .array import Grid, Skew
 from .config import ArrayConfig
-from .controller import Controller
-from .drain import Drain
-from .share import SharedComponent
-from .skew import Skew
-from .skid import Skid
+from .control import Controller, Drain, Skid
+from .layouts import COMMAND, TAGS, lanes, operand_layout, result_layout
 
-__all__ = ["Core", "core_ports"]
+__all__ = ["Core", "Stream", "build_core"]
 
 
-def core_ports(config: ArrayConfig) -> list[tuple[str, str, int]]:
-    """Return (name, direction, width) of every port of a core but `clk` and `rst`."""
-    return [
-        ("s_axis_cmd_tdata", "input", 64),
-        ("s_axis_cmd_tvalid", "input", 1),
-        ("s_axis_cmd_tready", "output", 1),
-        ("s_axis_act_tdata", "input", config.rows * config.act_bytes * 8),
-        ("s_axis_act_tvalid", "input", 1),
-        ("s_axis_act_tready", "output", 1),
-        ("s_axis_wgt_tdata", "input", config.weight_lanes * config.weight_bytes * 8),
-        ("s_axis_wgt_tvalid", "input", 1),
-        ("s_axis_wgt_tready", "output", 1),
-        ("m_axis_out_tdata", "output", config.rows * config.acc_bytes * 8),
-        ("m_axis_out_tvalid", "output", 1),
-        ("m_axis_out_tready", "input", 1),
-        ("m_axis_out_tlast", "output", 1),
-        ("cmd_error", "output", 1),
-    ]
+class Core(wiring.Component):
+    """An output-stationary systolic array between streams.
 
+    GEMM: ``Y[r, n] = sum_k A[r, k] * B[k, n]``; beat k of `i_act` is ``A[:, k]``, beat k of
+    `i_wgt` is ``B[k, :]``, beat n of `o_out` is ``Y[:, n]``.
 
-class Core(SharedComponent):
-    """An output-stationary systolic array with AXI4-Stream ports.
+    ST-OS: ``y[r, i] = sum_k w[r, k] * x[r, i + k]``; beat u of `i_act` is ``x[:, u]``, beat k of
+    `i_wgt` is ``w[:, k]`` (repeated per fold), beat i of `o_out` is ``y[:, i]``.
 
-    GEMM: ``Y[r, n] = sum_k A[r, k] * B[k, n]``; beat k of `s_axis_act` is ``A[:, k]``, beat k of
-    `s_axis_wgt` is ``B[k, :]``, beat n of `m_axis_out` is ``Y[:, n]``.
+    The whole array moves by one enable: it stands still while a result beat waits to be taken.
+    Missing operands stop the current command, not the results of earlier ones.
 
-    ST-OS: ``y[r, i] = sum_k w[r, k] * x[r, i + k]``; beat u of `s_axis_act` is ``x[:, u]``, beat
-    k of `s_axis_wgt` is ``w[:, k]`` (repeated per fold), beat i of `m_axis_out` is ``y[:, i]``.
-
-    The whole array moves by one enable: it stands still while a result beat waits for
-    `m_axis_out_tready`. Missing operands stop the current command, not the results of earlier
-    ones.
+    This is the core for a design in Amaranth: `wiring.connect` takes it. What is emitted is
+    `hw.top.Top`, the same with AXI4-Stream names.
 
     Parameters
     ----------
@@ -58,15 +39,15 @@ class Core(SharedComponent):
 
     Members
     -------
-    s_axis_cmd_{tdata,tvalid,tready} : 64, 1, 1
+    i_cmd : In(stream of COMMAND)
         Commands (`hw.config.Command`).
-    s_axis_act_{tdata,tvalid,tready} : rows * 8 * act_bytes, 1, 1
+    i_act : In(stream of lanes(rows, act_width))
         Activations, lane r for row r.
-    s_axis_wgt_{tdata,tvalid,tready} : weight_lanes * 8 * weight_bytes, 1, 1
+    i_wgt : In(stream of lanes(weight_lanes, weight_width))
         Weights: lane n for output n (GEMM), lane r for row r (ST-OS).
-    m_axis_out_{tdata,tvalid,tready,tlast} : rows * 8 * acc_bytes, 1, 1, 1
-        Results, lane r from row r, sign-extended to whole bytes.
-    cmd_error : Out(1)
+    o_out : Out(stream of result_layout(config))
+        Results: `data` has lane r from row r, `last` ends a command.
+    o_cmd_error : Out(1)
         An illegal command was taken since reset.
 
     Latency: the first result of a GEMM tile is taken ``depth + cols + rows + mac_stages + 1``
@@ -74,122 +55,169 @@ class Core(SharedComponent):
     Throughput: see `sim.cycles`.
     """
 
+    i_cmd: stream.Interface
+    i_act: stream.Interface
+    i_wgt: stream.Interface
+    o_out: stream.Interface
+    o_cmd_error: Signal
+
     def __init__(self, *, config: ArrayConfig) -> None:
-        signature = {
-            name: (In if direction == "input" else Out)(width)
-            for name, direction, width in core_ports(config)
-        }
-        super().__init__(kind="core", parameters=config, signature=signature, resets=True)
+        weights = lanes(config.weight_lanes, config.weight_width)
+        super().__init__(
+            {
+                "i_cmd": In(stream.Signature(COMMAND)),
+                "i_act": In(stream.Signature(lanes(config.rows, config.act_width))),
+                "i_wgt": In(stream.Signature(weights)),
+                "o_out": Out(stream.Signature(result_layout(config))),
+                "o_cmd_error": Out(1),
+            }
+        )
         self.config = config
 
-    def body(self, platform: object) -> Module:
-        """Wire the parts together."""
-        config = self.config
-        rows, cols = config.rows, config.cols
+    def elaborate(self, platform: object) -> Module:
+        """Build the core between the component's streams."""
         m = Module()
-        m.submodules.controller = controller = Controller(config=config)
-        m.submodules.act_skew = act_skew = Skew(
-            kind="act_skew", lanes=rows, width=config.act_width, bypass=config.st_os
-        )
-        m.submodules.wgt_skew = wgt_skew = Skew(
-            kind="wgt_skew", lanes=cols, width=config.weight_width
-        )
-        m.submodules.grid = grid = Grid(config=config)
-        m.submodules.drain = drain = Drain(config=config)
-        m.submodules.deskew = deskew = Skew(
-            kind="deskew",
-            lanes=rows,
-            width=config.acc_width,
-            reverse=True,
-            bypass=config.st_os,
-        )
-        m.submodules.skid = skid = Skid(width=rows * config.acc_width + 1)
-
-        # The one enable: a result beat that is not taken freezes the array.
-        en = skid.o_en
-        for part in (controller, act_skew, wgt_skew, grid, drain, deskew):
-            m.d.comb += part.i_en.eq(en)
-
-        m.d.comb += [
-            controller.i_cmd.eq(self.s_axis_cmd_tdata),
-            controller.i_cmd_valid.eq(self.s_axis_cmd_tvalid),
-            self.s_axis_cmd_tready.eq(controller.o_cmd_ready),
-            controller.i_act_valid.eq(self.s_axis_act_tvalid),
-            self.s_axis_act_tready.eq(controller.o_act_ready),
-            controller.i_wgt_valid.eq(self.s_axis_wgt_tvalid),
-            self.s_axis_wgt_tready.eq(controller.o_wgt_ready),
-            self.cmd_error.eq(controller.o_cmd_error),
-        ]
-
-        # Input registers: one element per lane, pad bits dropped.
-        act = Signal(rows * config.act_width, reset_less=True)
-        wgt = Signal(config.weight_lanes * config.weight_width, reset_less=True)
-        with m.If(en):
-            m.d.sync += [
-                act.eq(_elements(self.s_axis_act_tdata, rows, config.act_width)),
-                wgt.eq(_elements(self.s_axis_wgt_tdata, config.weight_lanes, config.weight_width)),
-            ]
-        weights = [wgt.word_select(n, config.weight_width) for n in range(config.weight_lanes)]
-
-        # North: output n sits in column cols - 1 - n. The tags are the same for all columns,
-        # each column's one step later than the column before.
-        tags = controller.o_tags
-        if config.st_os:
-            tags = tags & ~controller.o_broadcast.replicate(2)
-        m.d.comb += wgt_skew.i.eq(Cat(weights[cols - 1 - c] for c in range(cols)))
-        if cols > 1:
-            tag_line = Signal(2 * (cols - 1))
-            with m.If(en):
-                m.d.sync += tag_line.eq(Cat(tags, tag_line))
-            tags = Cat(tags, tag_line)
-        north = [
-            Cat(wgt_skew.o.word_select(c, config.weight_width), tags[2 * c : 2 * c + 2])
-            for c in range(cols)
-        ]
-        m.d.comb += grid.i_operand.eq(Cat(north))
-
-        # West.
-        m.d.comb += [
-            act_skew.i.eq(act),
-            grid.i_a.eq(act_skew.o),
-            grid.i_move.eq(controller.o_move),
-        ]
-        if config.st_os:
-            enable = controller.o_broadcast
-            lines = Cat(Cat(weights[r], controller.o_tags) for r in range(rows))
-            m.d.comb += [
-                act_skew.i_bypass.eq(enable),
-                grid.i_broadcast_en.eq(enable),
-                grid.i_broadcast.eq(lines & enable.replicate(len(lines))),
-                drain.i_direct.eq(controller.o_token_direct),
-                deskew.i_bypass.eq(drain.o_bypass),
-            ]
-
-        # East.
-        m.d.comb += [
-            drain.i_token.eq(controller.o_token),
-            grid.i_release.eq(drain.o_release),
-            deskew.i.eq(grid.o_result),
-            skid.i.eq(Cat(deskew.o, drain.o_last)),
-            skid.i_valid.eq(drain.o_valid),
-            self.m_axis_out_tdata.eq(_lanes(skid.o[:-1], rows, config.acc_width)),
-            self.m_axis_out_tlast.eq(skid.o[-1]),
-            self.m_axis_out_tvalid.eq(skid.o_valid),
-            skid.i_ready.eq(self.m_axis_out_tready),
-        ]
+        build_core(
+            m, self.config, cmd=self.i_cmd, act=self.i_act, wgt=self.i_wgt, out=self.o_out,
+            cmd_error=self.o_cmd_error,
+        )  # fmt: skip
         return m
 
 
-def _elements(tdata: Any, lanes: int, width: int) -> Any:
-    """Drop the pad bits of every lane of a stream."""
-    pitch = len(tdata) // lanes
-    return Cat(tdata[lane * pitch : lane * pitch + width] for lane in range(lanes))
+@dataclass(frozen=True)
+class Stream:
+    """A stream put together from signals of any name; otherwise it is a `stream.Interface`."""
+
+    payload: Value
+    valid: Value
+    ready: Value
 
 
-def _lanes(elements: Any, lanes: int, width: int) -> Any:
-    """Sign-extend every element to a whole number of bytes."""
-    pad = -width % 8
-    if pad == 0:
-        return elements
-    words = [elements.word_select(lane, width) for lane in range(lanes)]
-    return Cat(Cat(word, word[-1].replicate(pad)) for word in words)
+def build_core(
+    m: Module,
+    config: ArrayConfig,
+    *,
+    cmd: stream.Interface | Stream,
+    act: stream.Interface | Stream,
+    wgt: stream.Interface | Stream,
+    out: stream.Interface | Stream,
+    cmd_error: Value,
+) -> None:
+    """Add a core to a module, between streams as those of `Core`.
+
+    `Core` and the emitted `hw.top.Top` share this, so that neither is a level of hierarchy more.
+    """
+    parts = _Parts(m, config)
+    controller, skid = parts.controller, parts.skid
+    m.d.comb += [
+        controller.i_cmd.eq(cmd.payload),
+        controller.i_cmd_valid.eq(cmd.valid),
+        cmd.ready.eq(controller.o_cmd_ready),
+        controller.i_act_valid.eq(act.valid),
+        act.ready.eq(controller.o_act_ready),
+        controller.i_wgt_valid.eq(wgt.valid),
+        wgt.ready.eq(controller.o_wgt_ready),
+        cmd_error.eq(controller.o_cmd_error),
+        out.payload.eq(skid.o),
+        out.valid.eq(skid.o_valid),
+        skid.i_ready.eq(out.ready),
+    ]
+    activations = Signal(config.rows * config.act_width, name="act", reset_less=True)
+    weights = Signal(config.weight_lanes * config.weight_width, name="wgt", reset_less=True)
+    with m.If(parts.en):
+        m.d.sync += [activations.eq(act.payload), weights.eq(wgt.payload)]
+    lane = View(lanes(config.weight_lanes, config.weight_width), weights)
+    _feed_north(m, config, parts, lane)
+    _feed_west(m, config, parts, activations, lane)
+    _collect(m, config, parts)
+
+
+class _Parts:
+    """The parts of a core, all but the skid buffer moved by one enable."""
+
+    def __init__(self, m: Module, config: ArrayConfig) -> None:
+        rows, bypass = config.rows, config.st_os
+        m.submodules.controller = self.controller = Controller(config=config)
+        m.submodules.act_skew = self.act_skew = Skew(
+            kind="act_skew", lanes=rows, width=config.act_width, bypass=bypass
+        )
+        m.submodules.wgt_skew = self.wgt_skew = Skew(
+            kind="wgt_skew", lanes=config.cols, width=config.weight_width
+        )
+        m.submodules.grid = self.grid = Grid(config=config)
+        m.submodules.drain = self.drain = Drain(config=config)
+        m.submodules.deskew = self.deskew = Skew(
+            kind="deskew", lanes=rows, width=config.acc_width, reverse=True, bypass=bypass
+        )
+        m.submodules.skid = self.skid = Skid(width=result_layout(config).size)
+        self.en = self.skid.o_en  # a result beat that is not taken freezes the array
+        for part in (
+            self.controller, self.act_skew, self.wgt_skew, self.grid, self.drain, self.deskew
+        ):  # fmt: skip
+            m.d.comb += part.i_en.eq(self.en)
+
+
+def _feed_north(m: Module, config: ArrayConfig, parts: _Parts, lane: View[ArrayLayout]) -> None:
+    """Feed the columns: output n sits in column ``cols - 1 - n``.
+
+    The tags are the same for all columns, each column's one step later than the column before.
+    """
+    cols = config.cols
+    row = lanes(cols, config.weight_width)
+    to_skew, skewed = View(row, parts.wgt_skew.i), View(row, parts.wgt_skew.o)
+    tags: Value = parts.controller.o_tags
+    if config.st_os:
+        tags = tags & ~parts.controller.o_broadcast.replicate(TAGS.size)
+    wave = tags
+    if cols > 1:
+        line = Signal(TAGS.size * (cols - 1), name="tag_line")
+        with m.If(parts.en):
+            m.d.sync += line.eq(Cat(tags, line))
+        wave = Cat(tags, line)
+    tags_of = View(ArrayLayout(TAGS, cols), wave)
+    north = View(ArrayLayout(operand_layout(config), cols), parts.grid.i_operand)
+    for c in range(cols):
+        m.d.comb += [
+            to_skew[c].eq(lane[cols - 1 - c]),
+            north[c].weight.eq(skewed[c]),
+            north[c].tags.eq(tags_of[c]),
+        ]
+
+
+def _feed_west(
+    m: Module, config: ArrayConfig, parts: _Parts, activations: Value, lane: View[ArrayLayout]
+) -> None:
+    """Feed the rows, and their broadcast lines, which are zero unless enabled."""
+    controller, skew, grid = parts.controller, parts.act_skew, parts.grid
+    m.d.comb += [
+        skew.i.eq(activations),
+        grid.i_a.eq(skew.o),
+        grid.i_move.eq(controller.o_move),
+    ]
+    if config.st_os:
+        enable = controller.o_broadcast
+        lines = Cat(Cat(lane[r], controller.o_tags) for r in range(config.rows))
+        m.d.comb += [
+            skew.i_bypass.eq(enable),
+            grid.i_broadcast_en.eq(enable),
+            grid.i_broadcast.eq(lines & enable.replicate(len(lines))),
+        ]
+
+
+def _collect(m: Module, config: ArrayConfig, parts: _Parts) -> None:
+    """Release the rows, and bring their results back in line."""
+    controller, drain, deskew = parts.controller, parts.drain, parts.deskew
+    beat = View(result_layout(config), parts.skid.i)
+    m.d.comb += [
+        drain.i_token.eq(controller.o_token),
+        parts.grid.i_release.eq(drain.o_release),
+        deskew.i.eq(parts.grid.o_result),
+        beat.data.eq(deskew.o),
+        beat.last.eq(drain.o_last),
+        parts.skid.i_valid.eq(drain.o_valid),
+    ]
+    if config.st_os:
+        m.d.comb += [
+            drain.i_direct.eq(controller.o_token_direct),
+            deskew.i_bypass.eq(drain.o_bypass),
+        ]

@@ -15,7 +15,7 @@ from report.files import is_regular
 from report.tables import Sheet
 
 from .config import COMMAND_FIELDS, ArrayConfig
-from .core import core_ports
+from .top import core_ports
 from .verilog import emit_verilog
 
 __all__ = ["COMMAND", "describe", "main", "sidecar"]

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.back import rtlil
-from amaranth.hdl import ClockDomain, ClockSignal, Fragment, Instance, Module, ResetSignal
-from amaranth.hdl._ir import PortDirection
+from amaranth.back import rtlil  # type: ignore[attr-defined]  # amaranth-stubs leave it out
+from amaranth.hdl import ClockDomain, ClockSignal, Instance, Module, ResetSignal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
@@ -51,9 +50,13 @@ class SharedComponent(wiring.Component):
 
     def elaborate(self, platform: object) -> Module | Instance:
         """Return an instance of the shared module, or the logic itself without a library."""
-        if isinstance(platform, ModuleLibrary) and platform.converting is not self:
+        if not isinstance(platform, ModuleLibrary):
+            return self.body(platform)
+        if platform.converting is not self:
             return platform.instance(self)
-        return self.body(platform)
+        m = self.body(platform)
+        m.domains.sync = ClockDomain("sync", reset_less=not self.resets)
+        return m
 
 
 class ModuleLibrary:
@@ -101,14 +104,11 @@ class ModuleLibrary:
         """Return the RTLIL of one component; those inside it become instances."""
         self.components.setdefault(component.kind, component)
         self.converting = component
-        domain = ClockDomain("sync", reset_less=not component.resets)
-        ports = {"clk": (domain.clk, PortDirection.Input)}
+        signals: dict[str, Value] = {"clk": ClockSignal()}
         if component.resets:
-            ports["rst"] = (domain.rst, PortDirection.Input)
-        for name, member in component.signature.members.items():
-            direction = PortDirection.Input if member.flow == In else PortDirection.Output
-            ports[name] = (getattr(component, name), direction)
-        fragment = Fragment.get(component, self)
-        fragment.add_domains(domain)
+            signals["rst"] = ResetSignal()
+        signals |= {name: getattr(component, name) for name in component.signature.members}
+        # No directions: what the component drives is an output.
+        ports = {name: (signal, None) for name, signal in signals.items()}
         name = self.module_name(component.kind)
-        return rtlil.convert_fragment(fragment, ports=ports, name=name, emit_src=False)[0]
+        return rtlil.convert(component, name=name, platform=self, ports=ports, emit_src=False)

@@ -8,9 +8,9 @@ import sys
 from importlib.metadata import version
 
 from .config import ArrayConfig
-from .core import Core
 from .keywords import RESERVED
 from .share import ModuleLibrary
+from .top import Top
 from .wasm import wasm_environment
 
 __all__ = ["LINE", "emit_verilog"]
@@ -56,7 +56,7 @@ def emit_verilog(config: ArrayConfig, *, name: str = "stos_core") -> str:
     """
     _check_name(name)
     library = ModuleLibrary(name)
-    texts = {"core": library.rtlil(Core(config=config))}
+    texts = {"core": library.rtlil(Top(config=config))}
     while len(texts) < len(library.components):
         kind = next(kind for kind in library.components if kind not in texts)
         texts[kind] = library.rtlil(library.components[kind])

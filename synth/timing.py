@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hw.config import ArrayConfig
-from hw.core import core_ports
+from hw.top import core_ports
 from hw.verilog import emit_verilog
 from report.command import Command, OneLineParser, Page
 from report.errors import UserError

@@ -20,9 +20,9 @@ from tiles import random_tiles
 
 import hw.wasm
 from hw.config import ArrayConfig, Command
-from hw.core import Core
 from hw.gen import main, sidecar
 from hw.keywords import RESERVED
+from hw.top import Top
 from hw.verilog import LINE, _yosys, emit_verilog
 from hw.wasm import wasm_environment
 from sim.rtl import Simulator, Stalls
@@ -245,7 +245,7 @@ def test_lint(config, tmp_path):
 def test_shared_equals_plain(config, monkeypatch):
     """The core of shared modules behaves like Amaranth's own, module by module, hierarchy."""
     monkeypatch.setenv("AMARANTH_USE_YOSYS", "builtin")
-    plain = verilog.convert(Core(config=config), name="stos_core", emit_src=False)
+    plain = verilog.convert(Top(config=config), name="stos_core", emit_src=False)
     assert plain.count("\nmodule ") > 2 * config.rows * config.cols
     cores = Simulator(config), Simulator(config, verilog=plain)
     rng = np.random.default_rng(9)

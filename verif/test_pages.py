@@ -10,9 +10,9 @@ from amaranth.hdl import Fragment
 from stepper import registers
 
 from golden import Operands, map_workload
+from hw.array.pe import PE
 from hw.config import ArrayConfig
-from hw.core import Core, core_ports
-from hw.pe import PE
+from hw.top import Top, core_ports
 from pages import array, handshake, lane, pe
 from pages.__main__ import PICTURES
 
@@ -33,7 +33,7 @@ def test_committed_pictures(name):
 def test_block_diagram():
     """The boxes are the core's submodules, rows and PEs, the arrows its streams."""
     config = ArrayConfig(rows=array.ROWS, cols=array.COLS, st_os=True)
-    parts = inside(Fragment.get(Core(config=config), None))
+    parts = inside(Fragment.get(Top(config=config), None))
     assert list(parts) == list(array.PARTS)
     rows = inside(parts["grid"])
     assert list(rows) == [f"row_{r}" for r in range(array.ROWS)]

@@ -180,7 +180,7 @@ def test_interrupted_build(tmp_path, monkeypatch):
     shutil.copy(next(simulator(SMALL).binary.parent.glob("runtime-*.o")), tmp_path / "cache")
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(sim.rtl.toolchain.tempfile, "tempdir", str(tmp_path / "temporary"))
-    monkeypatch.setattr(sim.toolchain, "_compile", interrupt)
+    monkeypatch.setattr(sim.rtl.toolchain, "_compile", interrupt)
     with pytest.raises(KeyboardInterrupt):
         Simulator(SMALL, cache=tmp_path / "cache")
     assert not list((tmp_path / "temporary").iterdir())

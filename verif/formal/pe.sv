@@ -1,4 +1,4 @@
-// A PE equals its equation (docstring of hw/pe.py), whatever its inputs do and whatever it held at
+// A PE equals its equation (docstring of hw/array/pe.py), whatever its inputs do and whatever it held at
 // first. The emitted PE has no reset, so the reference says of every register whether it is known
 // yet; what is known must be equal.
 module check_pe(

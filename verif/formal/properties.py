@@ -149,8 +149,8 @@ PROPERTIES = [
         claim="The activation goes east and the operand south, from the broadcast line if enabled.",
         config=ST_OS,
         bug=Bug(
-            "pe.py",
-            "self.i_operand & ~self.i_broadcast_en.replicate(len(operand))",
+            "array/pe.py",
+            "self.i_operand & ~self.i_broadcast_en.replicate(layout.size)",
             "self.i_operand",
         ),
     ),
@@ -161,7 +161,7 @@ PROPERTIES = [
         "the west is passed on.",
         config=PLAIN,
         bug=Bug(
-            "pe.py",
+            "array/pe.py",
             "held.eq(~self.i_release & (held | finish))",
             "held.eq(~self.i_release & finish)",
         ),
@@ -172,7 +172,7 @@ PROPERTIES = [
         claim="The same with one accumulator.",
         config=PLAIN_1,
         short=False,
-        bug=Bug("pe.py", "with m.If(~mark):", "with m.If(~mark | held):"),
+        bug=Bug("array/pe.py", "with m.If(~mark):", "with m.If(~mark | held):"),
     ),
     Property(
         checker="pe",
@@ -181,7 +181,7 @@ PROPERTIES = [
         config=ST_OS,
         short=False,
         bug=Bug(
-            "pe.py",
+            "array/pe.py",
             "weight = Signal(signed(config.weight_width)",
             "weight = Signal((config.weight_width)",
         ),
@@ -191,7 +191,7 @@ PROPERTIES = [
         label="order",
         claim="Every beat comes out once, in order, and without delay if none waits.",
         config=PLAIN,
-        bug=Bug("skid.py", "with m.Elif(self.i_ready):", "with m.Else():"),
+        bug=Bug("control/skid.py", "with m.Elif(self.i_ready):", "with m.Else():"),
     ),
     Property(
         checker="skid",
@@ -199,7 +199,9 @@ PROPERTIES = [
         claim="The array stands still exactly while a beat waits.",
         config=PLAIN,
         bug=Bug(
-            "skid.py", "self.o_en.eq(~self.i_valid | self.i_ready)", "self.o_en.eq(~self.i_valid)"
+            "control/skid.py",
+            "self.o_en.eq(~self.i_valid | self.i_ready)",
+            "self.o_en.eq(~self.i_valid)",
         ),
     ),
     Property(
@@ -208,7 +210,9 @@ PROPERTIES = [
         claim="A beat that waits is not withdrawn and does not change.",
         config=PLAIN,
         bug=Bug(
-            "skid.py", "Mux(self.o_en, self.i, kept)", "Mux(self.o_en | self.i_ready, self.i, kept)"
+            "control/skid.py",
+            "Mux(self.o_en, self.i, kept)",
+            "Mux(self.o_en | self.i_ready, self.i, kept)",
         ),
     ),
     Property(
@@ -218,7 +222,7 @@ PROPERTIES = [
         config=PLAIN,
         short=False,
         bug=Bug(
-            "skid.py",
+            "control/skid.py",
             "self.o_valid.eq(self.i_valid | ~self.o_en)",
             "self.o_valid.eq(self.i_valid | (~self.o_en & self.i_ready))",
         ),
@@ -229,9 +233,9 @@ PROPERTIES = [
         claim="A beat enters for a command only, when the array moves, with both operands at once.",
         config=PLAIN,
         bug=Bug(
-            "controller.py",
-            "self.o_wgt_ready.eq(go & self.i_act_valid & tap)",
-            "self.o_wgt_ready.eq(go & tap)",
+            "control/controller.py",
+            "self.o_wgt_ready.eq(go & self.i_act_valid & beat.tap)",
+            "self.o_wgt_ready.eq(go & beat.tap)",
         ),
     ),
     Property(
@@ -240,7 +244,9 @@ PROPERTIES = [
         claim="Each beat brings the tags that its command asks for.",
         config=ST_OS,
         bug=Bug(
-            "controller.py", "tags.eq(Cat(advance & tap, mark))", "tags.eq(Cat(advance, mark))"
+            "control/controller.py",
+            "entering.valid.eq(advance & beat.tap)",
+            "entering.valid.eq(advance)",
         ),
     ),
     Property(
@@ -248,7 +254,11 @@ PROPERTIES = [
         label="sums",
         claim="A fold starts from zero, or from the sums that the command before kept.",
         config=PLAIN,
-        bug=Bug("controller.py", 'next_clear.eq(kept & ~word["accumulate"])', "next_clear.eq(0)"),
+        bug=Bug(
+            "control/command_port.py",
+            "following.clear.eq(kept & ~command.accumulate)",
+            "following.clear.eq(0)",
+        ),
     ),
     Property(
         checker="controller",
@@ -256,7 +266,11 @@ PROPERTIES = [
         claim="A finished fold's tokens come in consecutive steps, whatever the operands do: "
         "results never wait for input.",
         config=PLAIN,
-        bug=Bug("controller.py", "with m.If(draining):", "with m.If(draining & self.i_act_valid):"),
+        bug=Bug(
+            "control/controller.py",
+            "m, en=self.i_en, load=load",
+            "m, en=self.i_en & self.i_act_valid, load=load",
+        ),
     ),
     Property(
         checker="controller",
@@ -265,7 +279,9 @@ PROPERTIES = [
         "between.",
         config=_machine(2, 3),
         bug=Bug(
-            "controller.py", "room.eq(older >= fold_width)", "room.eq(older + 1 >= fold_width)"
+            "control/rules.py",
+            "apart.eq(older >= self._fold_width)",
+            "apart.eq(older + 1 >= self._fold_width)",
         ),
     ),
     Property(
@@ -274,7 +290,7 @@ PROPERTIES = [
         claim="The same with one accumulator, where a fold that keeps its sums counts as full.",
         config=PLAIN_1,
         short=False,
-        bug=Bug("controller.py", "m.d.comb += width.eq(cols)", "m.d.comb += width.eq(1)"),
+        bug=Bug("control/command_port.py", "m.d.comb += width.eq(cols)", "m.d.comb += width.eq(1)"),
     ),
     Property(
         checker="controller",
@@ -282,8 +298,8 @@ PROPERTIES = [
         claim="No broadcast operand travels south.",
         config=ST_OS,
         bug=Bug(
-            "controller.py",
-            "Mux(st_os, settled, ~(broadcast & tags.any()))",
+            "control/rules.py",
+            "Mux(st_os, settled, ~(self.broadcast & tagged))",
             "Mux(st_os, settled, 1)",
         ),
     ),
@@ -292,7 +308,7 @@ PROPERTIES = [
         label="wave",
         claim="The wave of a GEMM tile is out of the grid before ST-OS begins.",
         config=ST_OS,
-        bug=Bug("controller.py", "wave.eq(self.wave_steps)", "wave.eq(self.wave_steps - 1)"),
+        bug=Bug("control/rules.py", "wave.eq(wave_after)", "wave.eq(wave_after - 1)"),
     ),
     Property(
         checker="controller",
@@ -301,9 +317,9 @@ PROPERTIES = [
         config=ST_OS,
         short=False,
         bug=Bug(
-            "controller.py",
-            "Mux(advance | wipe, st_os, broadcast | flushed)",
-            "Mux(advance | wipe, st_os & tap, broadcast | flushed)",
+            "control/rules.py",
+            "Mux(advance | wipe, st_os, self.broadcast | self.flushed)",
+            "Mux(advance | wipe, st_os & ~tagged, self.broadcast | self.flushed)",
         ),
     ),
     Property(
@@ -312,7 +328,7 @@ PROPERTIES = [
         claim="Activations move with every beat and while a wave is in the grid, and rest while an "
         "ST-OS pass waits.",
         config=ST_OS,
-        bug=Bug("controller.py", "move.eq(advance | ~mode)", "move.eq(advance | ~st_os)"),
+        bug=Bug("control/rules.py", "move.eq(advance | ~mode)", "move.eq(advance | ~st_os)"),
     ),
     Property(
         checker="controller",
@@ -320,9 +336,9 @@ PROPERTIES = [
         claim="After reset no command is taken for rows + cols cycles.",
         config=PLAIN,
         bug=Bug(
-            "controller.py",
-            "return self.config.rows + self.config.cols - 1",
-            "return self.config.rows + self.config.cols - 2",
+            "control/rules.py",
+            "return config.rows + config.cols - 1",
+            "return config.rows + config.cols - 2",
         ),
     ),
     Property(
@@ -331,16 +347,14 @@ PROPERTIES = [
         claim="cmd_error says whether an illegal command was taken since reset.",
         config=PLAIN,
         short=False,
-        bug=Bug(
-            "controller.py", "self.o_cmd_error.eq(1)", "self.o_cmd_error.eq(~self.o_cmd_error)"
-        ),
+        bug=Bug("control/command_port.py", "self.error.eq(1)", "self.error.eq(~self.error)"),
     ),
     Property(
         checker="controller",
         label="prompt",
         claim="Nothing hangs: with operands there, a beat enters within 2 cols + rows + 1 steps.",
         config=PLAIN,
-        bug=Bug("controller.py", "m.d.sync += clear.eq(0)", "m.d.sync += clear.eq(clear)"),
+        bug=Bug("control/sequencer.py", "self.clear.eq(0)", "self.clear.eq(self.clear)"),
     ),
     Property(
         checker="twin",
@@ -348,9 +362,9 @@ PROPERTIES = [
         claim="An illegal command changes nothing but cmd_error.",
         config=ST_OS,
         bug=Bug(
-            "controller.py",
-            "m.d.sync += self.o_cmd_error.eq(1)",
-            "m.d.sync += [self.o_cmd_error.eq(1), kept.eq(0)]",
+            "control/command_port.py",
+            "m.d.sync += self.error.eq(1)",
+            "m.d.sync += [self.error.eq(1), kept.eq(0)]",
         ),
     ),
     Property(
@@ -359,7 +373,7 @@ PROPERTIES = [
         claim="What is illegal is what docs/interface.md says.",
         config=PLAIN,
         short=False,
-        bug=Bug("controller.py", '(word["reserved"] == 0)', '(word["reserved"][:13] == 0)'),
+        bug=Bug("control/command_port.py", "command.reserved == 0", "command.reserved[:13] == 0"),
     ),
     Property(
         checker="streams",
@@ -368,8 +382,8 @@ PROPERTIES = [
         config=PLAIN,
         bug=Bug(
             "core.py",
-            "self.m_axis_out_tlast.eq(skid.o[-1])",
-            "self.m_axis_out_tlast.eq(drain.o_last)",
+            "out.payload.eq(skid.o)",
+            "out.payload.eq(Cat(skid.o[:-1], parts.drain.o_last))",
         ),
     ),
     Property(
@@ -380,7 +394,7 @@ PROPERTIES = [
         config=PLAIN,
         bug=Bug(
             "core.py",
-            "controller.i_act_valid.eq(self.s_axis_act_tvalid)",
+            "controller.i_act_valid.eq(act.valid)",
             "controller.i_act_valid.eq(1)",
         ),
     ),
@@ -389,7 +403,7 @@ PROPERTIES = [
         label="chain",
         claim="No two results are due in the same step.",
         config=PLAIN,
-        bug=Bug("controller.py", "(room & ~draining)", "room"),
+        bug=Bug("control/rules.py", "self.room.eq(apart & ~self._draining)", "self.room.eq(apart)"),
     ),
     Property(
         checker="streams",
@@ -398,7 +412,7 @@ PROPERTIES = [
         "else leaves, after reset neither.",
         config=ST_OS,
         short=False,
-        bug=Bug("drain.py", "spread.eq(to_all | direct_q)", "spread.eq(to_all)"),
+        bug=Bug("control/drain.py", "spread.eq(to_all | direct_q)", "spread.eq(to_all)"),
     ),
     Property(
         checker="paths",
@@ -408,8 +422,8 @@ PROPERTIES = [
         config=ST_OS,
         bug=Bug(
             "core.py",
-            "en = skid.o_en\n",
-            "en = skid.o_en & (self.m_axis_out_tready | ~skid.o_valid)\n",
+            "self.en = self.skid.o_en ",
+            "self.en = self.skid.o_en & (self.skid.i_ready | ~self.skid.o_valid) ",
         ),
     ),
     Property(
@@ -419,8 +433,8 @@ PROPERTIES = [
         config=PLAIN,
         bug=Bug(
             "core.py",
-            "controller.i_wgt_valid.eq(self.s_axis_wgt_tvalid)",
-            "controller.i_wgt_valid.eq(self.s_axis_wgt_tvalid & self.s_axis_wgt_tdata.any())",
+            "controller.i_wgt_valid.eq(wgt.valid)",
+            "controller.i_wgt_valid.eq(wgt.valid & Cat(wgt.payload).any())",
         ),
     ),
     Property(
@@ -431,7 +445,7 @@ PROPERTIES = [
         short=False,
         depth=14,
         defines=("DEPTH=2", "FOLDS=2"),
-        bug=Bug("core.py", "weights[cols - 1 - c]", "weights[c]"),
+        bug=Bug("core.py", "lane[cols - 1 - c]", "lane[c]"),
     ),
     Property(
         checker="values",
@@ -441,7 +455,7 @@ PROPERTIES = [
         short=False,
         depth=16,
         defines=("DEPTH=2", "FOLDS=2"),
-        bug=Bug("core.py", "act_skew.i_bypass.eq(enable)", "act_skew.i_bypass.eq(0)"),
+        bug=Bug("core.py", "skew.i_bypass.eq(enable)", "skew.i_bypass.eq(0)"),
     ),
     Property(
         checker="values",
@@ -451,6 +465,6 @@ PROPERTIES = [
         short=False,
         depth=14,
         defines=("DEPTH=2", "FOLDS=2"),
-        bug=Bug("controller.py", "flush = Signal(init=1)", "flush = Signal(init=0)"),
+        bug=Bug("control/rules.py", "self.flush = Signal(init=1)", "self.flush = Signal(init=0)"),
     ),
 ]

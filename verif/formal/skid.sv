@@ -1,5 +1,5 @@
 // The skid buffer keeps every beat once and in order, never withdraws or changes one that waits,
-// and its enable is a register (docstring of hw/skid.py).
+// and its enable is a register (docstring of hw/control/skid.py).
 module check_skid(
     input clk, rst, i_valid, i_ready, other_ready,
     input [`WIDTH-1:0] i

@@ -60,7 +60,7 @@ def test_page_is_of_these_proofs():
 def test_a_bug_that_is_proved_is_red(capsys, monkeypatch):
     """A change that breaks nothing is not caught, and the run says so and fails."""
     one = next(one for one in PROPERTIES if (one.checker, one.label) == ("skid", "order"))
-    harmless = replace(one, bug=Bug("skid.py", "kept.eq(self.i)", "kept.eq(self.o)"))
+    harmless = replace(one, bug=Bug("control/skid.py", "kept.eq(self.i)", "kept.eq(self.o)"))
     monkeypatch.setattr("formal.run.PROOFS", [])
     monkeypatch.setattr("formal.run.PROPERTIES", [harmless])
     assert main([]) == 1
@@ -71,7 +71,7 @@ def test_a_bug_that_is_proved_is_red(capsys, monkeypatch):
 
 def test_counterexample_is_readable():
     """A failing proof shows the assertion, the signals cycle by cycle, and where the waves are."""
-    broken = Bug("skid.py", "with m.Elif(self.i_ready):", "with m.Else():")
+    broken = Bug("control/skid.py", "with m.Elif(self.i_ready):", "with m.Else():")
     verdict = prove("readable", PROOFS[0].config, "skid", only="order", bug=broken)
     text = explain("skid", verdict)
     assert "skid.sv" in text and "assert(o == waiting)" in text
@@ -83,7 +83,7 @@ def test_counterexample_is_readable():
 
 def test_refusals(capsys, monkeypatch):
     """A bug that no longer fits the source, bad options and a missing solver: one line each."""
-    bug = Bug("pe.py", "no such text", "")
+    bug = Bug("array/pe.py", "no such text", "")
     with pytest.raises(FormalError, match="must contain the text to spoil once: 'no such text'"):
         emit(PROOFS[0].config, bug)
     for words in (["--jobs", "0"], ["--docs", "--short"], ["--checker", "x"]):

@@ -136,7 +136,7 @@ MUTANTS = [
         "value",
         (
             (
-                r"assign m_axis_out_tdata = \{ (\\o\$\d+ \[104\], ){3}",
+                r"assign m_axis_out_tdata = \{ (out\[104\], ){3}",
                 "assign m_axis_out_tdata = { 3'h0, ",
             ),
         ),

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from stepper import Inputs
 
-from hw.config import ArrayConfig, Command, CommandError
+from hw.config import COMMAND_FIELDS, ArrayConfig, Command, CommandError
 
 NEVER = -(1 << 20)
 
@@ -43,6 +44,31 @@ def random_commands(config: ArrayConfig, dice: random.Random, count: int) -> lis
             commands.append(gemm(depth, emit, accumulate=accumulate))
         kept = emit == 0
     return commands
+
+
+def one_field_off(config: ArrayConfig) -> Iterable[tuple[bool, int]]:
+    """Yield (whether sums are kept, command word): all legal but for at most one field.
+
+    Every field at its limits and next to them, every single bit of the wide ones and every
+    reserved bit, for both modes, starting from zero and accumulating.
+    """
+    cols = config.cols
+    bits = [1 << bit for bit in range(16)]
+    values = {
+        "depth": [0, cols, cols + 1, *bits],
+        "folds": [0, 2, 3, *bits],
+        "emit": [0, cols, cols + 1, *bits],
+        "reserved": [1 << bit for bit in range(14)],
+    }
+    good = {"depth": 1, "folds": 1, "emit": 1, "st_os": 0, "accumulate": 0, "reserved": 0}
+    offs = [{name: value} for name in values for value in values[name]]
+    offs += [{"folds": 2, "emit": 0}, {"folds": 2, "emit": cols}]
+    for off, mode, kept in itertools.product(offs, (0, 1), (0, 1)):
+        fields = good | {"st_os": mode, "accumulate": kept} | off
+        yield bool(kept), sum(fields[name] << low for name, low, _ in COMMAND_FIELDS)
+    for mode, kept, accumulate in itertools.product((0, 1), (0, 1), (0, 1)):
+        fields = good | {"st_os": mode, "accumulate": accumulate}
+        yield bool(kept), sum(fields[name] << low for name, low, _ in COMMAND_FIELDS)
 
 
 class Beat(NamedTuple):
@@ -132,11 +158,12 @@ class Rules:
         config = self.config
         enable = bool(inputs["i_en"])
         beat = self.beats[0] if self.beats else None
-        clears = beat is not None and self.drops and enable and self.may_enter(beat.st_os)
-        go = enable and beat is not None and not self.drops
-        go = go and self.may_enter(beat.st_os) and self.may_finish(beat)
+        may = enable and beat is not None and self.may_enter(beat.st_os)
+        clears = may and self.drops
+        go = may and not self.drops and beat is not None and self.may_finish(beat)
+        tap = beat is not None and beat.tap
         act, weight = inputs["i_act_valid"], inputs["i_wgt_valid"]
-        act_ready = bool(go and (weight or not beat.tap))
+        act_ready = bool(go and (weight or not tap))
         enters = bool(act_ready and act)
         load = enable and self.waiting is not None
         load = load and (beat is None or (enters and beat.ends))
@@ -144,7 +171,7 @@ class Rules:
         outputs: dict[str, int | None] = {
             "o_cmd_ready": ready,
             "o_act_ready": act_ready,
-            "o_wgt_ready": bool(go and act and beat.tap),
+            "o_wgt_ready": bool(go and act and tap),
             "o_tags": self.tags,
             "o_token": self.tokens.get(self.step, 0),
             "o_cmd_error": self.error,

@@ -18,7 +18,10 @@ from amaranth.sim import Simulator
 
 from hw.share import SharedComponent
 
-Inputs = dict[str, int]
+#: Values by name; None is garbage, as what is not named.
+Inputs = dict[str, Any]
+#: Yields the inputs of a cycle, and is sent its outputs.
+Drive = Generator[Inputs, SimpleNamespace, None]
 
 
 class Stepper:
@@ -31,10 +34,10 @@ class Stepper:
     """
 
     def __init__(self, component: SharedComponent) -> None:
-        self.component = component
+        self.component: Any = component
         fragment = Fragment.get(component, None)
         self.registers = list(registers(fragment))
-        self.domain = ClockDomain("sync")
+        self.domain: Any = ClockDomain("sync")
         fragment.add_domains(self.domain)
         members = component.signature.members
         ports = {name: getattr(component, name) for name in members}
@@ -111,7 +114,7 @@ class Stepper:
             self._trace.append(seen)
 
 
-def registers(fragment: Fragment) -> Iterator[Signal]:
+def registers(fragment: Any) -> Iterator[Signal]:
     """Yield the registers of an elaborated component and of those inside it."""
     for domain, statements in fragment.statements.items():
         if domain != "comb":

@@ -12,14 +12,16 @@ import random
 from collections import deque
 from collections.abc import Iterable
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from amaranth.sim import Simulator
-from rules import Rules, gemm, random_commands, st_os
-from stepper import Inputs, Stepper, check_stalls
+from rules import Rules, gemm, one_field_off, random_commands, st_os
+from stepper import Drive, Inputs, Stepper, check_stalls
 
 from hw.config import COMMAND_FIELDS, ArrayConfig, Command
-from hw.controller import Controller
+from hw.control import Controller
+from hw.control.rules import flush_steps, wave_steps
 from sim import schedule
 
 SHAPES = [(1, 1), (1, 4), (3, 1), (1, 2), (2, 3), (3, 2), (2, 5)]
@@ -50,7 +52,7 @@ def run(config: ArrayConfig, commands: Iterable[Command], **inputs: int) -> Simp
     limit = sum(command.act_beats(config) + quiet for command in commands) + quiet
     log = SimpleNamespace(commands=[], acts=[], weights=[], tokens={}, tags={}, trace=[])
 
-    def drive():
+    def drive() -> Drive:
         queue = deque(commands)
         idle = 0
         for cycle in itertools.count():
@@ -92,7 +94,7 @@ def run(config: ArrayConfig, commands: Iterable[Command], **inputs: int) -> Simp
     return log
 
 
-def test_one_tile():
+def test_one_tile() -> None:
     """A 3-deep tile with 2 results on a 2 x 3 array, cycle by cycle."""
     config = ArrayConfig(rows=2, cols=3)
     log = run(config, [gemm(3, 2)])
@@ -104,7 +106,7 @@ def test_one_tile():
     assert log.tokens == {5: 0b011, 6: 0b101}  # {last, first, valid}
 
 
-def test_one_pass():
+def test_one_pass() -> None:
     """Two taps, 5 results of a 2 x 3 array: a fold of 3 and one of 2, cycle by cycle."""
     config = ArrayConfig(rows=2, cols=3, st_os=True, accumulators=1)
     log = run(config, [st_os(2, 2, folds=2)])
@@ -122,7 +124,7 @@ def test_one_pass():
 
 
 @every
-def test_latency(config):
+def test_latency(config: ArrayConfig) -> None:
     """The first beat enters 2 cycles after its command, and its tags one cycle later."""
     for command in [gemm(1, 1)] + [st_os(1, 1)] * config.st_os:
         log = run(config, [command])
@@ -131,10 +133,9 @@ def test_latency(config):
 
 
 @every
-def test_flush_after_reset(config):
+def test_flush_after_reset(config: ArrayConfig) -> None:
     """No command for `flush_steps` + 1 steps after reset; the last of them clears the sums."""
-    dut = stepper(config).component
-    steps = dut.flush_steps
+    steps = flush_steps(config)
     assert steps == config.rows + config.cols - 1  # the way of an operand through the grid
     wanting = {"i_cmd_valid": 1, "i_cmd": gemm(1, 1).encode(), "i_act_valid": 1, "i_wgt_valid": 1}
     trace = stepper(config).run([wanting | {"i_en": 1}] * (steps + 3))
@@ -148,7 +149,7 @@ def test_flush_after_reset(config):
 
 
 @every
-def test_results_do_not_meet(config):
+def test_results_do_not_meet(config: ArrayConfig) -> None:
     """A fold finishes (or starts) when the one before is ``max(emit before, emit now)`` old."""
     cols = config.cols
     for depth, before, now in itertools.product((1, 2, 2 * cols), {1, cols}, {1, cols}):
@@ -164,7 +165,7 @@ def test_results_do_not_meet(config):
 
 
 @every_st_os
-def test_folds_do_not_meet(config):
+def test_folds_do_not_meet(config: ArrayConfig) -> None:
     """An ST-OS fold follows the one before after C beats, with one accumulator C + K - 1."""
     cols = config.cols
     for taps, emit in itertools.product({1, (cols + 1) // 2, cols}, {1, cols}):
@@ -175,14 +176,14 @@ def test_folds_do_not_meet(config):
 
 
 @pytest.mark.parametrize("config", [c for c in CONFIGS if c.accumulators == 1], ids=ids)
-def test_kept_sum_counts_as_wide(config):
+def test_kept_sum_counts_as_wide(config: ArrayConfig) -> None:
     """With one accumulator, a fold that emits nothing yet waits as one with C results."""
     log = run(config, [gemm(1, 1), gemm(1, 0), gemm(1, config.cols, accumulate=True)])
     assert log.acts == [2, 2 + config.cols, 3 + config.cols]
 
 
 @pytest.mark.parametrize("config", [c for c in CONFIGS if c.accumulators == 2], ids=ids)
-def test_only_the_result_waits(config):
+def test_only_the_result_waits(config: ArrayConfig) -> None:
     """With two accumulators, sums that are kept do not wait for the result chain."""
     cols = config.cols
     log = run(config, [gemm(1, cols), gemm(1, 0), gemm(1, cols, accumulate=True)])
@@ -190,7 +191,7 @@ def test_only_the_result_waits(config):
 
 
 @every_st_os
-def test_gemm_after_st_os(config):
+def test_gemm_after_st_os(config: ArrayConfig) -> None:
     """Exactly one bubble, so that broadcast operands do not travel south."""
     log = run(config, [st_os(1, 1), gemm(3, 1)])
     assert log.beats[1][0] == log.beats[0][-1] + 2
@@ -200,19 +201,19 @@ def test_gemm_after_st_os(config):
 
 
 @every_st_os
-def test_st_os_after_gemm(config):
+def test_st_os_after_gemm(config: ArrayConfig) -> None:
     """Exactly ``rows + cols - 2`` bubbles, so that the wave has left the grid."""
-    dut = stepper(config).component
-    assert dut.wave_steps == config.rows + config.cols - 2
+    bubbles = wave_steps(config)
+    assert bubbles == config.rows + config.cols - 2
     log = run(config, [gemm(2, 1), st_os(1, 1)])
-    assert log.beats[1][0] == log.beats[0][-1] + 1 + dut.wave_steps
+    assert log.beats[1][0] == log.beats[0][-1] + 1 + bubbles
     log = run(config, [gemm(2, 0), st_os(1, 1, accumulate=True), gemm(1, 1), st_os(1, 1)])
-    assert log.beats[1][0] == log.beats[0][-1] + 1 + dut.wave_steps
-    assert log.beats[3][0] == log.beats[2][-1] + 1 + dut.wave_steps
+    assert log.beats[1][0] == log.beats[0][-1] + 1 + bubbles
+    assert log.beats[3][0] == log.beats[2][-1] + 1 + bubbles
 
 
 @every
-def test_dropping_kept_sums(config):
+def test_dropping_kept_sums(config: ArrayConfig) -> None:
     """One clearing step with two accumulators, none with one."""
     step = int(config.accumulators == 2)
     log = run(config, [gemm(2, 0), gemm(5, 1)])
@@ -231,13 +232,13 @@ def test_dropping_kept_sums(config):
 
 
 @every
-def test_results_never_wait_for_input(config):
+def test_results_never_wait_for_input(config: ArrayConfig) -> None:
     """The results of a fold leave in consecutive steps although no operand and command comes."""
     cols = config.cols
     for command in [gemm(1, cols)] + [st_os(1, cols, folds=2)] * config.st_os:
         beats = command.act_beats(config)
 
-        def drive(command=command, beats=beats):
+        def drive(command: Command = command, beats: int = beats) -> Drive:
             sent = taken = 0
             for _ in range(6 * (cols + config.rows) + 12):
                 more = int(taken < beats)
@@ -254,7 +255,7 @@ def test_results_never_wait_for_input(config):
 
 
 @every
-def test_commands_are_taken_ahead(config):
+def test_commands_are_taken_ahead(config: ArrayConfig) -> None:
     """One command waits while one is in progress, and then enters without a bubble."""
     depth = 2 * config.cols + 2
     log = run(config, [gemm(depth, 0)] + [gemm(depth, 0, accumulate=True)] * 2)
@@ -264,7 +265,7 @@ def test_commands_are_taken_ahead(config):
 
 
 @every
-def test_one_stream_alone(config):
+def test_one_stream_alone(config: ArrayConfig) -> None:
     """A beat with a weight takes both or none; one that only fills the row takes no weight."""
     for command in [gemm(2, 1)] + [st_os(1, 1)] * config.st_os:
         log = run(config, [command], i_act_valid=0)
@@ -275,7 +276,7 @@ def test_one_stream_alone(config):
 
 
 @every
-def test_schedule(config):
+def test_schedule(config: ArrayConfig) -> None:
     """Without stalls everything happens in the cycle that the cycle model says."""
     dice = random.Random(1)
     for _ in range(3):
@@ -312,7 +313,10 @@ def near_legal(config: ArrayConfig, dice: random.Random) -> int:
     return word
 
 
-def traffic(config, dice, count, *, enable, valid, resets=0.0):
+def traffic(
+    config: ArrayConfig, dice: random.Random, count: int, *, enable: float, valid: float,
+    resets: float = 0.0,
+) -> Drive:  # fmt: skip
     """Yield random cycles, and compare each with `Rules`."""
     rules = Rules(config)
     word = near_legal(config, dice)
@@ -336,14 +340,14 @@ def traffic(config, dice, count, *, enable, valid, resets=0.0):
 
 @every
 @pytest.mark.parametrize(("enable", "valid"), [(1.0, 1.0), (0.7, 0.8), (1.0, 0.4)])
-def test_random(config, enable, valid):
+def test_random(config: ArrayConfig, enable: float, valid: float) -> None:
     """Every output in every cycle: legal and illegal commands, pauses of every kind."""
     dice = random.Random(f"{config} {valid}")
     stepper(config).run(traffic(config, dice, 350, enable=enable, valid=valid), seed=1)
 
 
 @every
-def test_reset(config):
+def test_reset(config: ArrayConfig) -> None:
     """After a reset in any cycle the controller does as after power-up."""
     dice = random.Random(2)
     stepper(config).run(
@@ -352,7 +356,7 @@ def test_reset(config):
 
 
 @every
-def test_stalls(config):
+def test_stalls(config: ArrayConfig) -> None:
     """Nothing happens without `i_en`, but that a command is taken ahead."""
     commands = random_commands(config, random.Random(3), 4)
     steps = [NOTHING] * (config.rows + config.cols)
@@ -366,37 +370,12 @@ def test_stalls(config):
     check_stalls(stepper(config), steps, {"i_en": 0, "i_cmd_valid": 0})
 
 
-def one_field_off(config: ArrayConfig) -> Iterable[tuple[bool, int]]:
-    """Yield (whether sums are kept, command word): all legal but for at most one field.
-
-    Every field at its limits and next to them, every single bit of the wide ones and every
-    reserved bit, for both modes, starting from zero and accumulating.
-    """
-    cols = config.cols
-    bits = [1 << bit for bit in range(16)]
-    values = {
-        "depth": [0, cols, cols + 1, *bits],
-        "folds": [0, 2, 3, *bits],
-        "emit": [0, cols, cols + 1, *bits],
-        "reserved": [1 << bit for bit in range(14)],
-    }
-    good = {"depth": 1, "folds": 1, "emit": 1, "st_os": 0, "accumulate": 0, "reserved": 0}
-    offs = [{name: value} for name in values for value in values[name]]
-    offs += [{"folds": 2, "emit": 0}, {"folds": 2, "emit": cols}]
-    for off, mode, kept in itertools.product(offs, (0, 1), (0, 1)):
-        fields = good | {"st_os": mode, "accumulate": kept} | off
-        yield bool(kept), sum(fields[name] << low for name, low, _ in COMMAND_FIELDS)
-    for mode, kept, accumulate in itertools.product((0, 1), (0, 1), (0, 1)):
-        fields = good | {"st_os": mode, "accumulate": accumulate}
-        yield bool(kept), sum(fields[name] << low for name, low, _ in COMMAND_FIELDS)
-
-
 @pytest.mark.parametrize(
     "config",
     [c for c in CONFIGS if c.rows == 1 and c.cols != 2 and c.accumulators == 2],
     ids=ids,
 )
-def test_illegal_commands(config):
+def test_illegal_commands(config: ArrayConfig) -> None:
     """One that `Command.check` refuses is taken, changes nothing and sets `o_cmd_error`.
 
     Each comes after a command that keeps its sums or does not, and before one that accumulates:
@@ -405,15 +384,15 @@ def test_illegal_commands(config):
     refused = []
     then = gemm(1, 1, accumulate=True).encode()
 
-    def drive():
+    def drive() -> Drive:
         rules = Rules(config)
         for kept, word in one_field_off(config):
             queue = deque([gemm(1, 0 if kept else 1).encode(), word, then])
-            for index in range(dut.flush_steps + config.cols + 8):
+            for index in range(flush_steps(config) + config.cols + 8):
                 inputs = NOTHING | {"i_act_valid": 1, "i_wgt_valid": 1}
                 if queue:
                     inputs |= {"i_cmd_valid": 1, "i_cmd": queue[0]}
-                if index == dut.flush_steps + config.cols + 7:
+                if index == flush_steps(config) + config.cols + 7:
                     inputs["rst"] = 1
                 seen = yield inputs
                 for name, want in rules.cycle(inputs).items():
@@ -422,7 +401,6 @@ def test_illegal_commands(config):
                     refused.append(rules.error)
             assert not queue, "also an illegal command is taken"
 
-    dut = stepper(config).component
     stepper(config).run(drive())
     assert 30 < sum(refused) < len(refused) - 30
 
@@ -430,12 +408,12 @@ def test_illegal_commands(config):
 @pytest.mark.parametrize(
     ("cols", "command"), [(5, gemm(0xFFFF, 1)), (1, st_os(1, 1, folds=0xFFFF))]
 )
-def test_counters_at_their_ends(cols, command):
+def test_counters_at_their_ends(cols: int, command: Command) -> None:
     """The longest tile and the longest pass take 65535 beats, not one less."""
     dut = Controller(config=ArrayConfig(rows=2, cols=cols, st_os=True))
     beats = tokens = 0
 
-    async def testbench(ctx):
+    async def testbench(ctx: Any) -> None:
         nonlocal beats, tokens
         ctx.set(dut.i_cmd, command.encode())
         for valid in (dut.i_en, dut.i_cmd_valid, dut.i_act_valid, dut.i_wgt_valid):

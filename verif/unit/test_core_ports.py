@@ -8,16 +8,18 @@ from __future__ import annotations
 import functools
 import random
 from collections import deque
+from collections.abc import Iterable
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from rules import gemm, random_commands, st_os
-from stepper import Stepper, number, pack, unpack
+from stepper import Drive, Stepper, number, pack, unpack
 
 from golden import Tile, execute
 from hw.config import ArrayConfig, Command
-from hw.core import Core, core_ports
+from hw.top import Top, core_ports
 from sim import cycles
 
 CONFIGS = [
@@ -37,10 +39,10 @@ SILENT = {f"s_axis_{name}_tvalid": 0 for name in ("cmd", "act", "wgt")} | {"m_ax
 
 @functools.cache
 def stepper(config: ArrayConfig) -> Stepper:
-    return Stepper(Core(config=config))
+    return Stepper(Top(config=config))
 
 
-def lanes(values, width: int, pitch: int, dice: random.Random) -> int:
+def lanes(values: Iterable[int], width: int, pitch: int, dice: random.Random) -> int:
     """Return a beat: every number in a lane of whole bytes, with garbage in the pad bits."""
     words = (pack([value], width) | dice.getrandbits(8) << width for value in values)
     return pack(words, 8 * pitch)
@@ -68,7 +70,10 @@ def streams(config: ArrayConfig, tiles: list[Tile], dice: random.Random) -> dict
     }
 
 
-def drive(beats: dict[str, list[int]], log: SimpleNamespace, dice, *, valid=1.0, ready=1.0, quiet):
+def drive(
+    beats: dict[str, list[int]], log: SimpleNamespace, dice: random.Random, *, valid: float = 1.0,
+    ready: float = 1.0, quiet: int,
+) -> Drive:  # fmt: skip
     """Offer the beats of the input streams, and log what leaves, until nothing happens.
 
     A beat that is offered stays until it is taken; results must do the same.
@@ -126,7 +131,7 @@ def compare(config: ArrayConfig, tiles: list[Tile], log: SimpleNamespace) -> Non
     assert not log.error
 
 
-def test_gemm():
+def test_gemm() -> None:
     """[[1, -2], [3, 4]] times [[5], [6]], on a 2 x 2 array with 12-bit sums."""
     config = ArrayConfig(rows=2, cols=2, acc_width=16)
     beats = {
@@ -141,7 +146,7 @@ def test_gemm():
     assert last
 
 
-def test_st_os():
+def test_st_os() -> None:
     """Taps (1, 10) and (2, 0) over (1, 2, 3) and (4, 5, 6): one row, one signal, one kernel."""
     config = ArrayConfig(rows=2, cols=2, acc_width=16, st_os=True)
     beats = {
@@ -156,7 +161,7 @@ def test_st_os():
 
 
 @every
-def test_latency(config):
+def test_latency(config: ArrayConfig) -> None:
     """The first result is taken as many cycles after its command as the docstring says."""
     rows, cols, stages = config.rows, config.cols, config.mac_stages
     for depth in {1, cols}:
@@ -173,7 +178,7 @@ def test_latency(config):
 
 @every
 @pytest.mark.parametrize(("valid", "ready"), [(1.0, 1.0), (0.5, 1.0), (1.0, 0.4), (0.8, 0.8)])
-def test_random(config, valid, ready):
+def test_random(config: ArrayConfig, valid: float, ready: float) -> None:
     """Results are those of the golden model, whatever pauses; without pauses also the cycles."""
     dice = random.Random(f"{config} {valid} {ready}")
     tiles = [tile(config, command, dice) for command in random_commands(config, dice, 12)]
@@ -188,7 +193,7 @@ def test_random(config, valid, ready):
 
 
 @every
-def test_results_come_without_input(config):
+def test_results_come_without_input(config: ArrayConfig) -> None:
     """A second command that has no operands does not hold back the results of the first."""
     dice = random.Random(3)
     tiles = [tile(config, gemm(2, config.cols), dice) for _ in range(2)]
@@ -202,7 +207,7 @@ def test_results_come_without_input(config):
 
 
 @every
-def test_sink_that_never_takes(config):
+def test_sink_that_never_takes(config: ArrayConfig) -> None:
     """The array stops behind a result that waits, and takes no more operands."""
     dice = random.Random(4)
     tiles = [tile(config, gemm(1, 1), dice) for _ in range(10 * (config.rows + config.cols))]
@@ -217,7 +222,7 @@ def test_sink_that_never_takes(config):
 
 
 @every
-def test_reset(config):
+def test_reset(config: ArrayConfig) -> None:
     """After a reset in any cycle the core computes as if nothing had been before."""
     dice = random.Random(5)
     before = [tile(config, command, dice) for command in random_commands(config, dice, 3)]
@@ -229,11 +234,11 @@ def test_reset(config):
     for cut in range(1, busy, 3):
         log = SimpleNamespace()
 
-        def steps(cut=cut, log=log):
+        def steps(cut: int = cut, log: SimpleNamespace = log) -> Drive:
             beats = streams(config, before, dice)
             beats["cmd"].insert(1, bad)
             running = drive(beats, SimpleNamespace(), dice, ready=0.8, quiet=busy)
-            seen = None
+            seen: Any = None
             for _ in range(cut):
                 seen = yield running.send(seen)
             seen = yield SILENT | {"rst": 1}
@@ -244,7 +249,7 @@ def test_reset(config):
 
 
 @every
-def test_illegal_command(config):
+def test_illegal_command(config: ArrayConfig) -> None:
     """It is taken, reported for good, and changes nothing."""
     dice = random.Random(6)
     tiles = [tile(config, gemm(2, 1), dice)]
@@ -258,7 +263,7 @@ def test_illegal_command(config):
 
 
 @every
-def test_ports(config):
+def test_ports(config: ArrayConfig) -> None:
     """The signature is what `core_ports` says."""
     ports = stepper(config).component.signature.members
     assert [name for name, _, _ in core_ports(config)] == list(ports)

@@ -9,7 +9,7 @@ import pytest
 from stepper import Stepper, check_stalls
 
 from hw.config import ArrayConfig
-from hw.drain import Drain
+from hw.control import Drain
 
 VALID, FIRST, LAST = 1, 2, 4
 CONFIGS = [
@@ -25,7 +25,7 @@ def step(config: ArrayConfig, token: int, direct: int = 0) -> dict[str, int]:
     return inputs | {"i_direct": direct} if config.st_os else inputs
 
 
-def test_gemm():
+def test_gemm() -> None:
     """Two results of a 2 x 3 array: 3 steps to the east edge, then one row per step."""
     config = ArrayConfig(rows=2, cols=3)
     tokens = [VALID | FIRST, VALID | LAST, 0, 0, 0, 0, 0]
@@ -35,7 +35,7 @@ def test_gemm():
     assert [seen.o_last for seen in trace[5:]] == [0, 1]
 
 
-def test_st_os():
+def test_st_os() -> None:
     """The same for ST-OS: all rows in the next step, the output one later, without deskew."""
     config = ArrayConfig(rows=2, cols=3, st_os=True)
     tokens = [VALID | FIRST, VALID | LAST, 0, 0, 0, 0, 0]
@@ -46,7 +46,7 @@ def test_st_os():
     assert [seen.o_bypass for seen in trace[2:4]] == [1, 1]
 
 
-def random_folds(config: ArrayConfig, dice: random.Random, count: int):
+def random_folds(config: ArrayConfig, dice: random.Random, count: int) -> list[tuple[int, int]]:
     """Return the (token, direct) of every step: folds as close together as they may come."""
     steps: list[tuple[int, int]] = []
     direct = 0
@@ -69,7 +69,7 @@ def random_folds(config: ArrayConfig, dice: random.Random, count: int):
     return steps + [(0, 0)] * (config.rows + config.cols + config.mac_stages + 1)
 
 
-def expected(config: ArrayConfig, steps: list[tuple[int, int]]):
+def expected(config: ArrayConfig, steps: list[tuple[int, int]]) -> tuple[list[int], list]:
     """Return for every step the rows released and the output's (last, bypass), or None."""
     released = [0] * len(steps)
     output: list[tuple[int, int] | None] = [None] * len(steps)
@@ -85,7 +85,7 @@ def expected(config: ArrayConfig, steps: list[tuple[int, int]]):
     return released, output
 
 
-def compare(config, steps, trace):
+def compare(config: ArrayConfig, steps: list[tuple[int, int]], trace: list) -> None:
     released, output = expected(config, steps)
     for index, seen in enumerate(trace):
         assert seen.o_release == released[index], f"step {index}"
@@ -97,7 +97,7 @@ def compare(config, steps, trace):
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=ArrayConfig.flags)
-def test_random(config):
+def test_random(config: ArrayConfig) -> None:
     """Folds of both modes in random order, without a gap and with one."""
     stepper = Stepper(Drain(config=config))
     for seed in range(2):
@@ -107,7 +107,7 @@ def test_random(config):
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=ArrayConfig.flags)
-def test_stalls(config):
+def test_stalls(config: ArrayConfig) -> None:
     """Tokens stand still without `i_en`."""
     steps = random_folds(config, random.Random(5), 4)
     check = [step(config, *pair) for pair in steps]
@@ -115,7 +115,7 @@ def test_stalls(config):
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=ArrayConfig.flags)
-def test_reset(config):
+def test_reset(config: ArrayConfig) -> None:
     """A reset in any step forgets every token on its way."""
     stepper = Stepper(Drain(config=config))
     before = random_folds(config, random.Random(6), 2)

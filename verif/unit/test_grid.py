@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from stepper import Stepper, check_stalls, pack, unpack
+from stepper import Inputs, Stepper, check_stalls, pack, unpack
 from waves import Waves
 
 from hw.array import Grid
@@ -23,11 +23,13 @@ CONFIGS = [
 ]  # fmt: skip
 
 
-def test_two_by_two():
+def test_two_by_two() -> None:
     """[[1, 2], [3, 4]] times [[5, 6], [7, 8]], skewed by hand, is [[19, 22], [43, 50]]."""
     config = ArrayConfig(rows=2, cols=2, act_width=5, weight_width=5, acc_width=12)
 
-    def step(a: tuple[int, int], west: tuple[int, int], east: tuple[int, int], release: int = 0):
+    def step(
+        a: tuple[int, int], west: tuple[int, int], east: tuple[int, int], release: int = 0
+    ) -> Inputs:
         """Take a column of activations, and (tags, weight) for both columns."""
         operands = pack([32 * tags + weight for tags, weight in (west, east)], 7)
         activations = pack(a, 5)
@@ -52,7 +54,7 @@ def test_two_by_two():
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=ArrayConfig.flags)
-def test_random(config):
+def test_random(config: ArrayConfig) -> None:
     """Random tiles as close together as the rules of the controller allow, and with bubbles."""
     stepper = Stepper(Grid(config=config))
     for seed, bubbles in enumerate((0.0, 0.3)):
@@ -62,7 +64,7 @@ def test_random(config):
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=ArrayConfig.flags)
-def test_stalls(config):
+def test_stalls(config: ArrayConfig) -> None:
     """Nothing moves without `i_en`."""
     waves = Waves(config, 5)
     waves.random_tiles(3)

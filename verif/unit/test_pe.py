@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import random
+from typing import Any
 
 import pytest
-from stepper import Stepper, check_stalls, number, pack, signed
+from stepper import Inputs, Stepper, check_stalls, number, pack, signed
 
+from hw.array import PE
 from hw.config import ArrayConfig
-from hw.pe import PE, operand_width
+from hw.layouts import operand_layout
 
 SMALL = ArrayConfig(rows=1, cols=1, act_width=4, weight_width=4, acc_width=10)
 CONFIGS = [
@@ -25,11 +27,14 @@ CONFIGS = [
 
 
 def operand(config: ArrayConfig, weight: int, *, valid: bool = True, mark: bool = False) -> int:
-    """Return `{mark, valid, weight}`."""
-    return pack([weight], config.weight_width) | (valid + 2 * mark) << config.weight_width
+    """Return a weight with its tags."""
+    fields: Any = operand_layout(config).const(
+        {"weight": weight, "tags": {"valid": valid, "mark": mark}}
+    )
+    return fields.as_bits()
 
 
-def step(config: ArrayConfig, a: int = 0, weight: int | None = None, **more) -> dict[str, int]:
+def step(config: ArrayConfig, a: int = 0, weight: int | None = None, **more: Any) -> Inputs:
     """Return the inputs of one step: a product, or without a weight a bubble."""
     mark = more.pop("mark", False)
     valid = weight is not None
@@ -46,12 +51,12 @@ def step(config: ArrayConfig, a: int = 0, weight: int | None = None, **more) -> 
     return inputs | more
 
 
-def results(config: ArrayConfig, steps: list[dict[str, int]]) -> list[int]:
+def results(config: ArrayConfig, steps: list[Inputs]) -> list[int]:
     trace = Stepper(PE(config=config)).run(steps)
     return [signed(seen.o_result, config.acc_width) for seen in trace]
 
 
-def test_three_products():
+def test_three_products() -> None:
     """2 * 3 - 1 * 4 + 5 * -6 = -28, handed over, held, released, and followed by the west."""
     config = SMALL
     steps = [
@@ -69,7 +74,7 @@ def test_three_products():
     assert results(config, steps)[5:] == [-28, -28, -28, 11, 22]
 
 
-def test_three_products_one_accumulator():
+def test_three_products_one_accumulator() -> None:
     """With one accumulator the mark is on the first product, and the sum is seen as it grows."""
     config = SMALL.replace(accumulators=1)
     steps = [
@@ -85,7 +90,7 @@ def test_three_products_one_accumulator():
     assert results(config, steps)[3:] == [6, 2, -28, 11, 22]
 
 
-def test_operands_move_on():
+def test_operands_move_on() -> None:
     """The activation is in the east, the weight with its tags in the south, one step later."""
     config = SMALL
     steps = [step(config, -8, 5, mark=True), step(config, 3, -8), step(config), step(config)]
@@ -94,10 +99,10 @@ def test_operands_move_on():
     assert [seen.o_operand for seen in trace] == [0b11_0101, 0b01_1000, 0]
 
 
-def test_broadcast():
+def test_broadcast() -> None:
     """The broadcast line replaces data and tags of the north, and the activation may rest."""
     config = SMALL.replace(st_os=True)
-    line = {"i_broadcast_en": 1, "i_operand": None}  # whatever comes from the north
+    line: Inputs = {"i_broadcast_en": 1, "i_operand": None}  # whatever comes from the north
     steps = [
         step(config, mark=True),
         step(config, 3, i_broadcast=operand(config, 2), **line),
@@ -109,7 +114,7 @@ def test_broadcast():
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=ArrayConfig.flags)
-def test_latency(config):
+def test_latency(config: ArrayConfig) -> None:
     """A sum of one product appears `mac_stages` + 1 steps after its operands."""
     steps = [step(config, mark=config.accumulators == 2, release=1)] * (config.mac_stages + 2)
     steps += [step(config, 1, -1, mark=True)] + [step(config)] * (config.mac_stages + 1)
@@ -117,7 +122,7 @@ def test_latency(config):
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=ArrayConfig.flags)
-def test_sums_wrap(config):
+def test_sums_wrap(config: ArrayConfig) -> None:
     """Five products of the most negative numbers, modulo ``2**acc_width``."""
     a, w = -(1 << config.act_width - 1), -(1 << config.weight_width - 1)
     two = config.accumulators == 2
@@ -127,7 +132,7 @@ def test_sums_wrap(config):
     assert results(config, steps)[-1] == signed(5 * a * w, config.acc_width)
 
 
-def expected(config: ArrayConfig, steps: list[dict[str, int]]) -> list[tuple[int, int, int]]:
+def expected(config: ArrayConfig, steps: list[Inputs]) -> list[tuple[int, int, int]]:
     """Return `o_a`, `o_operand` and `o_result` of every step, from the docstring."""
     a = tagged = 0
     terms: list[int] = []
@@ -163,7 +168,7 @@ def expected(config: ArrayConfig, steps: list[dict[str, int]]) -> list[tuple[int
     return seen
 
 
-def random_steps(config: ArrayConfig, dice: random.Random, count: int) -> list[dict[str, int]]:
+def random_steps(config: ArrayConfig, dice: random.Random, count: int) -> list[Inputs]:
     """Return steps with every combination of tags, release, broadcast and rest."""
     steps = []
     for _ in range(count):
@@ -181,13 +186,13 @@ def random_steps(config: ArrayConfig, dice: random.Random, count: int) -> list[d
     return steps
 
 
-def settle(config: ArrayConfig) -> list[dict[str, int]]:
+def settle(config: ArrayConfig) -> list[Inputs]:
     """Return steps after which nothing is left of the registers' random first values."""
     return [step(config, mark=config.accumulators == 2, release=1)] * (config.mac_stages + 2)
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=ArrayConfig.flags)
-def test_random(config):
+def test_random(config: ArrayConfig) -> None:
     """Every output in every step; the steps pause at random."""
     stepper = Stepper(PE(config=config))
     for seed in range(2):
@@ -207,13 +212,7 @@ def test_random(config):
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=ArrayConfig.flags)
-def test_stalls(config):
+def test_stalls(config: ArrayConfig) -> None:
     """Nothing moves without `i_en`, whatever the other inputs are."""
     steps = random_steps(config, random.Random(1), 40)
     check_stalls(Stepper(PE(config=config)), steps, {"i_en": 0, "i_move": 0})
-
-
-def test_operand_width():
-    """A weight and two tags."""
-    assert operand_width(SMALL) == 6
-    assert operand_width(SMALL.replace(weight_width=7, acc_width=16)) == 9

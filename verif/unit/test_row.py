@@ -6,12 +6,12 @@ import itertools
 import random
 
 import pytest
-from stepper import Stepper, check_stalls, pack, signed
+from stepper import Inputs, Stepper, check_stalls, pack, signed
 from waves import Waves
 
 from hw.array import Row
 from hw.config import ArrayConfig
-from hw.pe import operand_width
+from hw.layouts import operand_layout
 
 CONFIGS = [
     ArrayConfig(
@@ -24,11 +24,11 @@ CONFIGS = [
 ]  # fmt: skip
 
 
-def test_two_columns():
+def test_two_columns() -> None:
     """(1, 2) times the columns (3, 4) and (5, 6), by hand; zeros come after the results."""
     config = ArrayConfig(rows=1, cols=2, act_width=4, weight_width=4, acc_width=12)
 
-    def step(a: int, west: tuple[int, int], east: tuple[int, int], release: int = 0):
+    def step(a: int, west: tuple[int, int], east: tuple[int, int], release: int = 0) -> Inputs:
         """Take an activation, and (tags, weight) for the west and the east column."""
         operands = pack([16 * tags + weight for tags, weight in (west, east)], 6)
         return {"i_en": 1, "i_move": 1, "i_release": release, "i_a": a, "i_operand": operands}
@@ -46,10 +46,10 @@ def test_two_columns():
     assert trace[5:] == [1 * 5 + 2 * 6, 1 * 3 + 2 * 4, 0, 0]
 
 
-def test_operands_go_south():
+def test_operands_go_south() -> None:
     """Every column hands on its own operand one step later."""
     config = CONFIGS[-1]
-    width, cols = operand_width(config), config.cols
+    width, cols = operand_layout(config).size, config.cols
     dice = random.Random(1)
     steps, want = [], []
     for index in range(30):
@@ -67,7 +67,7 @@ def test_operands_go_south():
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=ArrayConfig.flags)
-def test_random(config):
+def test_random(config: ArrayConfig) -> None:
     """Sums of products of random tiles, as close together as the result chain allows."""
     stepper = Stepper(Row(config=config))
     for seed, bubbles in enumerate((0.0, 0.0, 0.3)):
@@ -77,7 +77,7 @@ def test_random(config):
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=ArrayConfig.flags)
-def test_stalls(config):
+def test_stalls(config: ArrayConfig) -> None:
     """Nothing moves without `i_en`."""
     waves = Waves(config, 5)
     waves.random_tiles(3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,19 +11,18 @@ from amaranth.hdl import ClockSignal, Fragment, Instance, Module, ResetSignal, S
 from amaranth.lib.wiring import In, Out
 from stepper import Stepper, registers
 
-from hw.array import Grid, Row
+from hw.array import PE, Grid, Row, Skew
 from hw.config import ArrayConfig
-from hw.controller import Controller
-from hw.core import Core
-from hw.drain import Drain
-from hw.pe import PE
+from hw.control import Controller, Drain, Skid
 from hw.share import ModuleLibrary, SharedComponent
-from hw.skew import Skew
-from hw.skid import Skid
+from hw.top import Top
 
 
 class Inverter(SharedComponent):
     """``o(t + 1) = ~i(t)``, one bit or more, with or without reset."""
+
+    i: Signal
+    o: Signal
 
     def __init__(self, *, width: int = 1, resets: bool = False) -> None:
         signature: dict[str, Any] = {"i": In(width), "o": Out(width)}
@@ -41,6 +41,9 @@ class Inverter(SharedComponent):
 class Pair(SharedComponent):
     """Two inverters in a row."""
 
+    i: Signal
+    o: Signal
+
     def __init__(self) -> None:
         super().__init__(kind="core", parameters=None, signature={"i": In(1), "o": Out(1)})
 
@@ -53,18 +56,19 @@ class Pair(SharedComponent):
         return m
 
 
-def test_plain_when_simulated():
+def test_plain_when_simulated() -> None:
     """Without a library there are no instances, and the logic works."""
     trace = Stepper(Pair()).run([{"i": bit} for bit in (1, 0, 1, 1, 0)])
     assert [seen.o for seen in trace[2:]] == [1, 0, 1]
 
 
-def test_instance():
+def test_instance() -> None:
     """For a library a component is an instance of its module, wired port by port."""
     library = ModuleLibrary("mine")
     inverter = Inverter(width=3)
-    instance = Fragment.get(inverter, library)
-    assert isinstance(instance, Instance)
+    found = Fragment.get(inverter, library)
+    assert isinstance(found, Instance)
+    instance: Any = found
     assert instance.type == "mine_inverter"
     ports = {name: (direction, port) for name, (port, direction) in instance.ports.items()}
     assert repr(ports.pop("clk")) == repr(("i", ClockSignal()))
@@ -74,7 +78,7 @@ def test_instance():
     assert direction == "i" and repr(port) == repr(ResetSignal())
 
 
-def test_rtlil():
+def test_rtlil() -> None:
     """A component is converted once: instances inside it, a reset only if it has one."""
     library = ModuleLibrary("mine")
     text = library.rtlil(Pair())
@@ -92,7 +96,7 @@ def test_rtlil():
     assert re.search(r"wire width 1 input \d+ +\\rst", with_reset)
 
 
-def test_same_kind_other_parameters():
+def test_same_kind_other_parameters() -> None:
     """Two modules of one name would be one module: that is refused."""
     library = ModuleLibrary("mine")
     Fragment.get(Inverter(width=3), library)
@@ -115,13 +119,13 @@ CONFIG = ArrayConfig(rows=2, cols=3, st_os=True, mac_stages=2)
         lambda: Grid(config=CONFIG),
         lambda: Drain(config=CONFIG),
         lambda: Controller(config=CONFIG),
-        lambda: Core(config=CONFIG),
+        lambda: Top(config=CONFIG),
         lambda: Skew(kind="skew", lanes=3, width=2),
         lambda: Skid(width=3),
     ],
-    ids=["pe", "row", "grid", "drain", "controller", "core", "skew", "skid"],
+    ids=["pe", "row", "grid", "drain", "controller", "top", "skew", "skid"],
 )
-def test_without_reset_nothing_is_reset(build):
+def test_without_reset_nothing_is_reset(build: Callable[[], SharedComponent]) -> None:
     """A module without `rst` has no register that a simulation of the plain design would reset."""
     component = build()
     fragment = Fragment.get(component, None)

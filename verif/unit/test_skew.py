@@ -7,7 +7,7 @@ import random
 import pytest
 from stepper import Stepper, check_stalls, pack, unpack
 
-from hw.skew import Skew
+from hw.array import Skew
 
 SHAPES = [(1, 1), (1, 4), (2, 1), (4, 3), (6, 2)]
 KINDS = [(False, False), (False, True), (True, False), (True, True)]
@@ -17,7 +17,7 @@ def skew(lanes: int, width: int, reverse: bool = False, bypass: bool = False) ->
     return Skew(kind="skew", lanes=lanes, width=width, reverse=reverse, bypass=bypass)
 
 
-def test_three_lanes():
+def test_three_lanes() -> None:
     """Columns of one beat become a diagonal, and a deskew turns the diagonal into a column."""
     beats = [(1, 2, 3), (4, 5, 6), (7, 7, 7), (7, 7, 7)]
     steps = [{"i_en": 1, "i": pack(beat, 4)} for beat in beats]
@@ -31,7 +31,7 @@ def test_three_lanes():
     assert trace[2] == [1, 2, 3]
 
 
-def test_delay():
+def test_delay() -> None:
     """Lane 0 is the first of a skew and the last of a deskew."""
     for reverse, delays in ((False, [0, 1, 2]), (True, [2, 1, 0])):
         dut = Stepper(skew(3, 1, reverse)).component
@@ -40,7 +40,7 @@ def test_delay():
 
 @pytest.mark.parametrize(("lanes", "width"), SHAPES)
 @pytest.mark.parametrize(("reverse", "bypass"), KINDS)
-def test_random(lanes, width, reverse, bypass):
+def test_random(lanes: int, width: int, reverse: bool, bypass: bool) -> None:
     """Lane by lane ``o(t) = i(t - delay)``, or with `i_bypass` ``o(t) = i(t)``, and pauses."""
     dut = skew(lanes, width, reverse, bypass)
     dice = random.Random(1)
@@ -66,7 +66,7 @@ def test_random(lanes, width, reverse, bypass):
 
 
 @pytest.mark.parametrize(("reverse", "bypass"), KINDS)
-def test_stalls(reverse, bypass):
+def test_stalls(reverse: bool, bypass: bool) -> None:
     """The lines stand still without `i_en`."""
     dice = random.Random(3)
     steps = [{"i_en": 1, "i": dice.getrandbits(8)} for _ in range(20)]

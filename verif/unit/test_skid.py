@@ -5,14 +5,14 @@ from __future__ import annotations
 import random
 
 import pytest
-from stepper import Stepper
+from stepper import Drive, Inputs, Stepper
 
-from hw.skid import Skid
+from hw.control import Skid
 
 
-def test_sink_that_stops():
+def test_sink_that_stops() -> None:
     """Beats 5, 6, 7 for a sink that does not take 6 for two cycles."""
-    steps = [
+    steps: list[Inputs] = [
         {"i": 5, "i_valid": 1, "i_ready": 1},  # passes in the same cycle
         {"i": 6, "i_valid": 1, "i_ready": 0},  # is offered and kept
         {"i": None, "i_valid": None, "i_ready": 0},  # the array stands still
@@ -27,7 +27,7 @@ def test_sink_that_stops():
     assert [seen.o for seen in trace[:5]] == [5, 6, 6, 6, 7]
 
 
-def traffic(dice: random.Random, valid: float, ready: float, resets: float, count: int):
+def traffic(dice: random.Random, valid: float, ready: float, resets: float, count: int) -> Drive:
     """Yield random cycles, and check each against a queue of at most one beat."""
     queue: list[int] = []
     for _ in range(count):
@@ -54,7 +54,7 @@ def traffic(dice: random.Random, valid: float, ready: float, resets: float, coun
 @pytest.mark.parametrize("valid", [0.2, 0.7, 1.0])
 @pytest.mark.parametrize("ready", [0.1, 0.6, 1.0])
 @pytest.mark.parametrize("resets", [0.0, 0.2])
-def test_random(valid, ready, resets):
+def test_random(valid: float, ready: float, resets: float) -> None:
     """Against a queue of at most one beat, from always waiting to always taking."""
     stepper = Stepper(Skid(width=8))
     trace = stepper.run(traffic(random.Random(1), valid, ready, resets, 200), seed=1)
@@ -62,7 +62,7 @@ def test_random(valid, ready, resets):
 
 
 @pytest.mark.parametrize("width", [1, 33])
-def test_width(width):
+def test_width(width: int) -> None:
     """All bits of a beat are kept."""
     for beat in (0, (1 << width) - 1, 0x1_5A5A_A5A5 % (1 << width)):
         steps = [{"i": beat, "i_valid": 1, "i_ready": 0}] + [{"i_ready": 0}] * 2

@@ -10,7 +10,7 @@ import numpy as np
 from stepper import Inputs, Stepper, number, pack, signed
 
 from hw.config import ArrayConfig
-from hw.pe import operand_width
+from hw.layouts import operand_layout
 
 
 class Waves:
@@ -161,7 +161,7 @@ class Waves:
         """Return the inputs of every step, and of those after the last beat."""
         config, dice = self.config, self.dice
         rows, cols, weight = config.rows, config.cols, config.weight_width
-        operand = operand_width(config)
+        operand = operand_layout(config).size
         steps = []
         broadcast = 0
         for step in range(self.now + 2 * cols + rows + config.mac_stages):

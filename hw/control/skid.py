@@ -7,7 +7,7 @@ from typing import Any
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib.wiring import In, Out
 
-from .share import SharedComponent
+from ..share import SharedComponent
 
 __all__ = ["Skid"]
 
@@ -35,11 +35,18 @@ class Skid(SharedComponent):
     Latency: 0. Throughput: one beat per cycle.
     """
 
+    i: Signal
+    i_valid: Signal
+    o_en: Signal
+    o: Signal
+    o_valid: Signal
+    i_ready: Signal
+
     def __init__(self, *, width: int) -> None:
         signature: dict[str, Any] = {
             "i": In(width),
             "i_valid": In(1),
-            "o_en": Out(1, init=1),
+            "o_en": Out(1, init=1),  # type: ignore[call-arg]  # amaranth-stubs call it reset
             "o": Out(width),
             "o_valid": Out(1),
             "i_ready": In(1),

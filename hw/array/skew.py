@@ -7,13 +7,18 @@ from typing import Any
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib.wiring import In, Out
 
-from .share import SharedComponent
+from ..share import SharedComponent
 
 __all__ = ["Skew"]
 
 
 class _Skew(SharedComponent):
     """What `Skew` and its bit planes have in common: ports, and the delay of a lane."""
+
+    i_en: Signal
+    i_bypass: Signal
+    i: Signal
+    o: Signal
 
     def __init__(self, *, kind: str, lanes: int, width: int, reverse: bool, bypass: bool) -> None:
         signature: dict[str, Any] = {

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Signal, signed
+from amaranth.hdl import Module, Signal, signed
+from amaranth.lib.data import View
 from amaranth.lib.wiring import In, Out
 
-from .config import ArrayConfig
-from .share import SharedComponent
+from ..config import ArrayConfig
+from ..layouts import operand_layout
+from ..share import SharedComponent
 
-__all__ = ["PE", "operand_width"]
-
-
-def operand_width(config: ArrayConfig) -> int:
-    """Bits of a weight and the two tags that ride with it: `{mark, valid, weight}`."""
-    return config.weight_width + 2
+__all__ = ["PE"]
 
 
 class PE(SharedComponent):
@@ -52,9 +49,9 @@ class PE(SharedComponent):
         The row's results start to leave in this step.
     i_a, o_a : act_width
         Activation from the west and to the east.
-    i_operand, o_operand : operand_width(config)
+    i_operand, o_operand : operand_layout(config)
         Weight and tags from the north and to the south.
-    i_broadcast, i_broadcast_en : operand_width(config), 1
+    i_broadcast, i_broadcast_en : operand_layout(config), 1
         The row's broadcast line (zero unless enabled) and its enable. ST-OS only.
     i_result, o_result : acc_width
         Result chain from the west and to the east.
@@ -63,8 +60,20 @@ class PE(SharedComponent):
     in step ``t + 1``, and accumulated in step ``t + mac_stages``; the sum is seen one step later.
     """
 
+    i_en: Signal
+    i_move: Signal
+    i_release: Signal
+    i_a: Signal
+    o_a: Signal
+    i_operand: Signal
+    o_operand: Signal
+    i_broadcast: Signal
+    i_broadcast_en: Signal
+    i_result: Signal
+    o_result: Signal
+
     def __init__(self, *, config: ArrayConfig) -> None:
-        operand = operand_width(config)
+        operand = operand_layout(config).size
         signature: dict[str, Any] = {
             "i_en": In(1),
             "i_move": In(1),
@@ -85,28 +94,35 @@ class PE(SharedComponent):
         """Build the operand registers, the multiply-accumulate and the result register."""
         config = self.config
         m = Module()
-
         activation = Signal(signed(config.act_width), reset_less=True)
         weight = Signal(signed(config.weight_width), reset_less=True)
         valid = Signal(reset_less=True)
         mark = Signal(reset_less=True)
-        operand = Cat(weight, valid, mark)
-        m.d.comb += [self.o_a.eq(activation), self.o_operand.eq(operand)]
+        layout = operand_layout(config)
 
+        incoming = self.i_operand
+        if config.st_os:
+            # The line is zero unless enabled, so an AND-OR does what a multiplexer would.
+            incoming = Signal(layout.size)
+            north = self.i_operand & ~self.i_broadcast_en.replicate(layout.size)
+            m.d.comb += incoming.eq(north | self.i_broadcast)
+        arriving, leaving = View(layout, incoming), View(layout, self.o_operand)
         with m.If(self.i_move):
             m.d.sync += activation.eq(self.i_a)
         with m.If(self.i_en):
-            if config.st_os:
-                # The line is zero unless enabled, so an AND-OR does what a multiplexer would.
-                north = self.i_operand & ~self.i_broadcast_en.replicate(len(operand))
-                m.d.sync += operand.eq(north | self.i_broadcast)
-            else:
-                m.d.sync += operand.eq(self.i_operand)
+            m.d.sync += [
+                weight.eq(arriving.weight),
+                valid.eq(arriving.tags.valid),
+                mark.eq(arriving.tags.mark),
+            ]
+        m.d.comb += [
+            self.o_a.eq(activation),
+            leaving.weight.eq(weight),
+            leaving.tags.valid.eq(valid),
+            leaving.tags.mark.eq(mark),
+        ]
 
         product = Signal(signed(config.act_width + config.weight_width), reset_less=True)
-        total = Signal(config.acc_width)  # narrower than the sum: wraps modulo 2**acc_width
-        acc = Signal(signed(config.acc_width), reset_less=True)
-        held = Signal(reset_less=True)
         if config.mac_stages == 1:
             m.d.comb += product.eq(activation * weight)
         else:
@@ -115,32 +131,45 @@ class PE(SharedComponent):
             with m.If(self.i_en):
                 m.d.sync += [product.eq(activation * weight), valid_q.eq(valid), mark_q.eq(mark)]
             valid, mark = valid_q, mark_q
-
         if config.accumulators == 2:
-            result = Signal(config.acc_width, reset_less=True)
-            finish = Signal()
-            m.d.comb += [total.eq(acc + product), finish.eq(valid & mark)]
-            with m.If(self.i_en):
-                with m.If(mark):
-                    m.d.sync += acc.eq(0)
-                with m.Elif(valid):
-                    m.d.sync += acc.eq(total)
-                with m.If(finish):
-                    m.d.sync += result.eq(total)
-                with m.Elif(~held):
-                    m.d.sync += result.eq(self.i_result)
-                m.d.sync += held.eq(~self.i_release & (held | finish))
-            m.d.comb += self.o_result.eq(result)
+            self._accumulate(m, product, valid, mark)
         else:
-            start = Signal(signed(config.acc_width))
-            with m.If(~mark):
-                m.d.comb += start.eq(acc)
-            m.d.comb += total.eq(start + product)
-            with m.If(self.i_en):
-                with m.If(valid):
-                    m.d.sync += acc.eq(total)
-                with m.Elif(~held):
-                    m.d.sync += acc.eq(self.i_result)
-                m.d.sync += held.eq(~self.i_release & (held | (valid & mark)))
-            m.d.comb += self.o_result.eq(acc)
+            self._accumulate_in_place(m, product, valid, mark)
         return m
+
+    def _accumulate(self, m: Module, product: Signal, valid: Signal, mark: Signal) -> None:
+        """Build an accumulator, and a result register for finished sums."""
+        width = self.config.acc_width
+        acc = Signal(signed(width), reset_less=True)
+        total = Signal(width)  # narrower than the sum: wraps modulo 2**acc_width
+        result = Signal(width, reset_less=True)
+        held = Signal(reset_less=True)
+        finish = Signal()
+        m.d.comb += [total.eq(acc + product), finish.eq(valid & mark), self.o_result.eq(result)]
+        with m.If(self.i_en):
+            with m.If(mark):
+                m.d.sync += acc.eq(0)
+            with m.Elif(valid):
+                m.d.sync += acc.eq(total)
+            with m.If(finish):
+                m.d.sync += result.eq(total)
+            with m.Elif(~held):
+                m.d.sync += result.eq(self.i_result)
+            m.d.sync += held.eq(~self.i_release & (held | finish))
+
+    def _accumulate_in_place(self, m: Module, product: Signal, valid: Signal, mark: Signal) -> None:
+        """Build an accumulator that is the result register, too."""
+        width = self.config.acc_width
+        acc = Signal(signed(width), reset_less=True)
+        start = Signal(signed(width))
+        total = Signal(width)  # narrower than the sum: wraps modulo 2**acc_width
+        held = Signal(reset_less=True)
+        with m.If(~mark):
+            m.d.comb += start.eq(acc)
+        m.d.comb += [total.eq(start + product), self.o_result.eq(acc)]
+        with m.If(self.i_en):
+            with m.If(valid):
+                m.d.sync += acc.eq(total)
+            with m.Elif(~held):
+                m.d.sync += acc.eq(self.i_result)
+            m.d.sync += held.eq(~self.i_release & (held | (valid & mark)))

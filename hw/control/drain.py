@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.lib.data import ArrayLayout, View
 from amaranth.lib.wiring import In, Out
 
-from .config import ArrayConfig
-from .share import SharedComponent
+from ..config import ArrayConfig
+from ..layouts import TOKEN
+from ..share import SharedComponent
 
-__all__ = ["DRAIN_WIDTH", "Drain"]
-
-#: Bits of a drain token `{last, first, valid}`: a result beat, the first one of a fold (which
-#: releases the row), and the last one of a command.
-DRAIN_WIDTH = 3
+__all__ = ["Drain"]
 
 
 class Drain(SharedComponent):
@@ -34,7 +32,7 @@ class Drain(SharedComponent):
     -------
     i_en : In(1)
         The array moves in this step.
-    i_token : In(DRAIN_WIDTH)
+    i_token : In(TOKEN)
         Token that belongs to the operands entering the grid.
     i_direct : In(1)
         The token is for all rows at once. It may stay set between tokens, but is not set before
@@ -51,10 +49,18 @@ class Drain(SharedComponent):
     steps for ST-OS.
     """
 
+    i_en: Signal
+    i_token: Signal
+    i_direct: Signal
+    o_release: Signal
+    o_valid: Signal
+    o_last: Signal
+    o_bypass: Signal
+
     def __init__(self, *, config: ArrayConfig) -> None:
         signature: dict[str, Any] = {
             "i_en": In(1),
-            "i_token": In(DRAIN_WIDTH),
+            "i_token": In(TOKEN.size),
             "o_release": Out(config.rows),
             "o_valid": Out(1),
             "o_last": Out(1),
@@ -68,50 +74,53 @@ class Drain(SharedComponent):
         """Build the line across the columns, the line down the rows and the output flags."""
         config = self.config
         m = Module()
-        rows = [Signal(DRAIN_WIDTH, name=f"row_{r}") for r in range(config.rows)]
-        beat = Signal(DRAIN_WIDTH)
-        none = Const(0, DRAIN_WIDTH)
-
-        token = self.i_token
-        to_all = self.i_direct if config.st_os else Const(0)
+        token: Value = self.i_token
+        to_all: Value = self.i_direct if config.st_os else Const(0)
         if config.mac_stages == 2:  # tokens wait for the products
-            token_q, to_all_q = Signal.like(token), Signal()
+            token_q = Signal(TOKEN.size)
+            to_all_q = Signal()
             with m.If(self.i_en):
                 m.d.sync += [token_q.eq(token), to_all_q.eq(to_all)]
             token, to_all = token_q, to_all_q
+        none = Const(0, TOKEN.size)
         wave = Mux(to_all, none, token) if config.st_os else token
         if config.cols > 1:
-            across = Signal(DRAIN_WIDTH * (config.cols - 1))
+            across = Signal(TOKEN.size * (config.cols - 1))
             with m.If(self.i_en):
                 m.d.sync += across.eq(Cat(wave, across))
-            wave = across[-DRAIN_WIDTH:]
+            wave = View(ArrayLayout(TOKEN.size, config.cols - 1), across)[-1]
 
         # Row 0 takes the wave when it arrives; the rows below take it from the row above.
-        above = [wave, *rows[:-1]]
+        rows = [Signal(TOKEN.size, name=f"row_{r}") for r in range(config.rows)]
+        above: list[Value] = [wave, *rows[:-1]]
         if config.st_os:
             direct = Mux(to_all, token, none)
-            # One step longer than to_all, so that a last direct token is not passed down.
-            spread = Signal()
-            direct_q = Signal()
-            spread_q = Signal()
-            bypass = Signal()
-            m.d.comb += spread.eq(to_all | direct_q)
+            spread = self._spread(m, to_all)
             above = [wave | direct] + [Mux(spread, direct, row) for row in above[1:]]
-            with m.If(self.i_en):
-                m.d.sync += [
-                    direct_q.eq(to_all),
-                    spread_q.eq(spread),
-                    bypass.eq(spread_q),
-                ]
-            m.d.comb += self.o_bypass.eq(bypass)
+        beat = Signal(TOKEN.size)
         with m.If(self.i_en):
             for row, source in zip(rows, above, strict=True):
                 m.d.sync += row.eq(source)
             m.d.sync += beat.eq(rows[-1])
 
+        leaving = View(TOKEN, beat)
         m.d.comb += [
-            self.o_release.eq(Cat(row[1] for row in rows)),
-            self.o_valid.eq(beat[0]),
-            self.o_last.eq(beat[2]),
+            self.o_release.eq(Cat(View(TOKEN, row).first for row in rows)),
+            self.o_valid.eq(leaving.valid),
+            self.o_last.eq(leaving.last),
         ]
         return m
+
+    def _spread(self, m: Module, to_all: Value) -> Signal:
+        """Return whether the rows take tokens directly, and build `o_bypass`, which follows it.
+
+        It is one step longer than `to_all`, so that a last direct token is not passed down.
+        """
+        spread = Signal()
+        direct_q = Signal()
+        spread_q = Signal()
+        bypass = Signal()
+        m.d.comb += [spread.eq(to_all | direct_q), self.o_bypass.eq(bypass)]
+        with m.If(self.i_en):
+            m.d.sync += [direct_q.eq(to_all), spread_q.eq(spread), bypass.eq(spread_q)]
+        return spread

@@ -1,0 +1,40 @@
+"""What the bits of a vector mean: operands, tags, drain tokens, commands and lanes.
+
+Ports between shared modules are plain bit vectors (see `hw.share`); inside a module a
+`data.View` of one of these layouts gives their bits names. Registers are plain vectors with a
+view, too: a signal *with* a layout would add an alias per field to the Verilog.
+"""
+
+from __future__ import annotations
+
+from amaranth.hdl import signed
+from amaranth.lib.data import ArrayLayout, StructLayout
+
+from .config import COMMAND_FIELDS, ArrayConfig
+
+__all__ = ["COMMAND", "TAGS", "TOKEN", "lanes", "operand_layout", "result_layout"]
+
+#: The command word. The fields lie one after the other, as `COMMAND_FIELDS` states them.
+COMMAND = StructLayout({name: width for name, _, width in COMMAND_FIELDS})
+
+#: What rides with a weight: whether to multiply, and where a sum ends or begins (see `PE`).
+TAGS = StructLayout({"valid": 1, "mark": 1})
+
+#: A drain token: a result beat, the first one of a fold (which releases the row), and the last
+#: one of a command.
+TOKEN = StructLayout({"valid": 1, "first": 1, "last": 1})
+
+
+def operand_layout(config: ArrayConfig) -> StructLayout:
+    """Return the layout of a weight and the tags that ride with it."""
+    return StructLayout({"weight": signed(config.weight_width), "tags": TAGS})
+
+
+def lanes(count: int, width: int) -> ArrayLayout:
+    """Return the layout of a beat: `count` signed elements of `width` bits, lane 0 first."""
+    return ArrayLayout(signed(width), count)
+
+
+def result_layout(config: ArrayConfig) -> StructLayout:
+    """Return the layout of a result beat: a sum of every row, and whether it ends a command."""
+    return StructLayout({"data": lanes(config.rows, config.acc_width), "last": 1})
