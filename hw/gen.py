@@ -23,7 +23,7 @@ from .cli import (
 )
 from .config import COMMAND_FIELDS, ArrayConfig
 from .core import core_ports
-from .verilog import emit_verilog
+from .emit import emit_verilog
 
 __all__ = ["describe", "main", "sidecar"]
 

@@ -18,7 +18,7 @@ import numpy as np
 from golden.tile import IntArray, Tile
 from hw.cli import write_atomically
 from hw.config import ArrayConfig, integer
-from hw.verilog import emit_verilog
+from hw.emit import emit_verilog
 
 from .toolchain import build, cache_folder, identity
 

@@ -18,7 +18,7 @@ from hw.cli import Sheet, add_outputs, config_from, config_parser, outputs, publ
 from hw.config import ArrayConfig
 from hw.core import core_ports
 from hw.executor import ExecutorError, add_executor_options, executor, run_jobs
-from hw.verilog import emit_verilog
+from hw.emit import emit_verilog
 
 from .area import PE
 from .netlist import TOP, Part, synthesize, tree

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from hw.config import ArrayConfig
 from hw.core import core_ports
-from hw.verilog import emit_verilog
+from hw.emit import emit_verilog
 
 __all__ = ["FAULTS", "faulty_core"]
 

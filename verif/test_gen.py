@@ -18,13 +18,13 @@ from amaranth.back import verilog
 from bench import make_environment, prove
 from tiles import random_tiles
 
-import hw.wasm
+import hw.emit.wasm
 from hw.config import ArrayConfig, Command
 from hw.core import Core
 from hw.gen import main, sidecar
-from hw.keywords import RESERVED
+from hw.emit.keywords import RESERVED
 from hw.verilog import LINE, _yosys, emit_verilog
-from hw.wasm import wasm_environment
+from hw.emit.wasm import wasm_environment
 from sim.rtl import Simulator, Stalls
 
 CONFIGS = [
@@ -163,7 +163,7 @@ def test_unwritable_cache(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
     def chosen() -> dict[str, str]:
-        hw.wasm._changes.cache_clear()
+        hw.emit.wasm._changes.cache_clear()
         found = wasm_environment()
         return {name: found[name] for name in variables if name in found}
 
@@ -178,7 +178,7 @@ def test_unwritable_cache(tmp_path, monkeypatch):
             folder.chmod(0o777)  # as another user could have left it: not to be trusted
             assert chosen()["XDG_CACHE_HOME"] != str(folder)
             folder.chmod(0o700)
-    hw.wasm._changes.cache_clear()
+    hw.emit.wasm._changes.cache_clear()
 
 
 #: The ends of what the generator takes: high, wide, the widest results, the largest, the narrowest.

@@ -17,7 +17,7 @@ from tiles import random_tiles
 import synth.tools
 from golden import execute
 from hw.config import ArrayConfig
-from hw.verilog import emit_verilog
+from hw.emit import emit_verilog
 from sim import cycles
 from sim.rtl import Simulator, Stalls
 from synth import area, timing

@@ -28,7 +28,7 @@ from golden.schedule import cycles  # noqa: E402
 from hw.cli import config_from, config_parser  # noqa: E402
 from hw.cli import run as run_command  # noqa: E402
 from hw.config import ArrayConfig  # noqa: E402
-from hw.verilog import emit_verilog  # noqa: E402
+from hw.emit import emit_verilog  # noqa: E402
 
 __all__ = ["Failure", "Job", "bench_runs", "compile_bench", "pessimistic", "simulate"]
 

