@@ -8,8 +8,8 @@ from amaranth.hdl import Cat, Const, Module
 from amaranth.lib.wiring import In, Out
 
 from .config import ArrayConfig
+from .emit.share import SharedComponent
 from .pe import PE, operand_width
-from .share import SharedComponent
 
 __all__ = ["Grid", "Row"]
 

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from .config import COMMAND_FIELDS, ArrayConfig
 from .drain import DRAIN_WIDTH
-from .share import SharedComponent
+from .emit.share import SharedComponent
 
 __all__ = ["Controller"]
 

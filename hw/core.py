@@ -11,7 +11,7 @@ from .array import Grid
 from .config import ArrayConfig
 from .controller import Controller
 from .drain import Drain
-from .share import SharedComponent
+from .emit.share import SharedComponent
 from .skew import Skew
 from .skid import Skid
 

@@ -8,7 +8,7 @@ from amaranth.hdl import Cat, Module, Signal, signed
 from amaranth.lib.wiring import In, Out
 
 from .config import ArrayConfig
-from .share import SharedComponent
+from .emit.share import SharedComponent
 
 __all__ = ["PE", "operand_width"]
 

@@ -7,7 +7,7 @@ from typing import Any
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib.wiring import In, Out
 
-from .share import SharedComponent
+from .emit.share import SharedComponent
 
 __all__ = ["Skew"]
 
@@ -48,7 +48,8 @@ class Skew(SharedComponent):
         }
         if bypass:
             signature["i_bypass"] = In(1)
-        super().__init__(kind=kind, parameters=(lanes, width, reverse, bypass), signature=signature)
+        parameters = (lanes, width, reverse, bypass)
+        super().__init__(kind=kind, parameters=parameters, signature=signature, planes=width)
         self.lanes = lanes
         self.width = width
         self.reverse = reverse
@@ -57,6 +58,12 @@ class Skew(SharedComponent):
     def delay(self, lane: int) -> int:
         """Return the delay of a lane in steps."""
         return self.lanes - 1 - lane if self.reverse else lane
+
+    def plane(self) -> Skew:
+        """Return the triangle of one bit of every lane."""
+        return Skew(
+            kind=self.kind, lanes=self.lanes, width=1, reverse=self.reverse, bypass=self.bypass
+        )
 
     def body(self, platform: object) -> Module:
         """Build a line of words per lane, the newest word in the low bits."""

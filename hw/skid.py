@@ -7,7 +7,7 @@ from typing import Any
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib.wiring import In, Out
 
-from .share import SharedComponent
+from .emit.share import SharedComponent
 
 __all__ = ["Skid"]
 

@@ -280,14 +280,14 @@ def test_equivalence_check_can_fail(tmp_path):
     """A PE whose broadcast and north operands are mixed up is found out."""
     config = VARIANTS[6]
     text = emit_verilog(config)
-    assert text.count("= i_operand & ") == 1
+    assert text.count("(i_operand & ") == 1
     with pytest.raises(ToolError, match="unproven"):
         prove_equal(
             config,
             gates(),
             "stos_core_pe",
             tmp_path,
-            text.replace("= i_operand & ", "= i_operand | "),
+            text.replace("(i_operand & ", "(i_operand | "),
         )
 
 

@@ -196,8 +196,11 @@ class ModuleWriter:
 
     def _whole(self, spec: Spec) -> str:
         """Return a value as what stands alone on the right of an assignment."""
-        inside = self._is_inside(spec)
-        return (self._value(spec[0].wire) if inside else concatenation(spec, self._show)).text
+        if self._is_inside(spec):
+            value = self._value(spec[0].wire)
+            if value.operator != "*":
+                return value.text
+        return concatenation(spec, self._show).text
 
     def _define(self, net: str, value: Expression | None = None) -> None:
         """Declare a combinational net, after those that it needs."""

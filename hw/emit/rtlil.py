@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-__all__ = ["Cell", "Chunk", "Netlist", "Spec", "Wire", "cut", "read_rtlil", "width_of"]
+__all__ = ["Cell", "Chunk", "Netlist", "Spec", "Wire", "cut", "read_rtlil", "widen", "width_of"]
 
 
 class Chunk(NamedTuple):
@@ -145,3 +145,45 @@ def _chunk(word: str, wires: dict[str, Wire]) -> Chunk:
         return Chunk(word, 0, wires[word].width)
     bits = word.partition("'")[2] if "'" in word else f"{int(word):032b}"
     return Chunk("", 0, len(bits), bits)
+
+
+def widen(netlist: Netlist, planes: int, common: Iterable[str]) -> Netlist:
+    """Return a module with the logic of `netlist` once for every plane.
+
+    Parameters
+    ----------
+    netlist : Netlist
+        Registers and choices.
+    planes : int
+        Bits that take the place of each bit.
+    common : iterable of str
+        Ports that are the same for all planes, and stay as they are.
+
+    Raises
+    ------
+    ValueError
+        If there is anything else in the netlist.
+    """
+    fixed = {f"\\{name}" for name in common}
+
+    def wide(spec: Spec) -> Spec:
+        if not all(chunk.wire for chunk in spec):
+            raise ValueError(f"{netlist.name}: a constant cannot be widened")
+        return tuple(
+            chunk
+            if chunk.wire in fixed
+            else Chunk(chunk.wire, chunk.low * planes, chunk.width * planes)
+            for chunk in spec
+        )
+
+    result = Netlist(netlist.name)
+    for name, wire in netlist.wires.items():
+        width = wire.width * (1 if name in fixed else planes)
+        result.wires[name] = wire._replace(width=width)
+    for cell in netlist.cells:
+        if cell.kind not in ("$mux", "$dff"):
+            raise ValueError(f"{netlist.name}: a cell of kind {cell.kind} cannot be widened")
+        ports = {port: wide(spec) for port, spec in cell.ports.items()}
+        result.cells.append(Cell(cell.kind, cell.name, cell.parameters, ports))
+    result.connections = [(wide(left), wide(right)) for left, right in netlist.connections]
+    return result

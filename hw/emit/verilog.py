@@ -11,12 +11,11 @@ from importlib.metadata import version
 from amaranth.lib.wiring import In
 
 from ..config import ArrayConfig
-from ..core import Core
-from ..share import ModuleLibrary, SharedComponent
 from .design import Design
 from .keywords import RESERVED
 from .module import ModuleWriter
-from .rtlil import read_rtlil
+from .rtlil import Netlist, read_rtlil, widen
+from .share import ModuleLibrary, SharedComponent
 from .wasm import wasm_environment
 
 __all__ = ["emit_verilog"]
@@ -57,13 +56,11 @@ def emit_verilog(config: ArrayConfig, *, name: str = "stos_core") -> str:
     ValueError
         If `name` is not a Verilog identifier, too long, reserved, or used inside the core.
     """
+    from ..core import Core  # its parts import `share` from this package
+
     _check_name(name)
     library = ModuleLibrary(name)
-    texts = {"core": library.rtlil(Core(config=config))}
-    while len(texts) < len(library.components):
-        kind = next(kind for kind in library.components if kind not in texts)
-        texts[kind] = library.rtlil(library.components[kind])
-    netlists = read_rtlil(_yosys("".join(texts.values())))
+    texts, netlists = _convert(library, Core(config=config))
     ports = {library.module_name(kind): _ports(library.components[kind]) for kind in texts}
     result = _header(config, name)
     for kind, text in texts.items():
@@ -74,6 +71,28 @@ def emit_verilog(config: ArrayConfig, *, name: str = "stos_core") -> str:
     if len(re.findall(rf"\b{name}\b", re.sub("//.*", "", result))) > 1:
         raise ValueError(f"name must not be that of a net or an instance in the core, not {name!r}")
     return result
+
+
+def _convert(
+    library: ModuleLibrary, top: SharedComponent
+) -> tuple[dict[str, str], dict[str, Netlist]]:
+    """Return Amaranth's RTLIL of every kind of component, and the netlists of their modules."""
+    texts = {top.kind: library.rtlil(top)}
+    common: dict[str, list[str]] = {}
+    while len(texts) < len(library.components):
+        kind = next(kind for kind in library.components if kind not in texts)
+        component = library.components[kind]
+        plane = component.plane()
+        texts[kind] = library.rtlil(plane)
+        if component.planes > 1:
+            own = component.signature.members
+            members = plane.signature.members.items()
+            common[kind] = ["clk", *(name for name, member in members if own[name] == member)]
+    netlists = read_rtlil(_yosys("".join(texts.values())))
+    for kind, names in common.items():
+        module = library.module_name(kind)
+        netlists[module] = widen(netlists[module], library.components[kind].planes, names)
+    return texts, netlists
 
 
 def _ports(component: SharedComponent) -> list[str]:

@@ -16,7 +16,7 @@ from amaranth.hdl import Cat, ClockDomain, Fragment, Signal
 from amaranth.lib.wiring import In
 from amaranth.sim import Simulator
 
-from hw.share import SharedComponent
+from hw.emit.share import SharedComponent
 
 Inputs = dict[str, int]
 

@@ -16,7 +16,7 @@ from hw.controller import Controller
 from hw.core import Core
 from hw.drain import Drain
 from hw.pe import PE
-from hw.share import ModuleLibrary, SharedComponent
+from hw.emit.share import ModuleLibrary, SharedComponent
 from hw.skew import Skew
 from hw.skid import Skid
 

@@ -6,7 +6,7 @@ import pytest
 from amaranth.hdl import Module
 from amaranth.lib.wiring import In, Out
 
-from hw.share import ModuleLibrary, SharedComponent
+from hw.emit.share import ModuleLibrary, SharedComponent
 from hw.verilog import _split, _yosys
 
 
