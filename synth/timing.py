@@ -17,8 +17,8 @@ from typing import Any
 from hw.cli import Sheet, add_outputs, config_from, config_parser, outputs, publish, run
 from hw.config import ArrayConfig
 from hw.core import core_ports
-from hw.executor import ExecutorError, add_executor_options, executor, run_jobs
 from hw.emit import emit_verilog
+from hw.executor import ExecutorError, add_executor_options, executor, run_jobs
 
 from .area import PE
 from .netlist import TOP, Part, synthesize, tree

@@ -15,8 +15,8 @@ from hw.config import ArrayConfig
 from hw.controller import Controller
 from hw.core import Core
 from hw.drain import Drain
-from hw.pe import PE
 from hw.emit.share import ModuleLibrary, SharedComponent
+from hw.pe import PE
 from hw.skew import Skew
 from hw.skid import Skid
 
