@@ -9,7 +9,7 @@ what it is assigned to.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from itertools import groupby
+from itertools import accumulate, groupby
 from typing import NamedTuple
 
 from .rtlil import Cell, Chunk, Spec, cut, width_of
@@ -151,18 +151,28 @@ def constant(bits: str) -> str:
 def lines(indent: int, text: str) -> str:
     """Return a statement in lines that are not too long.
 
-    The arms of a longer choice are a line each; all else is broken at spaces.
+    The arms of a longer choice are a line each; all else is broken at spaces, where there are
+    few brackets around.
     """
     flat = text.replace("\n", " ")
     if indent + len(flat) <= LINE and text.count("\n") < 2:
         return f"{' ' * indent}{flat}\n"
     result = ""
     for number, arm in enumerate(text.split("\n")):
-        start = line = " " * (indent if number == 0 else indent + 4)
-        for word in arm.split(" "):
-            if line.strip() and len(line) + len(word) >= LINE:
-                result += f"{line.rstrip()}\n"
-                line = start + " " * 4
-            line += f"{word} "
-        result += f"{line.rstrip()}\n"
+        margin = indent + 4 * (number > 0)
+        rest = arm
+        while margin + len(rest) > LINE and (cut := _break(rest, LINE - margin)):
+            result += f"{' ' * margin}{rest[:cut]}\n"
+            margin, rest = indent + 4 * (number > 0) + 4, rest[cut + 1 :]
+        result += f"{' ' * margin}{rest}\n"
     return result
+
+
+def _break(text: str, room: int) -> int:
+    """Return where to break a line: late, between brackets, in front of an operator."""
+    depths = list(accumulate((char in "({[") - (char in ")}]") for char in text[:room]))
+    spaces = [place for place in range(1, len(depths)) if text[place] == " "]
+    late = [place for place in spaces if place > room // 2] or spaces
+    return min(
+        late, key=lambda place: (depths[place], text[place - 1] in "&|^+-=", -place), default=0
+    )
