@@ -202,7 +202,6 @@ hierarchy -top {top}
 proc
 flatten
 opt_clean
-rename -hide w:_n* w:*._n*
 rename -top gold
 design -stash gold
 read_verilog netlist.v
@@ -212,7 +211,6 @@ proc
 flatten
 async2sync
 opt_clean
-rename -hide w:_n* w:*._n*
 rename -top gate
 design -stash gate
 design -copy-from gold -as gold gold
@@ -428,7 +426,7 @@ def test_timing_command(tmp_path, monkeypatch, capsys):
     [
         ("core.grid.row_1.pe_2.acc_TRELLIS_FF_Q_3", "PE(1, 2) acc"),
         ("core.grid.row_0.pe_10.o_a_TRELLIS_FF_Q", "PE(0, 10) activation"),
-        ("core.grid.row_0.pe_1._n4_MULT18X18D_P9", "PE(0, 1) multiplier"),
+        ("core.grid.row_0.pe_1.product_MULT18X18D_P9", "PE(0, 1) multiplier"),
         ("core.controller.busy_TRELLIS_FF_Q", "controller busy"),
         ("core.wgt_TRELLIS_FF_Q_12", "core wgt"),
         ("signature_TRELLIS_FF_Q", "harness signature"),
