@@ -291,12 +291,13 @@ def test_choices():
 def test_names():
     """Registers are called as in the source, nets of instances after their ports, all plainly."""
     inner = "module \\part\n  wire input 1 \\i\n  wire width 2 output 2 \\o\nend\n"
-    wires = "input 1 clk, input 1 i, output 2 o, 2 act, 2 i$1, 2 o$2, 1 reg, 2 o$3"
+    wires = "input 1 clk, input 1 i, output 2 o, 2 act, 2 i$1, 2 o$2, 1 reg, 2 o$3, 2 x.y[1]$5"
     text = module(
         wires,
         "  cell \\part \\first\n    connect \\i \\i\n    connect \\o \\o$2\n  end\n"
         "  cell \\part \\last\n    connect \\i \\reg\n    connect \\o \\o$3\n  end\n"
-        + cell("$dff", "$a", CLK="\\clk", D="\\o$2", Q="\\i$1")
+        + cell("$dff", "$a", CLK="\\clk", D="\\x.y[1]$5", Q="\\i$1")
+        + cell("$not", "$c", A="\\o$2", Y="\\x.y[1]$5")
         + cell("$eq", "$b", A="\\i$1", B="2'10", Y="\\reg")
         + "  connect \\act \\i$1\n  connect \\o \\i$1",
     )
@@ -305,9 +306,10 @@ def test_names():
         "  reg [1:0] act;\n\n"
         "  wire [1:0] first_o;\n"
         "  wire [1:0] unused_last_o;\n\n"
-        "  wire reg_2 = act == 2'd2;\n\n"
+        "  wire reg_2 = act == 2'd2;\n"
+        "  wire [1:0] x_y_1 = ~first_o;\n\n"
         "  always @(posedge clk)\n"
-        "    act <= first_o;\n\n"
+        "    act <= x_y_1;\n\n"
         "  part first (\n    .i(i),\n    .o(first_o)\n  );\n"
         "  part last (\n    .i(reg_2),\n    .o(unused_last_o)\n  );\n\n"
         "  assign o = act;\n"
