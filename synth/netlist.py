@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hw.config import ArrayConfig
-from hw.verilog import emit_verilog
+from hw.emit import emit_verilog
 
 from .targets import Target
 from .tools import run_yosys

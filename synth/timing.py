@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from hw.config import ArrayConfig
+from hw.emit import emit_verilog
 from hw.top import core_ports
-from hw.verilog import emit_verilog
 from report.command import Command, OneLineParser, Page
 from report.errors import UserError
 from report.jobs import add_executor_options, executor, run_jobs
@@ -144,8 +144,8 @@ class TooLarge(UserError):
     """A core is larger than the device."""
 
 
-def check_fit(config: ArrayConfig) -> tuple[Part, dict[str, Any]]:
-    """Return what a core is made of on ECP5, and its netlist module by module.
+def check_fit(config: ArrayConfig) -> Part:
+    """Return what a core is made of on ECP5.
 
     Raises
     ------
@@ -161,7 +161,7 @@ def check_fit(config: ArrayConfig) -> tuple[Part, dict[str, Any]]:
                 f"a {config.rows} x {config.cols} array needs {parts.unit[name]:.0f} {name}, "
                 f"but {DEVICE} has {capacity}"
             )
-    return parts, netlist["modules"]
+    return parts
 
 
 def place(configs: Sequence[ArrayConfig], seeds: Sequence[int], pool: Executor) -> list[Placed]:
@@ -213,7 +213,7 @@ def prepare(config: ArrayConfig) -> tuple[Part, Path]:
         If Yosys fails.
     """
     target = FPGA_TARGETS["ecp5"]
-    parts, _ = check_fit(config)
+    parts = check_fit(config)
     files = target.inputs(config, "harness") | {
         "core.v": emit_verilog(config, name=TOP),
         "harness.v": harness(config),
@@ -246,7 +246,7 @@ def route(config: ArrayConfig, seed: int) -> tuple[float, PathSummary]:
         finally:
             unfinished.unlink(missing_ok=True)
     fmax, steps = _read(json.loads(report.read_text()))
-    return fmax, _path(steps, check_fit(config)[1])
+    return fmax, _path(steps)
 
 
 def _read(report: dict[str, Any]) -> tuple[float, list[dict[str, Any]]]:
@@ -260,37 +260,16 @@ def _read(report: dict[str, Any]) -> tuple[float, list[dict[str, Any]]]:
     return fmax, path
 
 
-def _path(steps: list[dict[str, Any]], modules: dict[str, Any]) -> PathSummary:
+def _path(steps: list[dict[str, Any]]) -> PathSummary:
     delay = {True: 0.0, False: 0.0}
     for step in steps:
         delay[step["type"] == "routing"] += step["delay"]
     return PathSummary(
-        start=place_name(_named(steps[0]["from"]["cell"], modules)),
-        end=place_name(_named(steps[-1]["to"]["cell"], modules)),
+        start=place_name(steps[0]["from"]["cell"]),
+        end=place_name(steps[-1]["to"]["cell"]),
         logic=round(delay[False], 2),
         routing=round(delay[True], 2),
     )
-
-
-def _named(cell: str, modules: dict[str, Any]) -> str:
-    """Return the name of a cell of the flat netlist, with the emitter's `_n3` told by its register.
-
-    `modules` is the netlist of the core, module by module.
-    """
-    *path, local = cell.split(".")
-    found = re.match(r"_n\d+", local)
-    if not found or path[:1] != ["core"]:
-        return cell
-    module = modules[TOP]
-    for instance in path[1:]:
-        module = modules[module["cells"][instance]["type"]]
-    bits = set(module["netnames"].get(found[0], {"bits": []})["bits"])
-    names = [
-        name
-        for name, net in module["netnames"].items()
-        if bits & set(net["bits"]) and not re.match(r"_n\d+$", name) and not net["hide_name"]
-    ]
-    return ".".join([*path, min(names)]) if names else cell
 
 
 # Registers of a PE are also its ports; the netlist names them after those.

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from hw.wasm import wasm_environment
+from hw.emit.wasm import wasm_environment
 from report.errors import Failure
 
 __all__ = ["BUILD", "ToolError", "run_tool", "run_yosys", "tool_version"]

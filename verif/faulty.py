@@ -6,8 +6,8 @@ The wrapper `stos_core` has an input `mutant` more than the core in it, which ch
 from __future__ import annotations
 
 from hw.config import ArrayConfig
+from hw.emit import emit_verilog
 from hw.top import core_ports
-from hw.verilog import emit_verilog
 
 __all__ = ["FAULTS", "faulty_core"]
 

@@ -14,7 +14,7 @@ from cocotb_tools.runner import get_runner
 from faulty import FAULTS, faulty_core
 
 from hw.config import ArrayConfig
-from hw.verilog import emit_verilog
+from hw.emit import emit_verilog
 
 HERE = Path(__file__).parent
 CONFIGS = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -9,22 +10,28 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 from amaranth.back import verilog
 from bench import make_environment, prove
-from tiles import random_tiles
+from tiles import gemm, random_tiles, st_os
+from unit.stepper import Stepper
 
-import hw.wasm
+import hw.emit.wasm
 from hw.config import ArrayConfig, Command
-from hw.gen import main, sidecar
-from hw.keywords import RESERVED
-from hw.top import Top
-from hw.verilog import LINE, _yosys, emit_verilog
-from hw.wasm import wasm_environment
+from hw.control import Controller
+from hw.emit import emit_verilog
+from hw.emit.expression import LINE
+from hw.emit.keywords import RESERVED
+from hw.emit.verilog import _yosys
+from hw.emit.wasm import wasm_environment
+from hw.gen import beside, describe, main
+from hw.top import Top, core_ports
 from sim.rtl import Simulator, Stalls
 
 CONFIGS = [
@@ -46,9 +53,10 @@ def test_files(tmp_path, monkeypatch, capsys):
     facts = json.loads(Path("build/stos_core.json").read_text())
     assert facts["sha256"] == hashlib.sha256(text.encode()).hexdigest()
     assert ArrayConfig(**facts["config"]) == ArrayConfig(rows=3, cols=5, st_os=True)
-    for port in facts["ports"]:
-        size = f"[{port['width'] - 1}:0] " if port["width"] > 1 else ""
-        assert f"  {port['direction']} {size}{port['name']};\n" in text
+    assert facts["schema"] == 1
+    ports = [(port["direction"], port["width"], port["name"]) for port in facts["ports"]]
+    assert ports == header(text, "stos_core")
+    assert sorted(os.listdir("build")) == ["stos_core.core", "stos_core.json", "stos_core.v"]
     assert main([*arguments, "-o", "-"]) == 0
     assert capsys.readouterr().out == text
     command = [sys.executable, "-m", "hw.gen", *arguments, "-o", "-"]
@@ -61,24 +69,35 @@ def test_files(tmp_path, monkeypatch, capsys):
     assert not re.search(r"stos_core|/", re.sub(r"//.*", "", Path("build/mine.v").read_text()))
 
 
+def header(text, module):
+    """Return direction, width and name of the ports of a module, in the order of its header."""
+    lines = re.search(rf"^module {module} \(\n(.*?)\n\);\n", text, re.M | re.S)[1].split(",\n")
+    form = r"  (input |output) (?:wire|reg) (?:\[(\d+):0\] )?(\w+)"
+    found = [re.fullmatch(form, line) for line in lines]
+    return [(one[1].strip(), int(one[2] or 0) + 1, one[3]) for one in found]
+
+
 def test_ports():
-    """The ports of section 6 for rows > cols and 9-bit activations, by hand."""
+    """The ports of section 6 for rows > cols and 9-bit activations, by hand, in order."""
     config = ArrayConfig(rows=5, cols=3, st_os=True, act_width=9, acc_width=20)
-    top = emit_verilog(config).split("endmodule")[0]
-    ports = sorted(re.findall(r"^  (input|output) (?:\[(\d+):0\] )?(\w+);", top, re.M))
-    assert ports == sorted(
-        [
-            *(("input", "", name) for name in ("clk", "rst", "m_axis_out_tready")),
-            *(("input", "", f"s_axis_{name}_tvalid") for name in ("cmd", "act", "wgt")),
-            *(("output", "", f"s_axis_{name}_tready") for name in ("cmd", "act", "wgt")),
-            *(("output", "", name) for name in ("m_axis_out_tvalid", "m_axis_out_tlast")),
-            ("output", "", "cmd_error"),
-            ("input", "63", "s_axis_cmd_tdata"),
-            ("input", "79", "s_axis_act_tdata"),  # 5 lanes of 2 bytes
-            ("input", "39", "s_axis_wgt_tdata"),  # max(5, 3) lanes of 1 byte
-            ("output", "119", "m_axis_out_tdata"),  # 5 lanes of 3 bytes
-        ]
-    )
+    assert header(emit_verilog(config), "stos_core") == [
+        ("input", 1, "clk"),
+        ("input", 1, "rst"),
+        ("input", 64, "s_axis_cmd_tdata"),
+        ("input", 1, "s_axis_cmd_tvalid"),
+        ("output", 1, "s_axis_cmd_tready"),
+        ("input", 80, "s_axis_act_tdata"),  # 5 lanes of 2 bytes
+        ("input", 1, "s_axis_act_tvalid"),
+        ("output", 1, "s_axis_act_tready"),
+        ("input", 40, "s_axis_wgt_tdata"),  # max(5, 3) lanes of 1 byte
+        ("input", 1, "s_axis_wgt_tvalid"),
+        ("output", 1, "s_axis_wgt_tready"),
+        ("output", 120, "m_axis_out_tdata"),  # 5 lanes of 3 bytes
+        ("output", 1, "m_axis_out_tvalid"),
+        ("input", 1, "m_axis_out_tready"),
+        ("output", 1, "m_axis_out_tlast"),
+        ("output", 1, "cmd_error"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -105,6 +124,7 @@ def test_ports():
         ("--rows 3 --cols 3 -o=", "cannot write .: is a directory"),
         (f"--rows 3 --cols 3 -o {'a' * 300}", "File name too long"),
         ("--rows 3 --cols 3 -o x.json", "-o must not end in .json"),
+        ("--rows 3 --cols 3 -o x.core", "-o must not end in .core"),
     ],
 )
 def test_bad_input(flags, text, tmp_path, monkeypatch, capsys):
@@ -124,7 +144,8 @@ def test_reserved_words():
     """The table has every word that Yosys escapes, and nothing but such words."""
     names = [*sorted(RESERVED), "stos_core", "tables", "logic_", "std", "clk", "Table"]
     modules = (f"module \\{name}\n  wire input 1 \\a\nend\n" for name in names)
-    text = _yosys("".join(modules))
+    script = "read_rtlil <<rtlil\n{rtlil}\nrtlil\nwrite_verilog -noattr\n"
+    text = _yosys("".join(modules), script)
     assert len(re.findall("^module ", text, re.M)) == len(names) == 248 + 6
     assert set(re.findall(r"^module \\(\w+) ", text, re.M)) == RESERVED
     for name in ("endmodule", "always_ff", "uwire", "clk\n", "", "a b"):
@@ -135,20 +156,65 @@ def test_reserved_words():
 def test_sidecar(tmp_path, monkeypatch, capsys):
     """Every file has a side-car of its own; what is no file has none."""
     monkeypatch.chdir(tmp_path)
-    for name, beside in (
+    for name, other in (
         ("core.v", "core.json"), ("core.2x2", "core.2x2.json"), ("core.3x3", "core.3x3.json"),
         ("a.b/core.2.v", "a.b/core.2.json"), ("core.sv", "core.sv.json"), (".v", ".v.json"),
     ):  # fmt: skip
-        assert sidecar(Path(name)) == Path(beside)
+        assert beside(Path(name), ".json") == Path(other)
     os.mkfifo("pipe")
     for name in ("/dev/stdout", "/dev/null", "/dev/fd/3", "pipe"):
-        assert sidecar(Path(name)) is None
+        assert beside(Path(name), ".json") is None
     size = ["--rows", "1", "--cols", "1"]
     assert main([*size, "-o", "/dev/null"]) == 0
     assert "wrote /dev/null (" in capsys.readouterr().out
     assert main([*size, "-o", "/dev/stdout"]) == 0
     assert capsys.readouterr().out == emit_verilog(CONFIGS[0])
     assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+
+
+@pytest.mark.parametrize("config", CONFIGS[1:], ids=ArrayConfig.flags)
+def test_latency(config):
+    """The latencies in the side-car are what the RTL takes."""
+    latency = describe(config, "stos_core", "")["latency"]
+    rng = np.random.default_rng(3)
+    for name, kind, depth in (("gemm", gemm, 4), ("st_os", st_os, 2)):
+        if not config.st_os and name == "st_os":
+            assert "first_st_os_result" not in latency
+            continue
+        facts = latency[f"first_{name}_result"]
+        terms = {"depth": depth} | json.loads(config.to_json())
+        words = facts["formula"].split(" + ")
+        cycles = sum(terms[word] if word in terms else int(word) for word in words)
+        assert facts["plus_depth"] and facts["cycles"] == cycles - depth
+        assert prove(config, [kind(rng, config, config.rows, depth, 1)]).cycles == cycles
+    steps = [{"i_en": 1}] * (2 * (config.rows + config.cols) + 2)
+    trace = Stepper(Controller(config=config)).run(steps)
+    first = [seen.o_cmd_ready for seen in trace].index(1)
+    assert first == latency["first_command"]["cycles"] == config.rows + config.cols
+
+
+def test_fusesoc(tmp_path, monkeypatch):
+    """FuseSoC finds the core, and its lint target passes, but not on a text with a flaw."""
+    monkeypatch.chdir(tmp_path)
+    assert main("--rows 2 --cols 3 --st-os --name mine -o cores/any_name.v".split()) == 0
+    environment = make_environment()
+    found = shutil.which("verilator", path=environment["PATH"])
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "verilator").write_text(f'#!/bin/sh\nexec "{found}" "$@"\n')
+    (tmp_path / "bin" / "verilator").chmod(0o755)
+    environment["PATH"] = f"{tmp_path / 'bin'}{os.pathsep}{environment['PATH']}"
+    fusesoc = str(Path(sysconfig.get_path("scripts"), "fusesoc"))
+    command = [fusesoc, "--cores-root", "cores", "run", "--target", "lint", "mine"]
+
+    def run() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    passed = run()
+    assert passed.returncode == 0, passed.stdout + passed.stderr
+    path = tmp_path / "cores" / "any_name.v"
+    path.write_text(path.read_text().replace("wire legal = ", "wire forgotten;\n  wire legal = "))
+    failed = run()
+    assert failed.returncode and "Warning-UNUSEDSIGNAL" in failed.stdout + failed.stderr
 
 
 def test_unwritable_cache(tmp_path, monkeypatch):
@@ -163,7 +229,7 @@ def test_unwritable_cache(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
     def chosen() -> dict[str, str]:
-        hw.wasm._changes.cache_clear()
+        hw.emit.wasm._changes.cache_clear()
         found = wasm_environment()
         return {name: found[name] for name in variables if name in found}
 
@@ -178,7 +244,7 @@ def test_unwritable_cache(tmp_path, monkeypatch):
             folder.chmod(0o777)  # as another user could have left it: not to be trusted
             assert chosen()["XDG_CACHE_HOME"] != str(folder)
             folder.chmod(0o700)
-    hw.wasm._changes.cache_clear()
+    hw.emit.wasm._changes.cache_clear()
 
 
 #: The ends of what the generator takes: high, wide, the widest results, the largest, the narrowest.
@@ -199,16 +265,20 @@ def test_extremes(config):
     prove(config, random_tiles(rng, config, 5), Stalls(cmd=0.1, act=0.1, wgt=0.1, out=0.1))
 
 
+@functools.cache
+def emitted(config):
+    return emit_verilog(config)
+
+
 def lint(text, top, folder):
-    """Let Verilator look at a text beyond the waivers, and Icarus where there is one."""
+    """Let Verilator look at a text, with no waiver, and Icarus where there is one."""
     path = folder / f"{top}.v"
     path.write_text(text)
     environment = make_environment()
-    waivers = Path(__file__).parents[1] / "hw" / "lint.vlt"
     command = [
         str(shutil.which("verilator", path=environment["PATH"])),
         *("--lint-only", "-Wall", "--default-language", "1364-2001"),
-        *("--top-module", top, str(waivers), str(path)),
+        *("--top-module", top, str(path)),
     ]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
@@ -220,25 +290,51 @@ def lint(text, top, folder):
 
 def hollow(text, module):
     """Return the text with outputs that are zero for the body of a module."""
-    found = re.search(rf"^module {module}\([^;]*;\n(.*?)^endmodule\n", text, re.M | re.S)
-    ports = "".join(re.findall(r"^  (?:input|output) .*\n", found[1], re.M))
-    zeros = "".join(f"  assign {n} = 0;\n" for n in re.findall(r"output .*?(\w+);", ports))
-    return text.replace(found[1], ports + zeros)
+    found = re.search(rf"^module {module} \([^;]*\);\n(.*?)^endmodule\n", text, re.M | re.S)
+    ports = header(text, module)
+    body = "".join(f"  assign {name} = 0;\n" for way, _, name in ports if way == "output")
+    inputs = ", ".join(name for way, _, name in ports if way == "input")
+    return text.replace(found[1], f"{body}  wire unused = &{{1'b0, {inputs}}};\n")
 
 
 @pytest.mark.parametrize("config", CONFIGS + EXTREMES, ids=ArrayConfig.flags)
 def test_lint(config, tmp_path):
-    """No warning, no long line, every module once."""
-    text = emit_verilog(config)
-    assert max(map(len, re.sub("//.*", "", text).splitlines())) <= LINE
-    modules = re.findall(r"^module (\w+)", text, re.M)
-    assert len(modules) == len(set(modules))
-    assert modules[0] == "stos_core" and modules[-1] == "stos_core_pe"
+    """No warning, and none is waived but that all modules are in one file."""
+    text = emitted(config)
+    assert re.findall(r"lint_off.*", text) == ["lint_off DECLFILENAME"]
     if config.rows * config.cols <= 4096:
         lint(text, "stos_core", tmp_path)
     else:  # both tools copy every PE, which takes gigabytes: look at a row, and at the rest
         lint(text, "stos_core_row", tmp_path)
         lint(hollow(text, "stos_core_row"), "stos_core", tmp_path)
+
+
+@pytest.mark.parametrize("config", CONFIGS + EXTREMES, ids=ArrayConfig.flags)
+def test_style(config):
+    """What docs/interface.md promises of the text."""
+    text = emitted(config)
+    code = re.sub("//.*", "", text)
+    command = re.search(r"^// Generated by: .*\n", text, re.M)[0]  # to be copied, however long
+    assert max(map(len, text.replace(command, "").splitlines())) <= LINE
+    assert "\\" not in code and "$" not in code.replace("$signed", "")  # no escaped names
+    modules = re.findall(r"^module (\w+) \($", text, re.M)
+    assert len(modules) == len(set(modules)) == code.count("endmodule\n")
+    assert modules[0] == "stos_core" and modules[-1] == "stos_core_pe"
+    assert len(re.findall(r"\n\n// [^\n]+\.\nmodule ", text)) == len(modules)
+    for module in modules:
+        directions, _, names = zip(*header(text, module), strict=True)
+        assert names[0] == "clk" and "rst" not in names[2:]
+        if module == "stos_core":
+            assert list(names[2:]) == [name for name, *_ in core_ports(config)]
+        else:
+            assert list(directions) == sorted(directions)  # inputs first
+    # Repeated bits are a replication.
+    assert not re.search(r"(\w[\w\[\]:]*),\s+\1,\s+\1\b", code)
+    # What is declared is used: a net for one use only is part of an expression if it is short.
+    for module in re.split("^endmodule", code, flags=re.M)[:-1]:
+        words = Counter(re.findall(r"\w+", module))
+        for name in re.findall(r"^  (?:wire|reg) (?:\[.*?\] )?(\w+)", module, re.M):
+            assert words[name] > 1 or "unused" in name, name
 
 
 @pytest.mark.parametrize("config", CONFIGS[1:3], ids=ArrayConfig.flags)

@@ -17,7 +17,7 @@ from tiles import random_tiles
 import synth.tools
 from golden import execute
 from hw.config import ArrayConfig
-from hw.verilog import emit_verilog
+from hw.emit import emit_verilog
 from sim import cycles
 from sim.rtl import Simulator, Stalls
 from synth import area, pages, timing
@@ -193,7 +193,6 @@ hierarchy -top {top}
 proc
 flatten
 opt_clean
-rename -hide w:_n* w:*._n*
 rename -top gold
 design -stash gold
 read_verilog netlist.v
@@ -203,7 +202,6 @@ proc
 flatten
 async2sync
 opt_clean
-rename -hide w:_n* w:*._n*
 rename -top gate
 design -stash gate
 design -copy-from gold -as gold gold
@@ -271,14 +269,14 @@ def test_equivalence_check_can_fail(tmp_path):
     """A PE whose broadcast and north operands are mixed up is found out."""
     config = VARIANTS[6]
     text = emit_verilog(config)
-    assert text.count("= i_operand & ") == 1
+    assert text.count("(i_operand & ") == 1
     with pytest.raises(ToolError, match="unproven"):
         prove_equal(
             config,
             gates(),
             "stos_core_pe",
             tmp_path,
-            text.replace("= i_operand & ", "= i_operand | "),
+            text.replace("(i_operand & ", "(i_operand | "),
         )
 
 
@@ -419,7 +417,7 @@ def test_timing_command(tmp_path, monkeypatch, capsys):
     [
         ("core.grid.row_1.pe_2.acc_TRELLIS_FF_Q_3", "PE(1, 2) acc"),
         ("core.grid.row_0.pe_10.o_a_TRELLIS_FF_Q", "PE(0, 10) activation"),
-        ("core.grid.row_0.pe_1._n4_MULT18X18D_P9", "PE(0, 1) multiplier"),
+        ("core.grid.row_0.pe_1.product_MULT18X18D_P9", "PE(0, 1) multiplier"),
         ("core.controller.busy_TRELLIS_FF_Q", "controller busy"),
         ("core.wgt_TRELLIS_FF_Q_12", "core wgt"),
         ("signature_TRELLIS_FF_Q", "harness signature"),

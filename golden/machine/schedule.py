@@ -184,7 +184,7 @@ def _run(state: _State, program: Program, config: ArrayConfig) -> _State:
 def schedule(commands: Iterable[Command], config: ArrayConfig) -> Iterator[Timing]:
     """Yield when every command runs, if nothing ever stalls.
 
-    The rules are those of `hw.controller.Controller`:
+    The rules are those of `hw.control.Controller`:
 
     - Beats of a command enter in consecutive cycles, the first one in the cycle after the last
       beat of the command before.

@@ -18,7 +18,7 @@ import numpy as np
 from golden.arith.wrap import IntArray
 from golden.machine.tile import Tile
 from hw.config import ArrayConfig, integer
-from hw.verilog import emit_verilog
+from hw.emit import emit_verilog
 from report.errors import Failure
 from report.files import write_atomically
 

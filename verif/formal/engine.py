@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hw.config import ArrayConfig
-from hw.wasm import wasm_environment
+from hw.emit.wasm import wasm_environment
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -112,7 +112,7 @@ def check_tools() -> None:
 def emit(config: ArrayConfig, bug: Bug | None = None) -> str:
     """Return the Verilog that the generator emits, with a bug planted in its source or without."""
     script = (
-        "import sys; from hw.config import ArrayConfig; from hw.verilog import emit_verilog; "
+        "import sys; from hw.config import ArrayConfig; from hw.emit import emit_verilog; "
         "sys.stdout.write(emit_verilog(ArrayConfig.from_json(sys.argv[1])))"
     )
     command = [sys.executable, "-c", script, config.to_json()]

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from tiles import gemm, random_tiles, st_os  # noqa: E402
 from golden import Tile, execute  # noqa: E402
 from golden.machine.schedule import cycles  # noqa: E402
 from hw.config import ArrayConfig  # noqa: E402
-from hw.verilog import emit_verilog  # noqa: E402
+from hw.emit import emit_verilog  # noqa: E402
 from report.command import OneLineParser  # noqa: E402
 from report.output import run as run_command  # noqa: E402
 
@@ -207,25 +208,31 @@ def pessimistic(verilog: str) -> str:
 
 
 def _single(body: str) -> str:
-    target = re.search(r"(\S+(?: \[[^]]*\])?) +<=", body)
+    target = re.search(r"(\w+) <= ", body)
     assert target, body
-    value, rest = _value(body.strip(), target.group(1))
+    value, rest = _value(body, target.group(1))
     assert not rest, body
-    return f"  always @(posedge clk)\n    {target.group(1)}  <= {value};\n"
+    return f"  always @(posedge clk)\n    {target.group(1)} <= {value};\n"
 
 
 def _value(text: str, target: str) -> tuple[str, str]:
     """Return the value that a statement gives to its target, and the text after the statement."""
+    text = text.strip()
+    if text.startswith("begin"):
+        value, rest = _value(text[5:], target)
+        assert rest.startswith("end"), text
+        return value, rest[3:].strip()
     if not text.startswith("if ("):
         left, value = text.split(";", 1)[0].split("<=", 1)
-        assert left.strip() == target.strip(), text
-        return f"({value.strip()} )", text.split(";", 1)[1].strip()
-    condition, rest = re.fullmatch(r"if \(([^()]*)\)\s*(.*)", text, re.S).groups()
-    yes, rest = _value(rest, target)
-    no = f"({target} )"
+        assert left.strip() == target, text
+        return f"({value.strip()})", text.split(";", 1)[1].strip()
+    depth = list(accumulate((char == "(") - (char == ")") for char in text[3:]))
+    end = 4 + depth.index(0)
+    yes, rest = _value(text[end:], target)
+    no = target
     if rest.startswith("else"):
-        no, rest = _value(rest[4:].strip(), target)
-    return f"({condition} ? {yes} : {no})", rest
+        no, rest = _value(rest[4:], target)
+    return f"({text[3:end]} ? {yes} : {no})", rest
 
 
 def compile_bench(job: Job, verilog: str, folder: Path) -> Path:

@@ -38,7 +38,7 @@ def _initialised(module: str, register: str) -> tuple[tuple[str, str], ...]:
 
 def _declare(module: str, text: str) -> tuple[str, str]:
     """Add declarations and logic to a module."""
-    return rf"^(module stos_core{module}\([^;]*\);)$", rf"\1\n{text}"
+    return rf"^(module stos_core{module} \([^;]*\);)$", rf"\1\n{text}"
 
 
 MUTANTS = [
@@ -82,7 +82,7 @@ MUTANTS = [
     Mutant(
         "flush one step too short",
         "flush",
-        ((r"= flush & settled;", "= flush & (settled | wave <= 1);"),),
+        ((r"= flush & settled & i_en;", "= flush & (settled | wave <= 1) & i_en;"),),
     ),
     Mutant("a drain token survives a reset in traffic", "tlast", _initialised("_drain", "row_4")),
     Mutant("kept sums survive a reset in traffic", "cycles", _initialised("_controller", "kept")),
@@ -92,8 +92,8 @@ MUTANTS = [
         (
             _declare("", "  reg stuck; always @(posedge clk)\n    stuck <= stuck & ~cmd_error;"),
             (
-                r"if \(i_en\) (\S+)  <= (\{ s_axis_act_tdata)",
-                r"if (stuck) \1  <= \1 ;\n    else if (i_en) \1  <= \2",
+                r"if \(skid_o_en\) act <= ",
+                r"if (stuck) act <= act;\n    else if (skid_o_en) act <= ",
             ),
         ),
         hidden=True,
@@ -107,7 +107,7 @@ MUTANTS = [
     Mutant(
         "unused weight lane leaks into a used one in GEMM",
         "unknown",
-        ((r"\.i\(\{ wgt\[7:0\],", ".i({ wgt[7:0] ^ wgt[39:32],"),),
+        ((r"\.i\(\{wgt\[7:0\],", ".i({wgt[7:0] ^ wgt[39:32],"),),
     ),
     Mutant(
         "unused activation lane leaks into the row above",
@@ -117,18 +117,18 @@ MUTANTS = [
     Mutant(
         "operands taken while tvalid is low",
         "unknown",
-        ((r"assign advance = o_act_ready & i_act_valid;", "assign advance = o_act_ready;"),),
+        ((r"wire advance = o_act_ready & i_act_valid;", "wire advance = o_act_ready;"),),
     ),
     # Sums.
     Mutant(
         "accumulators not cleared after dropped sums",
         "unknown",
-        ((r"assign (\S+) = (\S+) \| wipe;(\s*assign \S+ = )\1( \| flushed;)", r"\3\2\4"),),
+        ((r"(tags <= \{.*) \| wipe( \| flushed)", r"\1\2"),),
     ),
     Mutant(
         "accumulators not cleared after reset",
         "unknown",
-        ((r"(assign (\S+) = \S+ \| wipe;\s*assign \S+ = \2) \| flushed;", r"\1;"),),
+        ((r"(tags <= \{.* \| wipe) \| flushed", r"\1"),),
     ),
     # What the bench checks beside X.
     Mutant(
@@ -136,8 +136,8 @@ MUTANTS = [
         "value",
         (
             (
-                r"assign m_axis_out_tdata = \{ (out\[104\], ){3}",
-                "assign m_axis_out_tdata = { 3'h0, ",
+                r"assign m_axis_out_tdata = \{\{3\{skid_o\[104\]\}\}",
+                "assign m_axis_out_tdata = {3'd0",
             ),
         ),
     ),
@@ -149,6 +149,6 @@ MUTANTS = [
     Mutant(
         "one bubble more after a command",
         "cycles",
-        ((r"(assign \S+ = _n\d+) \| _n\d+;(\s*assign load = )", r"\1;\2"),),
+        ((r"(wire load = .*)\(~busy \| \(advance & ends\)\)", r"\1~busy"),),
     ),
 ]

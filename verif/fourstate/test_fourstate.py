@@ -12,7 +12,7 @@ from icarus import Failure, bench_runs, compile_bench, pessimistic, simulate
 from mutants import MUTANTS
 
 from hw.config import ArrayConfig
-from hw.verilog import emit_verilog
+from hw.emit import emit_verilog
 
 pytestmark = pytest.mark.skipif(
     shutil.which("iverilog") is None, reason="iverilog (Icarus Verilog) is not installed"

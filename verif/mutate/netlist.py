@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hw.config import ArrayConfig
-from hw.verilog import emit_verilog
+from hw.emit import emit_verilog
 from synth.tools import run_yosys
 
 __all__ = ["COMPONENTS", "Mutant", "Netlist"]
@@ -29,8 +29,8 @@ COMPONENTS = {
     "pe": ["pe"],
     "row": ["row"],
     "grid": ["grid"],
-    "skew": ["act_skew", "act_skew_bit", "wgt_skew", "wgt_skew_bit"],
-    "deskew": ["deskew", "deskew_bit"],
+    "skew": ["act_skew", "wgt_skew"],
+    "deskew": ["deskew"],
     "drain": ["drain"],
     "skid": ["skid"],
     "controller": ["controller"],

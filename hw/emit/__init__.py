@@ -1,0 +1,7 @@
+"""From components to Verilog text."""
+
+from __future__ import annotations
+
+from .verilog import emit_verilog
+
+__all__ = ["emit_verilog"]

