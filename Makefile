@@ -37,28 +37,30 @@ gen: .venv/gen
 	$(BIN)/python -m hw.gen --rows $(ROWS) --cols $(COLS) $(GENFLAGS)
 
 data:
-	$(PYTHON) verif/fetch.py
+	$(PYTHON) -m verif.lib.fetch
 
 test: .venv/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/pytest verif/ -n 2 --dist worksteal
 
 check: .venv/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/pytest -q -n 2 --dist worksteal -k "not counters_at_their_ends" $(FAST)
 
 planted: .venv/test
-	$(BIN)/python verif/planted.py
+	$(BIN)/python -m verif.planted
 
 coverage: .venv/test
-	$(BIN)/python verif/cover.py
+	$(BIN)/python -m verif.cover
 
 soak: .venv/test
-	$(BIN)/python verif/soak.py --minutes $(MINUTES)
+	$(BIN)/python -m verif.soak --minutes $(MINUTES)
 
 mutate: .venv/test
 	$(BIN)/python -m verif.mutate

@@ -8,17 +8,18 @@ from __future__ import annotations
 import itertools
 import os
 import random
+from typing import Any
 
 import cocotb
 import numpy as np
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, RisingEdge, with_timeout
 from cocotbext.axi import AxiStreamBus, AxiStreamFrame, AxiStreamSink, AxiStreamSource
-from tiles import gemm, operands, random_tiles, st_os
 
 from golden import Operands, Tile, execute, map_workload
 from hw.config import ArrayConfig
 from sim import cycles
+from verif.lib.tiles import gemm, operands, random_tiles, st_os
 
 CONFIG = ArrayConfig.from_json(os.environ["STOS_CONFIG"])
 
@@ -33,9 +34,12 @@ def pauses(probability: float, seed: int):
 class Bench:
     """Sources, sink, protocol checks and a scoreboard."""
 
-    def __init__(self, dut) -> None:
+    first_command: int | None
+    last_output: int | None
+
+    def __init__(self, dut: Any) -> None:
         self.dut = dut
-        cocotb.start_soon(Clock(dut.clk, 10, "ns").start())
+        Clock(dut.clk, 10, "ns").start()
         self.sources = {
             name: AxiStreamSource(
                 AxiStreamBus.from_prefix(dut, f"s_axis_{name}"), dut.clk, dut.rst, byte_lanes=1
@@ -142,6 +146,7 @@ async def full_speed(dut) -> None:
         tiles = random_tiles(rng, CONFIG, 6)
         await bench.check(tiles)
         predicted = cycles([tile.command for tile in tiles], CONFIG)
+        assert bench.last_output is not None and bench.first_command is not None
         took = bench.last_output - bench.first_command
         assert took == predicted, f"{took} cycles instead of {predicted}"
 

@@ -14,8 +14,6 @@ import tempfile
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from suite import CONFIGS, GROUPS, Run, check, runs
-
 from hw.config import ArrayConfig, Command, CommandError
 from report.command import OneLineParser
 from report.files import write_atomically
@@ -24,6 +22,7 @@ from report.output import run as run_command
 from report.tables import Sheet
 from sim.rtl import Simulator
 from sim.rtl.toolchain import find_verilator
+from verif.lib.suite import CONFIGS, GROUPS, Run, check, runs
 
 DOCS = Path(__file__).parents[1] / "docs"
 KINDS = ("line", "branch", "toggle")
@@ -157,7 +156,7 @@ def report(results: list[tuple[ArrayConfig, Counter[Point], Counter[Bin], int]])
 # What the core's suite covers
 
 Measured by `make coverage` with {find_verilator().version.split(" rev")[0]}: {count:,} runs of
-`verif/suite.py` on {len(results)} cores, merged. A point of a module counts as reached if some
+`verif/lib/suite.py` on {len(results)} cores, merged. A point of a module counts as reached if some
 instance reached it; a toggle is one direction of one bit.
 
 {structure.markdown()}
@@ -191,7 +190,7 @@ after what came before it. The 16-bit ends of K and F are a group of their own (
 
 def main() -> int:
     """Run the command line; return the exit status."""
-    parser = OneLineParser("coverage", "Measure what the core's suite covers.")
+    parser = OneLineParser("verif.cover", "Measure what the core's suite covers.")
     add_executor_options(parser)
     arguments: argparse.Namespace = parser.parse_args()
     configs = [config for config in CONFIGS if config.cols < 16]
@@ -210,4 +209,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    run_command(main, "coverage")
+    run_command(main, "verif.cover")

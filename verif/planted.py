@@ -17,8 +17,6 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from suite import GROUPS, check, runs
-
 from hw.config import ArrayConfig
 from report.command import OneLineParser
 from report.files import write_atomically
@@ -26,6 +24,7 @@ from report.jobs import ExecutorError, add_executor_options, executor, run_jobs
 from report.output import run as run_command
 from report.tables import Sheet
 from sim.rtl import RtlError, Simulator
+from verif.lib.suite import GROUPS, check, runs
 
 ROOT = Path(__file__).parents[1]
 ST_OS = ArrayConfig(rows=3, cols=5, st_os=True)
@@ -148,7 +147,7 @@ BUGS = [
 
 def plant(bug: Bug, folder: Path) -> None:
     """Copy the project to a folder, with the bug in it."""
-    for name in ("hw", "golden", "sim", "verif"):
+    for name in ("hw", "golden", "sim", "report", "verif"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", folder)
     path = folder / "hw" / bug.file
@@ -178,7 +177,7 @@ def attempt(bug: Bug) -> tuple[str, str]:
     with tempfile.TemporaryDirectory(prefix="stos-") as name:
         folder = Path(name)
         plant(bug, folder)
-        environment = os.environ | {"PYTHONPATH": f"{folder}{os.pathsep}{folder / 'verif'}"}
+        environment = os.environ | {"PYTHONPATH": str(folder)}
 
         def run(*command: str) -> subprocess.CompletedProcess[str]:
             return subprocess.run(
@@ -191,7 +190,7 @@ def attempt(bug: Bug) -> tuple[str, str]:
         found = re.search(r"^(?:FAILED|ERROR) \S+::(\w+)", units.stdout, re.M)
         if units.returncode not in (0, 1) or (units.returncode == 1) != bool(found):
             raise RuntimeError(f"{bug.what}: the unit test did not run: {units.stdout[-800:]}")
-        core = run("verif/planted.py", "--on", bug.config.to_json())
+        core = run("-m", "verif.planted", "--on", bug.config.to_json())
         if core.returncode:
             raise RuntimeError(f"{bug.what}: the suite did not run: {core.stderr[-800:]}")
         return found[1] if found else "", core.stdout.strip()
@@ -199,7 +198,7 @@ def attempt(bug: Bug) -> tuple[str, str]:
 
 def main() -> int:
     """Run the command line; return the exit status."""
-    parser = OneLineParser("planted", "Plant bugs in the gateware, and see who notices.")
+    parser = OneLineParser("verif.planted", "Plant bugs in the gateware, and see who notices.")
     parser.add_argument("--on", help=argparse.SUPPRESS)  # the suite on one core, in a copy
     add_executor_options(parser)
     arguments = parser.parse_args()
@@ -211,9 +210,9 @@ def main() -> int:
             names = [bug.what for bug in BUGS]
             results = run_jobs(pool, attempt, [(bug,) for bug in BUGS], names)
     except ExecutorError as error:
-        print(f"planted: {error}", file=sys.stderr)
+        print(f"verif.planted: {error}", file=sys.stderr)
         return 1
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (f"{bug.component}: {bug.what}", unit or "-", group or "-")
         for bug, (unit, group) in zip(BUGS, results, strict=True)
     ]
@@ -227,7 +226,7 @@ def main() -> int:
 # Planted bugs
 
 `make planted` plants each bug in a copy of the gateware, and runs the unit test of the component
-(`verif/unit`) and the core's suite (`verif/suite.py`, in the order of its groups) until one
+(`verif/unit`) and the core's suite (`verif/lib/suite.py`, in the order of its groups) until one
 complains.
 
 {sheet.markdown()}
@@ -248,4 +247,4 @@ property has one, too ([formal](formal.md)); [mutation](mutation.md) plants them
 
 
 if __name__ == "__main__":
-    run_command(main, "planted")
+    run_command(main, "verif.planted")

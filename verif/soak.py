@@ -7,12 +7,12 @@ import time
 
 import numpy as np
 from rich.console import Console
-from suite import GROUPS, check, runs
 
 from hw.config import ArrayConfig
 from report.command import OneLineParser
 from report.output import run as run_command
 from sim.rtl import RtlError, Simulator
+from verif.lib.suite import GROUPS, check, runs
 
 
 def random_config(rng: np.random.Generator) -> ArrayConfig:
@@ -32,7 +32,7 @@ def random_config(rng: np.random.Generator) -> ArrayConfig:
 
 def main() -> int:
     """Run the command line; return the exit status."""
-    parser = OneLineParser("soak", "Run the core's suite on random cores with new seeds.")
+    parser = OneLineParser("verif.soak", "Run the core's suite on random cores with new seeds.")
     parser.add_argument("--minutes", type=float, default=10.0, help="how long")
     parser.add_argument("--seed", type=int, default=1, help="the first seed")
     arguments = parser.parse_args()
@@ -52,7 +52,7 @@ def main() -> int:
                         count += 1
                 except (AssertionError, RtlError) as error:
                     print(f"{config.flags()}, {group}: {error}")
-                    print(f"repeat: python verif/soak.py --seed {seed} --minutes 0")
+                    print(f"repeat: python -m verif.soak --seed {seed} --minutes 0")
                     return 1
             if time.monotonic() >= end:
                 print(f"{count:,} runs on {seed - arguments.seed + 1} cores, all exact")
@@ -61,4 +61,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    run_command(main, "soak")
+    run_command(main, "verif.soak")

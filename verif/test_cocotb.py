@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
-from bench import make_environment
 from cocotb_tools.runner import get_runner
-from faulty import FAULTS, faulty_core
 
 from hw.config import ArrayConfig
 from hw.emit import emit_verilog
+from verif.lib.bench import make_environment
+from verif.lib.faulty import FAULTS, faulty_core
 
 HERE = Path(__file__).parent
 CONFIGS = [
@@ -74,7 +73,7 @@ class Built:
         with contextlib.suppress(SystemExit):  # the runner's way of saying that a test failed
             self.runner.test(
                 hdl_toplevel="stos_core",
-                test_module="cocotb_core",
+                test_module="verif.cocotb_core",
                 build_dir=self.folder / "build",
                 test_filter=chosen and f"{chosen}$",
                 results_xml=str(results),
@@ -98,7 +97,7 @@ def _environment():
     with pytest.MonkeyPatch.context() as patch:
         for name, text in make_environment().items():
             patch.setenv(name, text)
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), str(HERE.parent)]))
+        patch.setenv("PYTHONPATH", str(HERE.parent))
         yield
 
 

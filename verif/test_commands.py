@@ -12,6 +12,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,9 +53,12 @@ def environment(**changes: str) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": str(ROOT)} | changes
 
 
-def command(words: str, folder: Path, *more: str, **options) -> subprocess.CompletedProcess[str]:
+def command(
+    words: str, folder: Path, *more: str, **options: Any
+) -> subprocess.CompletedProcess[str]:
     """Run a command in a process of its own."""
-    options = {"env": environment(), "stdout": subprocess.PIPE} | options
+    options.setdefault("env", environment())
+    options.setdefault("stdout", subprocess.PIPE)
     return subprocess.run(
         [sys.executable, "-m", *words.split(), *more],
         cwd=folder, text=True, errors="surrogateescape", stderr=subprocess.PIPE, timeout=200,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from bench import prove, simulator
-from suite import CONFIGS, GROUPS, SEED, check, runs
-from tiles import gemm, random_tiles, st_os
 
 from hw.config import ArrayConfig
 from sim.rtl import Stalls
+from verif.lib.bench import prove, simulator
+from verif.lib.suite import CONFIGS, GROUPS, SEED, check, runs
+from verif.lib.tiles import gemm, random_tiles, st_os
 
 ids = ArrayConfig.flags
 

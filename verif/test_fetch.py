@@ -6,9 +6,10 @@ import gzip
 import hashlib
 import re
 
-import fetch
 import pytest
-from fetch import SOURCES, UNPUBLISHED, FetchError, Source
+
+from verif.lib import fetch
+from verif.lib.fetch import SOURCES, UNPUBLISHED, FetchError, Source
 
 
 def source(path, content: bytes, name: str = "models/a.tflite", **change: str) -> Source:

@@ -18,9 +18,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from amaranth.back import verilog
-from bench import make_environment, prove
-from tiles import gemm, random_tiles, st_os
-from unit.stepper import Stepper
 
 import hw.emit.wasm
 from hw.config import ArrayConfig, Command
@@ -33,6 +30,9 @@ from hw.emit.wasm import wasm_environment
 from hw.gen import beside, describe, main
 from hw.top import Top, core_ports
 from sim.rtl import Simulator, Stalls
+from verif.lib.bench import make_environment, prove
+from verif.lib.tiles import gemm, random_tiles, st_os
+from verif.unit.stepper import Stepper
 
 CONFIGS = [
     ArrayConfig(rows=1, cols=1),
@@ -378,9 +378,9 @@ def test_config():
     config = ArrayConfig(rows=3, cols=5, st_os=True, act_width=4)
     assert ArrayConfig.from_json(config.to_json()) == config
     with pytest.raises(TypeError, match="rows must be an integer from 1 to 256, not 2.0"):
-        ArrayConfig(rows=2.0, cols=2)  # type: ignore[arg-type]
+        ArrayConfig(rows=2.0, cols=2)
     with pytest.raises(TypeError, match="st_os must be True or False, not 1"):
-        ArrayConfig(rows=2, cols=2, st_os=1)  # type: ignore[arg-type]
+        ArrayConfig(rows=2, cols=2, st_os=1)
     with pytest.raises(ValueError, match="a configuration is a JSON object"):
         ArrayConfig.from_json('{"rows": 3}')
 

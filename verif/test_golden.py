@@ -7,13 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import correlate
-from tiles import operands
 
 import golden
 from golden import Operands, map_workload
-from golden.machine.schedule import unroll
 from hw.config import ArrayConfig
-from sim import cycles
+from verif.lib.strategies import check, layers, machines
+from verif.lib.tiles import operands
 
 
 def test_literals():
@@ -44,48 +43,6 @@ def scipy_depthwise(x, w, stride, padding, pad_value):
     x = np.pad(x, ((top, bottom), (left, right), (0, 0)), constant_values=pad_value)
     dense = [correlate(x[..., c], w[..., c], "valid", "direct") for c in range(x.shape[2])]
     return np.stack(dense, axis=2)[:: stride[0], :: stride[1]]
-
-
-@st.composite
-def layers(draw, odd_square=False):
-    """Draw an image, a kernel size, strides, paddings and a pad value."""
-    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
-    kernel = (draw(st.integers(1, 5)), draw(st.integers(1, 5)))
-    if odd_square:
-        kernel = (draw(st.sampled_from([1, 2, 3, 5])),) * 2
-    stride = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
-    padding = tuple((draw(st.integers(0, 3)), draw(st.integers(0, 3))) for _ in range(2))
-    size = tuple(
-        draw(st.integers(max(1, k - sum(pad)), 9)) for k, pad in zip(kernel, padding, strict=True)
-    )
-    x = operands(rng, (*size, 2 * draw(st.integers(1, 4))), 8)
-    return rng, x, kernel, stride, padding, draw(st.integers(-128, 127))
-
-
-@st.composite
-def machines(draw):
-    """Draw a small machine."""
-    return ArrayConfig(
-        rows=draw(st.integers(1, 9)),
-        cols=draw(st.integers(1, 9)),
-        st_os=draw(st.booleans()),
-        weight_width=draw(st.sampled_from([8, 8, 8, 9])),  # other than act_width: no exchange
-        acc_width=draw(st.sampled_from([17, 24, 32])),
-        accumulators=draw(st.integers(1, 2)),
-        mac_stages=draw(st.integers(1, 2)),
-    )
-
-
-def check(data, plan, want):
-    """Check that the tiles are legal, compute `want`, and are those of the closed form."""
-    config, lowering = plan.config, plan.tiles(data)
-    got = lowering.collect(golden.execute(lowering.tiles, config))
-    np.testing.assert_array_equal(got.reshape(np.shape(want)), want)
-    result = data.result(config.acc_width)
-    np.testing.assert_array_equal(result.reshape(np.shape(want)), want)
-    commands = [tile.command for tile in lowering.tiles]
-    assert list(unroll(plan.program)) == commands
-    assert plan.cycles == cycles(plan.program, config) == cycles(commands, config) > 0
 
 
 def lower(config, mapping, want, kind, *arrays, **geometry):

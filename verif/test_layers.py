@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from bench import simulator
-from tiles import operands
 
 import golden
 from golden import MAPPINGS, Operands, map_workload
 from hw.config import ArrayConfig
 from sim import cycles
+from verif.lib.bench import simulator
+from verif.lib.tiles import operands
 
 RNG = np.random.default_rng(8)
 X = operands(RNG, (14, 14, 64), 8)

@@ -6,11 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from bench import prove, simulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_golden import check, layers, machines
-from tiles import operands
 
 from golden import MAPPINGS, Operands, Plan, Workload, map_workload
 from golden.machine.schedule import Repeat, cycles, unroll
@@ -22,6 +19,9 @@ from golden.workload import KINDS
 from hw.config import ArrayConfig, Command
 from sim.network import network_cycles, network_report
 from sim.pages import ESTIMATES
+from verif.lib.bench import prove, simulator
+from verif.lib.strategies import check, layers, machines
+from verif.lib.tiles import operands
 
 
 @st.composite

@@ -224,9 +224,17 @@ def test_select_on_array():
         (lambda: build("resnet50_cifar100", "half"), ValueError, "pattern .*not 'half'"),
         (lambda: build("resnet50_cifar100", "A--P"), ValueError, "not 'A--P'"),
         (lambda: build("mobilenet_v1", resolution=31), ValueError, "at least 32, not 31"),
-        (lambda: build("mobilenet_v1", resolution=32.0), TypeError, "not 32.0"),
+        (
+            lambda: build("mobilenet_v1", resolution=32.0),  # type: ignore[arg-type]
+            TypeError,
+            "not 32.0",
+        ),
         (lambda: select_groups(0, 8, 1, 4, 8, 8, False), ValueError, "c_in .* not 0"),
-        (lambda: select_groups(8, 8, 1, 4, 8, 8.0, False), TypeError, "t_out .* not 8.0"),
+        (
+            lambda: select_groups(8, 8, 1, 4, 8, 8.0, False),  # type: ignore[arg-type]
+            TypeError,
+            "t_out .* not 8.0",
+        ),
         (lambda: select_groups(8, 8, 1, 4, 8, 8, False, "x"), ValueError, "balance, .*not 'x'"),
         (lambda: abconv_layers(4, 8, 12, 1, "abconv", 3), ValueError, "1, 2, 4, not 3"),
         (lambda: abconv_layers(4, 8, 8, 1, "conv", 2), ValueError, "one of 1, not 2"),

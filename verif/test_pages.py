@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from amaranth.hdl import Fragment
-from stepper import registers
 
 from golden import Operands, map_workload
 from hw.array.pe import PE
@@ -15,13 +14,14 @@ from hw.config import ArrayConfig
 from hw.top import Top, core_ports
 from pages import array, handshake, lane, pe
 from pages.__main__ import PICTURES
+from verif.unit.stepper import registers
 
 DOCS = Path(__file__).parents[1] / "docs"
 
 
 def inside(fragment: Fragment) -> dict[str, Fragment]:
     """Return the submodules of a component by name."""
-    return {name: inner for inner, name, *_ in fragment.subfragments}
+    return {name: inner for inner, name, *_ in getattr(fragment, "subfragments")}  # noqa: B009
 
 
 @pytest.mark.parametrize("name", [name for name in PICTURES if name != "handshake.svg"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
-import planted
+from verif import planted
 
 
 def test_places():

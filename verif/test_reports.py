@@ -131,10 +131,9 @@ def test_compare_command(tmp_path, capsys):
 
 def test_models_as_networks(tmp_path, capsys):
     """A .tflite file wherever a network is named: the same cycles as by its operators."""
-    from models import everything
-
     from golden.int8 import tflite
     from golden.int8.transform import fuse
+    from verif.lib.models import everything
 
     model, file = tmp_path / "net.tflite", tmp_path / "r.json"
     model.write_bytes(everything())

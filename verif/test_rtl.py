@@ -12,16 +12,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bench import simulator
-from faulty import FAULTS, faulty_core
-from suite import Run, check, runs
-from tiles import gemm, random_tiles
 
 import sim.rtl
 import sim.rtl.toolchain
 from golden import execute, gemm_tile
 from hw.config import ArrayConfig
 from sim.rtl import RtlError, Simulator, Stalls
+from verif.lib.bench import simulator
+from verif.lib.faulty import FAULTS, faulty_core
+from verif.lib.suite import Run, check, runs
+from verif.lib.tiles import gemm, random_tiles
 
 ROOT = Path(__file__).parents[1]
 SMALL = ArrayConfig(rows=2, cols=2)

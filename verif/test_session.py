@@ -24,8 +24,8 @@ def session(folder: Path, file: str, **variables: str) -> subprocess.CompletedPr
     environment = {
         k: v for k, v in os.environ.items() if not k.startswith(("STOS", "CI", "PYTEST"))
     }
-    environment |= {"PYTHONPATH": str(Path(__file__).parent), **variables}
-    command = [sys.executable, "-m", "pytest", "-p", "conftest", "--rootdir", ".", file]
+    environment |= {"PYTHONPATH": str(Path(__file__).parents[1]), **variables}
+    command = [sys.executable, "-m", "pytest", "-p", "verif.conftest", "--rootdir", ".", file]
     return subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False
     )

@@ -11,8 +11,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from fetch import SOURCES, find, needs
-from tiles import random_tiles
 
 import synth.tools
 from golden import execute
@@ -24,6 +22,8 @@ from synth import area, pages, timing
 from synth.netlist import Part, synthesize, tree
 from synth.targets import FPGA_TARGETS, gates, liberty
 from synth.tools import ToolError, _unfinished, run_tool, tool_version
+from verif.lib.fetch import SOURCES, find, needs
+from verif.lib.tiles import random_tiles
 
 HERE = Path(__file__).parent
 DOCS = HERE.parent / "docs"
@@ -86,8 +86,8 @@ def check_sums(part: Part):
         for name, value in part.unit.items():
             inner = sum(p.count * p.unit.get(name, 0) for p in part.parts)
             assert value == pytest.approx(inner), (part.name, name)
-    for inner in part.parts:
-        check_sums(inner)
+    for one in part.parts:
+        check_sums(one)
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=ArrayConfig.flags)

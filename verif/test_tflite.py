@@ -7,16 +7,25 @@ import signal
 import struct
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import flatbuffers
 import numpy as np
 import pytest
 import tflite as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
-from fetch import find, missing, needs
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from models import (
+from tflite_micro.python.tflite_micro import runtime
+from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as newer
+
+from golden.arith import quant
+from golden.arith.window import Window
+from golden.int8 import tflite
+from golden.int8.array_operators import FullyConnected
+from golden.int8.graph import Graph
+from verif.lib.fetch import find, missing, needs
+from verif.lib.models import (
     ACT,
     SAME,
     VALID,
@@ -30,14 +39,6 @@ from models import (
     single,
     variant,
 )  # fmt: skip
-from tflite_micro.python.tflite_micro import runtime
-from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as newer
-
-from golden.arith import quant
-from golden.arith.window import Window
-from golden.int8 import tflite
-from golden.int8.array_operators import FullyConnected
-from golden.int8.graph import Graph
 
 
 def reference(content: bytes, *inputs: np.ndarray) -> dict[str, np.ndarray]:
@@ -476,9 +477,10 @@ def small(**changes) -> bytes:
     return content
 
 
+TWO, TINY = np.array([1, 2], np.float32), np.array([1e-20], np.float32)
 FLOAT = {"dtype": np.dtype(np.float32)}
 POOL = {"FilterHeight": 2, "FilterWidth": 2, "StrideH": 1, "StrideW": 1, "Padding": SAME}
-POOLED = [("MAX_POOL_2D", [], POOL)]
+POOLED: list[Any] = [("MAX_POOL_2D", [], POOL)]
 REFUSED = {
     "operator": (
         {"more": [("TRANSPOSE_CONV", [0], {})]},
@@ -496,9 +498,9 @@ REFUSED = {
     "output": ({"options": {"StrideW": 2}, "tensors": {3: {"shape": (1, 6, 6, 4)}}}, "6x3x4, not"),
     "weight zero": ({"tensors": {1: {"zero": 1}}}, "weights must have zero point 0"),
     "zero": ({"tensors": {3: {"zero": 128}}}, "one zero point, -128 to 127"),
-    "bias scales": ({"tensors": {2: {"scales": np.float32([1, 2])}}}, "1 or 4 scales, or none"),
+    "bias scales": ({"tensors": {2: {"scales": TWO}}}, "1 or 4 scales, or none"),
     "large axis": ({"tensors": {2: {"axis": 8}}}, "tensor2 is quantized along axis 8; it must be"),
-    "scales": ({"tensors": {1: {"scales": np.float32([1, 2])}}}, "1 or 4 scales, not 2"),
+    "scales": ({"tensors": {1: {"scales": TWO}}}, "1 or 4 scales, not 2"),
     "axis": ({"tensors": {1: {"axis": 3}}}, "along axis 0, not 3"),
     "more bytes": ({"tensors": {1: {"data": np.zeros(999, np.int8)}}}, "144 bytes, not 999"),
     "bytes": ({"tensors": {1: {"data": np.zeros(7, np.int8)}}}, "must have 144 bytes, not 7"),
@@ -593,12 +595,12 @@ REFUSED = {
     "negative tensor": ({"more": [("ADD", [-1], {})]}, "there is no tensor -1"),
     "negative input": ({"inputs": [-2]}, "there is no tensor -2"),
     "size": ({"tensors": {3: {"shape": (1, 1 << 15, 1 << 15, 4)}}}, "from 1 to 134217728 elements"),
-    "multiplier": ({"tensors": {3: {"scales": np.float32([1e-20])}}}, "multiplier must be from 0"),
+    "multiplier": ({"tensors": {3: {"scales": TINY}}}, "multiplier must be from 0"),
     "two outputs": ({"outputs": [3, 3]}, "there must be 1 output, not 2"),
     "no such tensor": ({"outputs": [9]}, "there is no tensor 9"),
     "not computed": ({"inputs": [4], "more": POOLED * 2}, "tensor0 is not computed before it"),
     "pool scale": (
-        {"more": POOLED, "tensors": {3: {"scales": np.float32([0.1])}}},
+        {"more": POOLED, "tensors": {3: {"scales": np.array([0.1], np.float32)}}},
         "same scale and zero point",
     ),
     "pool zero": ({"more": POOLED, "tensors": {3: {"zero": 99}}}, "same scale and zero point"),

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from models import Net, everything, load
 
 from golden.int8.array_operators import (
     ABConv2D,
@@ -18,6 +17,7 @@ from golden.int8.array_operators import (
 )
 from golden.int8.graph import Graph
 from golden.int8.transform import abconv, fuse
+from verif.lib.models import Net, everything, load
 
 
 def single(tmp_path: Path, channels: int = 8) -> Graph:

@@ -87,8 +87,8 @@ class Property:
 
 def _machine(rows: int = 2, cols: int = 2, **fields: int | bool) -> ArrayConfig:
     """Return a small machine; 3-bit activations, 2-bit weights, 6-bit sums."""
-    small = {"act_width": 3, "weight_width": 2, "acc_width": 6}
-    return ArrayConfig(rows=rows, cols=cols, **small | fields)
+    small = ArrayConfig(rows=rows, cols=cols, act_width=3, weight_width=2, acc_width=6)
+    return small.replace(**fields)
 
 
 PLAIN, ST_OS = _machine(), _machine(st_os=True)

@@ -164,7 +164,7 @@ def explain(title: str, verdict: Verdict) -> str:
     lines = [f"{title}: {verdict.status}"]
     if verdict.claim:
         lines.append(f"  {verdict.claim}")
-    if verdict.trace:
+    if verdict.trace and verdict.folder:
         lines += ["", verdict.trace, "", f"  waves: {verdict.folder / 'trace.vcd'}"]
     return "\n".join(lines)
 
@@ -275,7 +275,7 @@ def main(arguments: list[str] | None = None) -> int:
         return verdict
 
     # The long ones first. Each job is a process of its own.
-    jobs = sorted([*proofs, *properties], key=lambda one: one.depth is None)
+    jobs: list[Any] = sorted([*proofs, *properties], key=lambda one: one.depth is None)
     try:
         with ThreadPoolExecutor(options.jobs) as pool:
             verdicts = dict(zip(jobs, pool.map(job, jobs), strict=True))

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from formal.engine import HERE, Bug, FormalError, emit, prove
-from formal.properties import CHECKERS, PROOFS, PROPERTIES, Proof, Property
-from formal.run import PAGE, caught, explain, holds, main, run_bug, run_proof
+from verif.formal.engine import HERE, Bug, FormalError, emit, prove
+from verif.formal.properties import CHECKERS, PROOFS, PROPERTIES, Proof, Property
+from verif.formal.run import PAGE, caught, explain, holds, main, run_bug, run_proof
 
 SHORT = [proof for proof in PROOFS if proof.short]
 BUGS = [one for one in PROPERTIES if one.short]

@@ -1,6 +1,6 @@
 """Run tiles on an emitted core in Icarus Verilog, with X on every input bit that has no value.
 
-``python verif/fourstate/icarus.py --rows 3 --cols 5 --st-os --seed 7`` runs the whole bench, which
+``python -m verif.fourstate.icarus --rows 3 --cols 5 --st-os --seed 7`` runs the whole bench, which
 is `bench.v`.
 """
 
@@ -15,21 +15,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from golden import Tile, execute
+from golden.machine.schedule import cycles
+from hw.config import ArrayConfig
+from hw.emit import emit_verilog
+from report.command import OneLineParser
+from report.output import run as run_command
+from verif.lib.tiles import gemm, random_tiles, st_os
+
 HERE = Path(__file__).resolve().parent
-if __name__ == "__main__":
-    sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent)]
-
-from tiles import gemm, random_tiles, st_os  # noqa: E402
-
-from golden import Tile, execute  # noqa: E402
-from golden.machine.schedule import cycles  # noqa: E402
-from hw.config import ArrayConfig  # noqa: E402
-from hw.emit import emit_verilog  # noqa: E402
-from report.command import OneLineParser  # noqa: E402
-from report.output import run as run_command  # noqa: E402
 
 __all__ = ["Failure", "Job", "bench_runs", "compile_bench", "pessimistic", "simulate"]
 
@@ -145,7 +143,7 @@ def bench_runs(config: ArrayConfig, seed: int, every: int = 1) -> Job:
     job = Job(config, seed, every)
     unknown = config.rows + config.cols + 4
 
-    def add(label: str, tiles: Sequence[Tile], **options: int) -> Run:
+    def add(label: str, tiles: Sequence[Tile], **options: Any) -> Run:
         taken = cycles([tile.command for tile in tiles], config)
         return Run(label, job.sequence(rng, tiles), cycles=taken, **options)
 
@@ -284,7 +282,7 @@ def simulate(job: Job, program: Path) -> str:
         f"{job.config.flags()}, cycle {cycle} after the reset that starts run {number}\n"
         f"run {number}: {run.label}, after {run.unknown} cycles of X, idle cmd, act, wgt and "
         f"back-pressure {run.stalls} %, seed {run.seed}, {ends}\n"
-        f"repeat: python verif/fourstate/icarus.py {options}\n"
+        f"repeat: python -m verif.fourstate.icarus {options}\n"
         f"or only this simulation: {again}",
     )
 
@@ -299,7 +297,7 @@ def _call(*words: str | Path) -> str:
 
 def main() -> int:
     """Run the bench from the command line, on both forms of the text."""
-    parser = OneLineParser("icarus.py", __doc__)
+    parser = OneLineParser("verif.fourstate.icarus", __doc__)
     ArrayConfig.add_options(parser)
     parser.add_argument("--seed", type=int, default=1, help="of the tiles and everything else")
     parser.add_argument("--every", type=int, default=1, help="reset in every n-th cycle only")
@@ -328,4 +326,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    run_command(main, "icarus.py")
+    run_command(main, "verif.fourstate.icarus")

@@ -8,11 +8,11 @@ import re
 import shutil
 
 import pytest
-from icarus import Failure, bench_runs, compile_bench, pessimistic, simulate
-from mutants import MUTANTS
 
 from hw.config import ArrayConfig
 from hw.emit import emit_verilog
+from verif.fourstate.icarus import Failure, bench_runs, compile_bench, pessimistic, simulate
+from verif.fourstate.mutants import MUTANTS
 
 pytestmark = pytest.mark.skipif(
     shutil.which("iverilog") is None, reason="iverilog (Icarus Verilog) is not installed"

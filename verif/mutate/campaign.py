@@ -7,10 +7,9 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from suite import GROUPS, check, runs
-
 from hw.config import ArrayConfig
 from sim.rtl import Simulator
+from verif.lib.suite import GROUPS, check, runs
 
 from .equivalence import Machine
 from .netlist import Mutant, Netlist

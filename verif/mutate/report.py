@@ -39,7 +39,7 @@ and cells are replaced by others that are easily taken for them. So enables and 
 (the multiplexer in front of a register is stuck), branches are swapped and limits are off by
 one. A fault in a module is in all of its instances. A net with one reader has its faults once.
 
-All mutants of a few components are in one simulator, chosen by an input. A run of `verif/suite.py`
+All mutants of a few components are in one simulator, chosen by an input. A run of the core's suite
 kills a mutant if `check` would fail: outputs, cycles without stalls, `cmd_error`, the rules of the
 streams, or a core that takes more than twice as long. Runs of more than 20,000 cycles are
 tried on the controller and the core only, which have the long counters and what feeds them.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from suite import check, runs
 
 from hw.config import ArrayConfig
 from sim.rtl import RtlError
+from verif.lib.suite import check, runs
 from verif.mutate.__main__ import sampled
 from verif.mutate.campaign import Bench
 from verif.mutate.netlist import COMPONENTS

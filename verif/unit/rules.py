@@ -8,9 +8,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from stepper import Inputs
-
 from hw.config import COMMAND_FIELDS, ArrayConfig, Command, CommandError
+from verif.unit.stepper import Inputs
 
 NEVER = -(1 << 20)
 

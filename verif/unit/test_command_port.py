@@ -6,12 +6,12 @@ import functools
 import itertools
 
 import pytest
-from parts import Alone
-from rules import gemm, one_field_off, st_os
-from stepper import Inputs, Stepper
 
 from hw.config import ArrayConfig, Command, CommandError
 from hw.control.command_port import CommandPort
+from verif.unit.parts import Alone
+from verif.unit.rules import gemm, one_field_off, st_os
+from verif.unit.stepper import Inputs, Stepper
 
 CONFIGS = [
     ArrayConfig(rows=1, cols=cols, st_os=mode, accumulators=accumulators)

@@ -16,13 +16,13 @@ from typing import Any
 
 import pytest
 from amaranth.sim import Simulator
-from rules import Rules, gemm, one_field_off, random_commands, st_os
-from stepper import Drive, Inputs, Stepper, check_stalls
 
 from hw.config import COMMAND_FIELDS, ArrayConfig, Command
 from hw.control import Controller
 from hw.control.rules import flush_steps, wave_steps
 from sim import schedule
+from verif.unit.rules import Rules, gemm, one_field_off, random_commands, st_os
+from verif.unit.stepper import Drive, Inputs, Stepper, check_stalls
 
 SHAPES = [(1, 1), (1, 4), (3, 1), (1, 2), (2, 3), (3, 2), (2, 5)]
 CONFIGS = [

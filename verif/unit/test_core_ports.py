@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rules import gemm, random_commands, st_os
-from stepper import Drive, Stepper, number, pack, unpack
 
 from golden import Tile, execute
 from hw.config import ArrayConfig, Command
 from hw.top import Top, core_ports
 from sim import cycles
+from verif.unit.rules import gemm, random_commands, st_os
+from verif.unit.stepper import Drive, Stepper, number, pack, unpack
 
 CONFIGS = [
     ArrayConfig(rows=1, cols=1, accumulators=1, act_width=2, weight_width=2, acc_width=4),

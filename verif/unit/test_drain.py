@@ -6,10 +6,10 @@ import itertools
 import random
 
 import pytest
-from stepper import Stepper, check_stalls
 
 from hw.config import ArrayConfig
 from hw.control import Drain
+from verif.unit.stepper import Stepper, check_stalls
 
 VALID, FIRST, LAST = 1, 2, 4
 CONFIGS = [

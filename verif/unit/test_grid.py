@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from stepper import Inputs, Stepper, check_stalls, pack, unpack
-from waves import Waves
 
 from hw.array import Grid
 from hw.config import ArrayConfig
+from verif.unit.stepper import Inputs, Stepper, check_stalls, pack, unpack
+from verif.unit.waves import Waves
 
 CONFIGS = [
     ArrayConfig(

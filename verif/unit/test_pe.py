@@ -7,11 +7,11 @@ import random
 from typing import Any
 
 import pytest
-from stepper import Inputs, Stepper, check_stalls, number, pack, signed
 
 from hw.array import PE
 from hw.config import ArrayConfig
 from hw.layouts import operand_layout
+from verif.unit.stepper import Inputs, Stepper, check_stalls, number, pack, signed
 
 SMALL = ArrayConfig(rows=1, cols=1, act_width=4, weight_width=4, acc_width=10)
 CONFIGS = [

@@ -6,12 +6,12 @@ import itertools
 import random
 
 import pytest
-from stepper import Inputs, Stepper, check_stalls, pack, signed
-from waves import Waves
 
 from hw.array import Row
 from hw.config import ArrayConfig
 from hw.layouts import operand_layout
+from verif.unit.stepper import Inputs, Stepper, check_stalls, pack, signed
+from verif.unit.waves import Waves
 
 CONFIGS = [
     ArrayConfig(

@@ -8,12 +8,12 @@ import random
 from typing import Any
 
 import pytest
-from parts import Alone
-from stepper import Drive, Inputs, Stepper
 
 from hw.config import ArrayConfig
 from hw.control.rules import Changeover, Results, flush_steps, wave_steps
 from hw.layouts import TOKEN
+from verif.unit.parts import Alone
+from verif.unit.stepper import Drive, Inputs, Stepper
 
 SHAPES = [(1, 1), (1, 4), (3, 1), (2, 3)]
 CONFIGS = [

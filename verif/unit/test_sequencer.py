@@ -8,12 +8,12 @@ import random
 from collections import deque
 
 import pytest
-from parts import Alone
-from rules import Beat, beats_of, random_commands, st_os
-from stepper import Drive, Inputs, Stepper
 
 from hw.config import ArrayConfig, Command
 from hw.control.sequencer import Sequencer
+from verif.unit.parts import Alone
+from verif.unit.rules import Beat, beats_of, random_commands, st_os
+from verif.unit.stepper import Drive, Inputs, Stepper
 
 CONFIGS = [
     ArrayConfig(rows=1, cols=cols, st_os=mode, accumulators=accumulators)

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from amaranth.hdl import ClockSignal, Fragment, Instance, Module, ResetSignal, Signal
 from amaranth.lib.wiring import In, Out
-from stepper import Stepper, registers
 
 from hw.array import PE, Grid, Row, Skew
 from hw.config import ArrayConfig
 from hw.control import Controller, Drain, Skid
 from hw.share import ModuleLibrary, SharedComponent
 from hw.top import Top
+from verif.unit.stepper import Stepper, registers
 
 
 class Inverter(SharedComponent):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 
 import pytest
-from stepper import Stepper, check_stalls, pack, unpack
 
 from hw.array import Skew
+from verif.unit.stepper import Stepper, check_stalls, pack, unpack
 
 SHAPES = [(1, 1), (1, 4), (2, 1), (4, 3), (6, 2)]
 KINDS = [(False, False), (False, True), (True, False), (True, True)]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 
 import pytest
-from stepper import Drive, Inputs, Stepper
 
 from hw.control import Skid
+from verif.unit.stepper import Drive, Inputs, Stepper
 
 
 def test_sink_that_stops() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from amaranth.hdl import Module
+from amaranth.hdl import Module, Signal
 from amaranth.lib.wiring import In, Out
 
 from hw.array import Skew
@@ -230,8 +230,12 @@ def test_text_means_the_netlist(tmp_path, monkeypatch):
 class Enabled(SharedComponent):
     """A register with an enable, a reset and an initial value."""
 
+    i_en: Signal
+    i: Signal
+    o: Signal
+
     def __init__(self) -> None:
-        signature = {"i_en": In(1), "i": In(1), "o": Out(1, init=1)}
+        signature = {"i_en": In(1), "i": In(1), "o": Out(1, init=1)}  # type: ignore[call-arg]
         super().__init__(kind="core", parameters=None, signature=signature, resets=True)
 
     def body(self, platform: object) -> Module:
@@ -348,7 +352,7 @@ def test_planes(lanes, width, reverse, bypass):
         skew = Skew(kind="skew", **options)
         skew.planes = planes
         if planes == 1:
-            skew.plane = lambda skew=skew: skew  # type: ignore[method-assign]
+            skew.plane = lambda skew=skew: skew
         library = ModuleLibrary("top")
         rtlil, netlists = _convert(library, Holder(skew))
         order = re.findall(r"^  (?:wire|cell) .*?(\S+) *$", rtlil["skew"], re.M)

@@ -7,10 +7,10 @@ from collections import defaultdict
 from collections.abc import Callable
 
 import numpy as np
-from stepper import Inputs, Stepper, number, pack, signed
 
 from hw.config import ArrayConfig
 from hw.layouts import operand_layout
+from verif.unit.stepper import Inputs, Stepper, number, pack, signed
 
 
 class Waves:

@@ -7,12 +7,11 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from suite import Run, check
-
 from golden import Tile
 from hw.config import ArrayConfig
 from sim.rtl import Result, Simulator, Stalls
 from sim.rtl.toolchain import find_verilator
+from verif.lib.suite import Run, check
 
 
 @functools.cache

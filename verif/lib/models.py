@@ -9,10 +9,10 @@ from typing import Any
 import flatbuffers
 import numpy as np
 import tflite
-from fetch import SOURCES, find, needs
 
 import golden.int8.tflite
 from golden.int8.graph import Graph
+from verif.lib.fetch import SOURCES, find, needs
 
 needs_models = needs(*(one.name for one in SOURCES if one.name.startswith("models/")))
 

@@ -15,13 +15,17 @@ def operands(rng: np.random.Generator, shape: tuple[int, ...], width: int) -> np
     return np.where(rng.random(shape) < 0.25, rng.choice([low, high], shape), values)
 
 
-def gemm(rng: np.random.Generator, config: ArrayConfig, m: int, k: int, n: int, **flags) -> Tile:
+def gemm(
+    rng: np.random.Generator, config: ArrayConfig, m: int, k: int, n: int, **flags: bool
+) -> Tile:
     """Return a GEMM tile of the given size."""
     a = operands(rng, (m, k), config.act_width)
     return gemm_tile(a, operands(rng, (k, n), config.weight_width), config, **flags)
 
 
-def st_os(rng: np.random.Generator, config: ArrayConfig, m: int, k: int, n: int, **flags) -> Tile:
+def st_os(
+    rng: np.random.Generator, config: ArrayConfig, m: int, k: int, n: int, **flags: bool
+) -> Tile:
     """Return an ST-OS pass with k taps and n outputs for m rows."""
     x = operands(rng, (m, n + k - 1), config.act_width)
     return st_os_tile(x, operands(rng, (m, k), config.weight_width), config, **flags)

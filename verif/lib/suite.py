@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from tiles import gemm, random_tiles, tile
 
 from golden import Tile, execute
 from golden.machine.schedule import flush_cycles
 from hw.config import ArrayConfig, Command, CommandError
 from sim import cycles
 from sim.rtl import Result, Simulator, Stalls
+from verif.lib.tiles import gemm, random_tiles, tile
 
 __all__ = ["CONFIGS", "GROUPS", "SEED", "Run", "check", "runs"]
 

@@ -1,0 +1,1 @@
+"""Simulation, proof and comparison: everything that shows the rest to be right."""

@@ -1,0 +1,1 @@
+"""The emitted core in a four-state simulator."""

@@ -1,0 +1,1 @@
+"""What several tests use: benches, tiles, model writers, the data beside the checkout."""

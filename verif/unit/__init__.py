@@ -1,0 +1,1 @@
+"""A test of every component of the gateware."""
