@@ -85,7 +85,7 @@ class CommandPort:
         load : 1
             The waiting command begins, so that another one can be taken.
         """
-        following = self.next
+        taken = self.next
         command = View(COMMAND, word)
         kept = Signal()  # the previous command had emit = 0
         keeps = command.emit == 0
@@ -104,13 +104,13 @@ class CommandPort:
                 m.d.sync += [
                     self.full.eq(1),
                     kept.eq(keeps),
-                    following.depth_1.eq(command.depth - 1),
-                    following.emit.eq(command.emit),
-                    following.width.eq(width),
-                    following.fresh.eq(~command.accumulate),
-                    following.clear.eq(kept & ~command.accumulate),
-                    following.folds.eq(command.folds),
-                    following.st_os.eq(command.st_os),
+                    taken.depth_1.eq(command.depth - 1),
+                    taken.emit.eq(command.emit),
+                    taken.width.eq(width),
+                    taken.fresh.eq(~command.accumulate),
+                    taken.clear.eq(kept & ~command.accumulate),
+                    taken.folds.eq(command.folds),
+                    taken.st_os.eq(command.st_os),
                 ]
             with m.Else():
                 m.d.sync += self.error.eq(1)

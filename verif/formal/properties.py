@@ -256,8 +256,8 @@ PROPERTIES = [
         config=PLAIN,
         bug=Bug(
             "control/command_port.py",
-            "following.clear.eq(kept & ~command.accumulate)",
-            "following.clear.eq(0)",
+            "taken.clear.eq(kept & ~command.accumulate)",
+            "taken.clear.eq(0)",
         ),
     ),
     Property(
