@@ -145,8 +145,9 @@ def _options(parser: OneLineParser) -> None:
 def _report(arguments: argparse.Namespace) -> Page:
     name = arguments.name
     output = getattr(arguments, "output", f"build/{name}.v")
-    if output.endswith((".json", ".core")):
-        raise UserError(f"-o must not end in .json or .core, as what lies beside, not {output}")
+    suffix = Path(output).suffix
+    if suffix in (".json", ".core"):
+        raise UserError(f"-o must not end in {suffix}, as what lies beside it does, not {output}")
     config = ArrayConfig.from_options(arguments)
     text = emit_verilog(config, name=name)
     facts = describe(config, name, text)

@@ -166,7 +166,7 @@ def test_sidecar(tmp_path, monkeypatch, capsys):
         assert beside(Path(name), ".json") is None
     size = ["--rows", "1", "--cols", "1"]
     assert main([*size, "-o", "/dev/null"]) == 0
-    assert "wrote /dev/null (" in capsys.readouterr().out
+    assert "wrote /dev/null\n" in capsys.readouterr().out
     assert main([*size, "-o", "/dev/stdout"]) == 0
     assert capsys.readouterr().out == emit_verilog(CONFIGS[0])
     assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
@@ -342,7 +342,7 @@ def test_shared_equals_plain(config, monkeypatch):
     """The core of shared modules behaves like Amaranth's own, module by module, hierarchy."""
     monkeypatch.setenv("AMARANTH_USE_YOSYS", "builtin")
     plain = verilog.convert(Top(config=config), name="stos_core", emit_src=False)
-    assert plain.count("\nmodule ") > 2 * config.rows * config.cols
+    assert plain.count("\nmodule ") > config.rows * config.cols
     cores = Simulator(config), Simulator(config, verilog=plain)
     rng = np.random.default_rng(9)
     for seed, stall in enumerate((0.0, 0.3, 0.6), start=1):
