@@ -84,10 +84,13 @@ class ModuleLibrary:
     prefix : str
         First part of every module's name: the name of the core, so that two cores with
         different names can live in one design.
+    bit_planes : bool
+        Whether a component with planes is instances of one, which a tool reads once.
     """
 
-    def __init__(self, prefix: str) -> None:
+    def __init__(self, prefix: str, *, bit_planes: bool = False) -> None:
         self.prefix = prefix
+        self.bit_planes = bit_planes
         self.components: dict[str, SharedComponent] = {}
         self.converting: SharedComponent | None = None
 

@@ -91,7 +91,7 @@ def synthesize(
     ToolError
         If Yosys fails.
     """
-    files = target.inputs(config, name) | {"core.v": emit_verilog(config, name=name)}
+    files = target.inputs(config, name) | {"core.v": emit_verilog(config, name=name, bit_planes=True)}
     script = (
         f"read_verilog core.v\n{target.commands(config, name, flat=flat)}"
         "write_verilog -noattr netlist.v\nwrite_json netlist.json\n"

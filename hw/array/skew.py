@@ -7,7 +7,7 @@ from typing import Any
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib.wiring import In, Out
 
-from ..share import SharedComponent
+from ..share import ModuleLibrary, SharedComponent
 
 __all__ = ["Skew"]
 
@@ -64,14 +64,17 @@ class Skew(SharedComponent):
         """Return the delay of a lane in steps."""
         return self.lanes - 1 - lane if self.reverse else lane
 
-    def plane(self) -> Skew:
+    def plane(self, suffix: str = "") -> Skew:
         """Return the triangle of one bit of every lane."""
         return Skew(
-            kind=self.kind, lanes=self.lanes, width=1, reverse=self.reverse, bypass=self.bypass
-        )
+            kind=self.kind + suffix, lanes=self.lanes, width=1, reverse=self.reverse,
+            bypass=self.bypass,
+        )  # fmt: skip
 
     def body(self, platform: object) -> Module:
         """Build a line of words per lane, the newest word in the low bits."""
+        if isinstance(platform, ModuleLibrary) and platform.bit_planes and self.width > 1:
+            return self._instances()
         m = Module()
         for lane in range(self.lanes):
             newest = self.i.word_select(lane, self.width)
@@ -85,4 +88,17 @@ class Skew(SharedComponent):
                 m.d.sync += line.eq(Cat(newest, line))
             oldest = line[-self.width :]
             m.d.comb += out.eq(Mux(self.i_bypass, newest, oldest) if self.bypass else oldest)
+        return m
+
+    def _instances(self) -> Module:
+        """Build it of instances of its plane."""
+        m = Module()
+        for bit in range(self.width):
+            plane = self.plane("_bit")
+            m.submodules[f"bit_{bit}"] = plane
+            own = slice(bit, None, self.width)
+            m.d.comb += [plane.i_en.eq(self.i_en), plane.i.eq(Cat(*self.i[own]))]
+            m.d.comb += Cat(*self.o[own]).eq(plane.o)
+            if self.bypass:
+                m.d.comb += plane.i_bypass.eq(self.i_bypass)
         return m

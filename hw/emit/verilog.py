@@ -44,7 +44,7 @@ write_rtlil
 """
 
 
-def emit_verilog(config: ArrayConfig, *, name: str = "stos_core") -> str:
+def emit_verilog(config: ArrayConfig, *, name: str = "stos_core", bit_planes: bool = False) -> str:
     """Return the Verilog-2001 text of a core, each distinct module once.
 
     Parameters
@@ -53,6 +53,9 @@ def emit_verilog(config: ArrayConfig, *, name: str = "stos_core") -> str:
         The machine.
     name : str
         Name of the top module, and prefix of the names of all other modules.
+    bit_planes : bool
+        For synthesis: a skew is not lines of words but instances of a module for one bit of every
+        lane. Tools map that module once, which at 64 x 64 is a tenth of the time.
 
     Raises
     ------
@@ -60,7 +63,7 @@ def emit_verilog(config: ArrayConfig, *, name: str = "stos_core") -> str:
         If `name` is not a Verilog identifier, too long, reserved, or used inside the core.
     """
     _check_name(name)
-    library = ModuleLibrary(name)
+    library = ModuleLibrary(name, bit_planes=bit_planes)
     texts, netlists = _convert(library, Top(config=config))
     ports = {library.module_name(kind): _ports(library.components[kind]) for kind in texts}
     result = _header(config, name)
@@ -83,6 +86,9 @@ def _convert(
     while len(texts) < len(library.components):
         kind = next(kind for kind in library.components if kind not in texts)
         component = library.components[kind]
+        if library.bit_planes:
+            texts[kind] = library.rtlil(component)
+            continue
         plane = component.plane()
         texts[kind] = library.rtlil(plane)
         if component.planes > 1:
