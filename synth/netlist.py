@@ -91,7 +91,8 @@ def synthesize(
     ToolError
         If Yosys fails.
     """
-    files = target.inputs(config, name) | {"core.v": emit_verilog(config, name=name, bit_planes=True)}
+    verilog = emit_verilog(config, name=name, bit_planes=True)
+    files = target.inputs(config, name) | {"core.v": verilog}
     script = (
         f"read_verilog core.v\n{target.commands(config, name, flat=flat)}"
         "write_verilog -noattr netlist.v\nwrite_json netlist.json\n"
