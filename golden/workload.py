@@ -72,6 +72,11 @@ class Workload:
         """Refuse what no operator is."""
         if self.kind not in KINDS:
             raise UserError(f"kind must be one of {', '.join(KINDS)}, not {self.kind!r}")
+        for name in ("c_in", "c_out", "groups", "batch"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.groups > 1 and self.kind not in ("conv", "abconv"):
+            raise UserError(f"groups of {self.kind} must be 1, not {self.groups}")
         if self.kind == "fuse_half" and self.c_out % 2:
             raise UserError(f"channels of fuse_half must be even, not {self.c_out}")
         if self.spatial and self._wide % self.c_in:
@@ -250,8 +255,11 @@ class Operands:
         if x.shape != want:
             raise UserError(f"x must be {want}, not {x.shape}")
         object.__setattr__(self, "x", x)
+        ranks = _RANKS[work.kind]
+        if len(self.weights) != len(ranks):
+            raise UserError(f"{work.kind} takes {len(ranks)} weights, not {len(self.weights)}")
         weights = []
-        for w, rank in zip(self.weights, _RANKS[work.kind], strict=True):
+        for w, rank in zip(self.weights, ranks, strict=True):
             w = np.asarray(w)
             weights.append(integers("w", w[None, None] if (w.ndim, rank) == (2, 4) else w, rank))
         object.__setattr__(self, "weights", tuple(weights))

@@ -1,8 +1,8 @@
 """The description of one machine, and of the commands it takes.
 
 Everything in the project that needs to know the shape of an array takes an `ArrayConfig`;
-everything that drives one builds `Command` words. This module needs nothing but the standard
-library, so that the golden model and the cycle model can use it without the gateware.
+everything that drives one builds `Command` words. Beside the standard library this module needs
+`report.errors` only, so that the golden model and the cycle model can use it without the gateware.
 """
 
 from __future__ import annotations
@@ -173,10 +173,13 @@ class ArrayConfig:
 
         Raises
         ------
-        UserError
-            If the text is not a JSON object of known fields.
+        TypeError, UserError
+            If the text is not a JSON object of known fields, or a value is not legal.
         """
-        data = json.loads(text)
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise UserError(f"a configuration is a JSON object, not {text!r} ({error})") from None
         known = {one.name: one.default is MISSING for one in fields(cls)}
         needed = {name for name, required in known.items() if required}
         if not isinstance(data, dict) or not needed <= set(data) <= set(known):

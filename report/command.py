@@ -188,6 +188,9 @@ class Command(Generic[R]):
         files = dict(page.files)
         if page.text and paths.get("json") == STDOUT:
             raise UserError("standard output is asked for twice")
+        for path in paths.values():
+            if any(path.absolute() == other.absolute() for other in files):
+                raise UserError(f"{path} is named twice as an output")
         if "json" in paths:
             data = {"command": command} | dict(page.data)
             files[paths["json"]] = json.dumps(data, indent=1) + "\n"
@@ -274,10 +277,14 @@ def _check_output(path: Path, reads: Iterable[Path]) -> None:
 
 
 def without(words: Iterable[str], *names: str) -> list[str]:
-    """Return the words of a command line without some options that take a value."""
+    """Return the words of a command line without some options and their values, if they have one.
+
+    What begins with a dash is no value; a file of such a name is written as ``--json=-x``.
+    """
     kept: list[str] = []
     skip = False
     for word in words:
+        skip = skip and not word.startswith("-")
         if not skip and word not in names and not word.startswith(tuple(f"{n}=" for n in names)):
             kept.append(word)
         skip = not skip and word in names

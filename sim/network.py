@@ -123,6 +123,7 @@ class NetworkReport:
 def network_report(network: Network, config: ArrayConfig, **options: Any) -> NetworkReport:
     """Return a network on one machine; the options are those of `sim.cost.layer_report`."""
     layers = tuple(layer_report(layer, config, **options) for layer in network.layers)
+    options["memory"] = options.get("memory") or Memory()
     return NetworkReport(network=network, config=config, layers=layers, **options)
 
 

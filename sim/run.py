@@ -436,7 +436,7 @@ def _changed(graph: Graph, arguments: argparse.Namespace) -> tuple[Graph, str]:
 
 def _alone(words: Sequence[str], index: int) -> str:
     """Return the command line that runs one layer."""
-    kept = without(words, "--layers", "--json", "--markdown")
+    kept = without(words, "--layers", "--json", "--markdown", "--plot")
     return shlex.join(["python", "-m", "sim.run", *kept, "--layers", str(index)])
 
 

@@ -199,7 +199,7 @@ def main() -> int:
             names = [config.flags() for config in configs]
             results = run_jobs(pool, measure, [(config,) for config in configs], names)
     except ExecutorError as error:
-        print(f"coverage: {error}", file=sys.stderr)
+        print(f"verif.cover: {error}", file=sys.stderr)
         return 1
     merged = [(config, *result) for config, result in zip(configs, results, strict=True)]
     text, data = report(merged)

@@ -244,6 +244,21 @@ def test_without():
     """Options and their values go, in both forms; other words stay."""
     words = ["--jobs", "2", "--rows", "4", "--jobs=3", "--json", "--jobs"]
     assert without(words, "--jobs") == ["--rows", "4", "--json"]
+    words = ["--json", "--rows", "16", "--json", "x.json", "--st-os", "--json"]
+    assert without(words, "--json") == ["--rows", "16", "--st-os"]
+
+
+def test_outputs_of_gen(tmp_path, monkeypatch, capsys):
+    """No file that a command writes anyway can be named for --json."""
+    monkeypatch.chdir(tmp_path)
+    for file in ("a.v", "a.json", "a.core"):
+        with pytest.raises(SystemExit):
+            hw.gen.main([*SIZE.split(), "-o", "a.v", "--json", file])
+        assert f"{file} is named twice as an output" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        hw.gen.main([*SIZE.split(), "-o", "-", "--json"])
+    assert "standard output is asked for twice" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def unfinished(folder: Path) -> list[str]:

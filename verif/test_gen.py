@@ -78,7 +78,7 @@ def header(text, module):
 
 
 def test_ports():
-    """The ports of section 6 for rows > cols and 9-bit activations, by hand, in order."""
+    """The ports of docs/interface.md for rows > cols and 9-bit activations, by hand, in order."""
     config = ArrayConfig(rows=5, cols=3, st_os=True, act_width=9, acc_width=20)
     assert header(emit_verilog(config), "stos_core") == [
         ("input", 1, "clk"),
@@ -386,7 +386,7 @@ def test_config():
 
 
 def test_command():
-    """The word of section 6, by hand, and back."""
+    """The word of docs/interface.md, by hand, and back."""
     command = Command(depth=3, folds=2, emit=5, st_os=True)
     assert command.encode() == 0x0001_0005_0002_0003
     assert Command(depth=1, emit=0, accumulate=True).encode() == 0x0002_0000_0001_0001

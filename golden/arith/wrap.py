@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from report.errors import UserError
+
 __all__ = ["IntArray", "check_operand", "check_range", "integers", "sum_width", "wrap"]
 
 IntArray = NDArray[np.int64]
@@ -44,9 +46,9 @@ def integers(name: str, values: Any, ndim: int) -> IntArray:
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name} must be an array of integers, not of {array.dtype}")
     if array.ndim != ndim or 0 in array.shape:
-        raise ValueError(f"{name} must have {ndim} dimensions, none empty, not {array.shape}")
+        raise UserError(f"{name} must have {ndim} dimensions, none empty, not {array.shape}")
     if array.dtype == np.uint64 and int(array.max()) >= 1 << 63:
-        raise ValueError(f"{name} must be below 2**63, not {array.max()}")
+        raise UserError(f"{name} must be below 2**63, not {array.max()}")
     return array.astype(np.int64)
 
 

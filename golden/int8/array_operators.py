@@ -72,7 +72,7 @@ class ArrayOperator(Operator):
         )
 
     def accumulate(self, x: Int8Array) -> IntArray:
-        """Return the sums of products of raw int8 values, int32 ``(H_out, W_out, c_out)``."""
+        """Return the sums of products of raw int8 values, int64 ``(H_out, W_out, c_out)``."""
         return self.operands(x).result()
 
     def plan(self, config: ArrayConfig, mapping: str = "best") -> Plan:

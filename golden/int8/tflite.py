@@ -74,28 +74,17 @@ class _Kind:
         options too, where it is read or refused, so versions up to this one mean the same here.
     inputs : (int, int)
         The least and the greatest number of operands.
+    make : callable
+        Makes the operator of a `_Builder`, what the file has, and the common fields.
+    activations : int
+        How many of the operands are activations; they come first.
     """
 
     table: str
     version: int
     inputs: tuple[int, int]
-
-
-_KINDS = {
-    "ADD": _Kind(table="AddOptions", version=5, inputs=(2, 2)),
-    "AVERAGE_POOL_2D": _Kind(table="Pool2DOptions", version=3, inputs=(1, 1)),
-    "CONV_2D": _Kind(table="Conv2DOptions", version=8, inputs=(2, 3)),
-    "DEPTHWISE_CONV_2D": _Kind(table="DepthwiseConv2DOptions", version=6, inputs=(2, 3)),
-    "FULLY_CONNECTED": _Kind(table="FullyConnectedOptions", version=14, inputs=(2, 3)),
-    "MAX_POOL_2D": _Kind(table="Pool2DOptions", version=3, inputs=(1, 1)),
-    "MEAN": _Kind(table="ReducerOptions", version=3, inputs=(2, 2)),
-    "PAD": _Kind(table="PadOptions", version=6, inputs=(2, 2)),
-    "RESHAPE": _Kind(table="ReshapeOptions", version=1, inputs=(1, 2)),
-    "SOFTMAX": _Kind(table="SoftmaxOptions", version=3, inputs=(1, 1)),
-}
-
-#: Kinds of operators that `load` takes.
-SUPPORTED = tuple(sorted(_KINDS))
+    make: Callable[[Any, RawOperator, dict[str, Any]], Operator]
+    activations: int = 1
 
 
 class _Builder:
@@ -287,7 +276,7 @@ class _Builder:
         if "Padding" in FIELDS[known.table] and not options:
             raise UserError(f"it has no {known.table}")
         common = {
-            "inputs": tuple(self.activation(i) for i in one.inputs[: 2 if kind == "ADD" else 1]),
+            "inputs": tuple(self.activation(i) for i in one.inputs[: known.activations]),
             "output": self.activation(one.outputs[0]),
         }
         if options.get("DilationHFactor", 1) != 1 or options.get("DilationWFactor", 1) != 1:
@@ -300,7 +289,7 @@ class _Builder:
             common |= self.window(options)
         if "FusedActivationFunction" in options:
             common["activation"] = activation
-        return _MAKERS[kind](self, one, common)
+        return known.make(self, one, common)
 
     def window(self, options: dict[str, Any]) -> dict[str, Any]:
         padding = {tflite.Padding.SAME: "same", tflite.Padding.VALID: "valid"}
@@ -403,18 +392,27 @@ def _moderate(one: Operator, kernel: tuple[int, int], channels: int) -> Operator
     return one
 
 
-_MAKERS: dict[str, Callable[[_Builder, RawOperator, dict[str, Any]], Operator]] = {
-    "CONV_2D": _Builder.conv,
-    "DEPTHWISE_CONV_2D": _Builder.depthwise,
-    "FULLY_CONNECTED": _Builder.fully_connected,
-    "ADD": _Builder.add,
-    "AVERAGE_POOL_2D": _Builder.average_pool,
-    "MAX_POOL_2D": _Builder.max_pool,
-    "MEAN": _Builder.mean,
-    "PAD": _Builder.pad,
-    "RESHAPE": _Builder.reshape,
-    "SOFTMAX": _Builder.softmax,
+_KINDS = {
+    "ADD": _Kind(table="AddOptions", version=5, inputs=(2, 2), make=_Builder.add, activations=2),
+    "AVERAGE_POOL_2D": _Kind(
+        table="Pool2DOptions", version=3, inputs=(1, 1), make=_Builder.average_pool
+    ),
+    "CONV_2D": _Kind(table="Conv2DOptions", version=8, inputs=(2, 3), make=_Builder.conv),
+    "DEPTHWISE_CONV_2D": _Kind(
+        table="DepthwiseConv2DOptions", version=6, inputs=(2, 3), make=_Builder.depthwise
+    ),
+    "FULLY_CONNECTED": _Kind(
+        table="FullyConnectedOptions", version=14, inputs=(2, 3), make=_Builder.fully_connected
+    ),
+    "MAX_POOL_2D": _Kind(table="Pool2DOptions", version=3, inputs=(1, 1), make=_Builder.max_pool),
+    "MEAN": _Kind(table="ReducerOptions", version=3, inputs=(2, 2), make=_Builder.mean),
+    "PAD": _Kind(table="PadOptions", version=6, inputs=(2, 2), make=_Builder.pad),
+    "RESHAPE": _Kind(table="ReshapeOptions", version=1, inputs=(1, 2), make=_Builder.reshape),
+    "SOFTMAX": _Kind(table="SoftmaxOptions", version=3, inputs=(1, 1), make=_Builder.softmax),
 }
+
+#: Kinds of operators that `load` takes.
+SUPPORTED = tuple(sorted(_KINDS))
 
 
 def load(path: str | os.PathLike[str]) -> Graph:

@@ -89,21 +89,22 @@ class _State:
 
 
 def _advance(state: _State, command: Command, config: ArrayConfig) -> tuple[_State, Timing]:
+    """Return when a command runs, and the state behind it; the rules are those of `schedule`."""
     rows, cols = config.rows, config.cols
     two = config.accumulators == 2
     command.check(config, kept=state.kept)
     depth, emit, folds, mode = command.depth, command.emit, command.folds, command.st_os
     start = state.now if state.mode in (None, mode) else state.other
     if two and state.kept and not command.accumulate:
-        start += 1
-    width = cols if folds > 1 else emit
-    first = start + (cols - 1 if mode else 0)
+        start += 1  # the clearing step
+    width = cols if folds > 1 else emit  # outputs per row of the first fold
+    first = start + (cols - 1 if mode else 0)  # an ST-OS pass fills its rows first
     fold = cols
-    if two:
+    if two:  # the last beat of a fold waits for the results of the fold before
         finish = first + depth - 1
         if emit:
             finish = max(finish, state.last + max(state.prior, width))
-    else:
+    else:  # the first weight does; a fold that is kept counts as one that emits `cols`
         fold += depth - 1
         if not command.accumulate:
             first = max(first, state.last + max(state.prior, width or cols))

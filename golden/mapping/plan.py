@@ -143,15 +143,19 @@ class Plan:
 @lru_cache(maxsize=4096)
 def _map_branches(branches: tuple[Branch, ...], config: ArrayConfig, mapping: str) -> Parts:
     """Map depthwise convolutions that make up one workload."""
+    best = mapping == "best"
     choices: list[Parts] = []
     if config.st_os:
-        for joined in (False, True)[: 1 if mapping == "textbook" else 2]:
-            choices.append(tuple(map_streams(branches, config, joined)))
-    for way in MAPPINGS if mapping == "best" else () if config.st_os else (mapping,):
-        found = [
-            patches.candidates(index, branch, config, way) for index, branch in enumerate(branches)
-        ]
-        choices += product(*found)
+        choices.append(tuple(map_streams(branches, config, joined=False)))
+        if best:
+            choices.append(tuple(map_streams(branches, config, joined=True)))
+    if best or not config.st_os:
+        for way in MAPPINGS if best else ("textbook",):
+            found = [
+                patches.candidates(index, branch, config, way)
+                for index, branch in enumerate(branches)
+            ]
+            choices += product(*found)
     programs = (chain.from_iterable(part.program for part in parts) for parts in choices)
     counts = [cycles(program, config) for program in programs]
     return choices[counts.index(min(counts))]

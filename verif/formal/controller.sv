@@ -1,5 +1,5 @@
 // The controller lets in what the commands ask for, and keeps its rules (docstring of
-// hw/control), whatever commands come and whenever operands come and the array stands still.
+// Controller), whatever commands come and whenever operands come and the array stands still.
 `include "plan.sv"
 
 module check_controller(
