@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,11 @@ class Part:
         }
 
 
+@lru_cache(maxsize=64)  # every target asks for the same ones
+def _text(config: ArrayConfig, name: str) -> str:
+    return emit_verilog(config, name=name, bit_planes=True)
+
+
 def synthesize(
     config: ArrayConfig, target: Target, *, flat: bool = False, name: str = TOP
 ) -> tuple[dict[str, Any], Path]:
@@ -91,8 +97,7 @@ def synthesize(
     ToolError
         If Yosys fails.
     """
-    verilog = emit_verilog(config, name=name, bit_planes=True)
-    files = target.inputs(config, name) | {"core.v": verilog}
+    files = target.inputs(config, name) | {"core.v": _text(config, name)}
     script = (
         f"read_verilog core.v\n{target.commands(config, name, flat=flat)}"
         "write_verilog -noattr netlist.v\nwrite_json netlist.json\n"
