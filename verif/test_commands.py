@@ -170,7 +170,7 @@ def test_closed_pipe(tmp_path):
     os.close(writer)
     assert json.loads((tmp_path / "r.json").read_text())["network"] == "mobilenet_v3_small"
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "core.json", "core.v", "r.json", "r.md",
+        "core.core", "core.json", "core.v", "r.json", "r.md",
     ]  # fmt: skip
 
 

@@ -339,19 +339,22 @@ def test_style(config):
 
 @pytest.mark.parametrize("config", CONFIGS[1:3], ids=ArrayConfig.flags)
 def test_shared_equals_plain(config, monkeypatch):
-    """The core of shared modules behaves like Amaranth's own, module by module, hierarchy."""
+    """The core of shared modules behaves like Amaranth's own, and like that for synthesis."""
     monkeypatch.setenv("AMARANTH_USE_YOSYS", "builtin")
     plain = verilog.convert(Top(config=config), name="stos_core", emit_src=False)
     assert plain.count("\nmodule ") > config.rows * config.cols
-    cores = Simulator(config), Simulator(config, verilog=plain)
+    planes = emit_verilog(config, bit_planes=True)
+    assert "module stos_core_deskew_bit (" in planes
+    cores = [Simulator(config, verilog=text) for text in ("", plain, planes)]
     rng = np.random.default_rng(9)
     for seed, stall in enumerate((0.0, 0.3, 0.6), start=1):
         tiles = random_tiles(rng, config, 40)
         stalls = Stalls(cmd=stall, act=stall, wgt=stall, out=stall)
-        shared, naive = (core.run(tiles, stalls=stalls, seed=seed) for core in cores)
-        assert shared.cycles == naive.cycles
-        for one, other in zip(shared.outputs, naive.outputs, strict=True):
-            np.testing.assert_array_equal(one, other)
+        shared, *others = (core.run(tiles, stalls=stalls, seed=seed) for core in cores)
+        for other in others:
+            assert shared.cycles == other.cycles
+            for one, same in zip(shared.outputs, other.outputs, strict=True):
+                np.testing.assert_array_equal(one, same)
 
 
 def test_example(tmp_path):

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import sim.rtl
+import sim.rtl.runner
 import sim.rtl.toolchain
 from golden import execute, gemm_tile
 from hw.config import ArrayConfig
@@ -154,7 +155,7 @@ def test_damaged_cache(tmp_path, monkeypatch):
     """A cached program that is not whole is built again; one that is, is not."""
     program = simulator(SMALL).binary.read_bytes()
     built = []
-    monkeypatch.setattr(sim.rtl, "build", lambda *_, **__: built.append(1) or program)
+    monkeypatch.setattr(sim.rtl.runner, "build", lambda *_, **__: built.append(1) or program)
     for damage in (None, lambda path: path.write_bytes(program[:-1]), Path.unlink,
                    lambda path: path.with_name(f"{path.name}.sha256").write_text("")):  # fmt: skip
         core = Simulator(SMALL, cache=tmp_path)

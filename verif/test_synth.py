@@ -138,10 +138,10 @@ def test_clock_gating():
 
 
 def test_flat_agrees():
-    """Hierarchical and flat synthesis agree within 2 % at 8 x 8."""
+    """Hierarchical and flat synthesis agree within 2.5 % at 8 x 8."""
     one = area.compare(ArrayConfig(rows=8, cols=8), gates(), flat=True)
     for core, flat in ((one.plain, one.flat["plain"]), (one.st_os, one.flat["st_os"])):
-        assert flat["GE"] == pytest.approx(core.unit["GE"], rel=0.02)
+        assert flat["GE"] == pytest.approx(core.unit["GE"], rel=0.025)
 
 
 def test_committed_numbers():
@@ -221,7 +221,7 @@ def prove_equal(config, target, top, folder, gold=None):
     for name, text in target.files.items():
         (folder / name).write_text(text)
     (folder / "netlist.v").write_text((run / "netlist.v").read_text())
-    (folder / "gold.v").write_text(gold or emit_verilog(config))
+    (folder / "gold.v").write_text(gold or emit_verilog(config, bit_planes=True))
     library = "cells.lib" in target.files
     functions = "read_liberty -overwrite -ignore_miss_func cells.lib" if library else ""
     script = EQUIVALENCE.format(gold="gold.v", top=top, functions=functions)

@@ -61,8 +61,8 @@ def test_a_bug_that_is_proved_is_red(capsys, monkeypatch):
     """A change that breaks nothing is not caught, and the run says so and fails."""
     one = next(one for one in PROPERTIES if (one.checker, one.label) == ("skid", "order"))
     harmless = replace(one, bug=Bug("control/skid.py", "kept.eq(self.i)", "kept.eq(self.o)"))
-    monkeypatch.setattr("formal.run.PROOFS", [])
-    monkeypatch.setattr("formal.run.PROPERTIES", [harmless])
+    monkeypatch.setattr("verif.formal.run.PROOFS", [])
+    monkeypatch.setattr("verif.formal.run.PROPERTIES", [harmless])
     assert main([]) == 1
     out = capsys.readouterr().out
     assert "kept.eq(self.i) -> kept.eq(self.o): NOT CAUGHT" in out
@@ -90,7 +90,7 @@ def test_refusals(capsys, monkeypatch):
         with pytest.raises(SystemExit) as stop:
             main(words)
         assert stop.value.code == 2 and capsys.readouterr().err.count("\n") == 1
-    monkeypatch.setattr("formal.engine.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("verif.formal.engine.importlib.util.find_spec", lambda name: None)
     with pytest.raises(SystemExit) as stop:
         main([])
     assert stop.value.code == 2

@@ -51,7 +51,7 @@ MUTANTS = [
             "full": "handshake",
             "o_en": "handshake",
             "beat": "handshake",
-            "o_cmd_error": "cmd_error",
+            "cmd_error": "cmd_error",
             "kept": "handshake",
         }.items()
     ),
