@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -131,12 +131,13 @@ def compare(name: str, config: ArrayConfig, resolution: int | None = None) -> Co
     )
 
 
-def _ratio(ratio: Callable[[], float]) -> str:
-    """Return a ratio, or a dash if one of the variants is missing."""
-    try:
-        return f"{ratio():.2f}"
-    except KeyError:
-        return "-"
+def _speed_up(before: dict[str, int], after: dict[str, int], variant: str) -> float:
+    """Return the speed-up from the unmodified network to a variant; 0 if there is no such."""
+    return before["baseline"] / after[variant] if variant in after else 0.0
+
+
+def _shown(speed_up: float, digits: int) -> str:
+    return f"{speed_up:.{digits}f}" if speed_up else "-"
 
 
 def sheets(found: Sequence[Comparison]) -> list[Sheet]:
@@ -147,29 +148,22 @@ def sheets(found: Sequence[Comparison]) -> list[Sheet]:
     cycles: list[tuple[str, ...]] = []
     gains: list[tuple[str, ...]] = []
     parts: list[tuple[str, ...]] = []
-    first, plain, last = ("plain, textbook", "plain, best", "ST-OS, best")
     for one in found:
         for name, counts in (("paper's model", one.paper), *one.ours.items()):
             cells = (f"{counts[v]:,}" if v in counts else "-" for v in FUSE_VARIANTS)
             cycles.append((f"{one.network}, {name}", *cells))
+        first, plain, first_st_os, last = (one.ours[machine] for machine, *_ in MACHINES)
         ways = (
-            ((first, "baseline"), (first, "half")),
-            ((plain, "baseline"), (plain, "half")),
-            ((first, "baseline"), ("ST-OS, textbook", "baseline")),
-            ((plain, "baseline"), (last, "baseline")),
-            ((plain, "baseline"), (last, "full")),
-            ((plain, "baseline"), (last, "half")),
+            (one.paper, one.paper, "full"),
+            (one.paper, one.paper, "half"),
+            (first, first, "half"),
+            (plain, plain, "half"),
+            (first, first_st_os, "baseline"),
+            (plain, last, "baseline"),
+            (plain, last, "full"),
+            (plain, last, "half"),
         )
-        gains.append(
-            (
-                one.network,
-                *(
-                    _ratio(lambda: one.paper["baseline"] / one.paper[variant])  # noqa: B023
-                    for variant in ("full", "half")
-                ),
-                *(_ratio(lambda: one.gain(*way)) for way in ways),  # noqa: B023
-            )
-        )
+        gains.append((one.network, *(_shown(_speed_up(*way), 2) for way in ways)))
         for variant in ("half", "full"):
             if variant in one.paper:
                 values = (f"{value:.2f}" for value in one.parts(variant).values())
@@ -213,11 +207,13 @@ def figure(found: Sequence[Comparison], file_format: str) -> bytes:
     ]
     width = 0.21
     for index, (label, machine, variant, colour, hatch) in enumerate(bars):
-        values = [one.gain(("plain, textbook", "baseline"), (machine, variant)) for one in found]
+        values = [
+            _speed_up(one.ours["plain, textbook"], one.ours[machine], variant) for one in found
+        ]
         places = [x + (index - 1.5) * width for x in range(len(found))]
         ours.bar(places, values, width, color=colour, label=label, hatch=hatch, edgecolor="white")
         for place, value in zip(places, values, strict=True):
-            ours.text(place, value + 0.04, f"{value:.1f}", ha="center", fontsize="x-small")
+            ours.text(place, value + 0.04, _shown(value, 1), ha="center", fontsize="x-small")
     ours.set_xticks(range(len(found)), names, fontsize="x-small")
     config = found[0].config
     ours.set_title(
@@ -229,17 +225,16 @@ def figure(found: Sequence[Comparison], file_format: str) -> bytes:
     ours.set_ylim(top=ours.get_ylim()[1] * 1.22)
     ours.legend(fontsize="x-small", ncols=4, frameon=False, loc="upper center", columnspacing=1)
 
-    known = [x for x, one in enumerate(found) if "half" in one.paper]
-    values = [found[x].paper["baseline"] / found[x].paper["half"] for x in known]
-    papers.bar(known, values, 0.6, color=PALETTE[8])
-    for x, value in zip(known, values, strict=True):
-        papers.text(x, value + 0.08, f"{value:.1f}", ha="center", fontsize="x-small")
+    values = [_speed_up(one.paper, one.paper, "half") for one in found]
+    papers.bar(range(len(found)), values, 0.6, color=PALETTE[8])
+    for x, value in enumerate(values):
+        papers.text(x, value + 0.08, _shown(value, 1), ha="center", fontsize="x-small")
     papers.set_xticks(range(len(found)), names, fontsize="xx-small")
     papers.set_title(
         "FuSeConv paper's model: half\nover its own baseline (another scale)",
         fontsize="small", loc="left",
     )  # fmt: skip
-    papers.set_ylim(top=papers.get_ylim()[1] * 1.08)
+    papers.set_ylim(0, max(1.2, papers.get_ylim()[1]) * 1.08)
     for axes in (ours, papers):
         axes.axhline(1, color="#000000", linewidth=0.8, linestyle=":")
         axes.spines[["top", "right"]].set_visible(False)

@@ -10,7 +10,7 @@ from typing import Any
 
 from golden.machine.schedule import Program, Repeat
 from golden.mapping import Plan, map_workload
-from golden.nets.layers import Layer, check_sums
+from golden.nets.layers import Layer, check_widths
 from hw.config import ArrayConfig, Command
 
 __all__ = ["BOUNDS", "LayerReport", "Memory", "bandwidth", "layer_report", "limits", "show_bytes"]
@@ -196,7 +196,7 @@ def layer_report(
     UserError
         If a sum could overflow the accumulators.
     """
-    check_sums([layer], config)
+    check_widths([layer], config)
     memory = memory or Memory()
     work = replace(layer.workload, batch=batch)
     plan = map_workload(work, config, mapping)

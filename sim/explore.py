@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from golden.nets.abconv import divisors
-from golden.nets.layers import Network, check_sums
+from golden.nets.layers import Network, check_widths
 from hw.config import ArrayConfig
 from report.command import Command, OneLineParser, Page, integers
 from report.errors import UserError, needs_extra
@@ -228,7 +228,7 @@ def _report(arguments: argparse.Namespace) -> tuple[Network, list[Shape]]:
         ArrayConfig.from_options(arguments, rows=rows, cols=cols)
         for rows, cols in dict.fromkeys(pairs)
     ]
-    check_sums(network.layers, configs[0])  # all have the same widths
+    check_widths(network.layers, configs[0])  # all have the same widths
     return network, explore(network, configs, areas=arguments.area)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from golden.int8.transform import fuse
 from golden.mapping import MAPPINGS, map_workload
-from golden.nets.layers import Network, check_sums
+from golden.nets.layers import Network, check_widths
 from golden.nets.networks import NETWORKS, build
 from hw.config import ArrayConfig
 from report.command import Command, OneLineParser, Page
@@ -135,7 +135,7 @@ def network_cycles(network: Network, config: ArrayConfig, mapping: str = "best")
     UserError
         If a sum could overflow the accumulators.
     """
-    check_sums(network.layers, config)
+    check_widths(network.layers, config)
     return sum(map_workload(layer.workload, config, mapping).cycles for layer in network.layers)
 
 

@@ -20,6 +20,7 @@ from golden.int8.array_operators import ArrayOperator, Conv2D, DepthwiseConv2D, 
 from golden.int8.graph import Graph, Step
 from golden.int8.operators import Operator
 from golden.int8.tensor import extent
+from golden.nets.layers import check_int8
 from hw.config import ArrayConfig
 from report.command import Command, OneLineParser, Page, without
 from report.errors import Failure, UserError, needs_extra, reading
@@ -409,9 +410,7 @@ def _chosen(graph: Graph, wanted: Sequence[int]) -> list[int]:
 
 def _check_widths(graph: Graph, config: ArrayConfig) -> None:
     """Raise `UserError` if int8 operands or the sums of a layer do not fit the array."""
-    for name, width in (("act", config.act_width), ("weight", config.weight_width)):
-        if width < 8:
-            raise UserError(f"--{name}-width must be at least 8 for int8 models, not {width}")
+    check_int8(config)
     some = [one for one in graph.operators if isinstance(one, ArrayOperator)]
     least = max((one.acc_width for one in some), default=0)
     if least > config.acc_width:

@@ -129,6 +129,23 @@ def test_compare_command(tmp_path, capsys):
         assert all(set(row) == set(FUSE_VARIANTS) for row in one["ours"].values())
 
 
+def test_compare_without_depthwise(tmp_path, capsys):
+    """A model with nothing to replace is compared, and drawn, with dashes for its variants."""
+    from verif.lib.models import single
+
+    model, plot = tmp_path / "net.tflite", tmp_path / "c.svg"
+    model.write_bytes(single("CONV_2D"))
+    words = f"--networks {model} mobilenet_v2 --rows 8 --cols 8 --plot {plot}"
+    assert compare.main(words.split()) == 0
+    out = capsys.readouterr().out
+    assert "net.tflite has no variant half: there is no depthwise convolution to replace" in out
+    table = out.partition("Speed-ups")[2].splitlines()
+    line = next(one for one in table if one.startswith("net.tflite"))
+    dashes = [word == "-" for word in line.split()[1:]]
+    assert dashes == [True, True, True, True, False, False, True, True]
+    assert plot.read_text().count(">-</text>") == 3  # of ten bars
+
+
 def test_models_as_networks(tmp_path, capsys):
     """A .tflite file wherever a network is named: the same cycles as by its operators."""
     from golden.int8 import tflite
@@ -167,6 +184,9 @@ def test_models_as_networks(tmp_path, capsys):
         (network, f"--network {tmp_path}/no.tflite {size}", "cannot read"),
         (network, f"--network {model} {size} --json {model}", "it is read as"),
         (network, f"--network {model} {size} --acc-width 16", "and accumulators have 16"),
+        (network, f"--network {model} {size} --act-width 7", "--act-width must be at least 8 for"),
+        (explore, f"--network {model} --shapes 8x8 --weight-width 7", "--weight-width must be at"),
+        (compare, f"--networks {model} {size} --act-width 4", "at least 8 for int8 models, not 4"),
         (compare, f"--networks {model} {size} --json {model}", "it is read as"),
     ):
         with pytest.raises(SystemExit) as error:

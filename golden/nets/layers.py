@@ -12,7 +12,7 @@ from report.errors import UserError
 from ..arith.wrap import sum_width
 from ..workload import Workload
 
-__all__ = ["Layer", "Network", "check_sums"]
+__all__ = ["Layer", "Network", "check_int8", "check_widths"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class Layer:
     norm : int
         Channels of the batch normalization that follows, 0 for none.
     acc_width : int, optional
-        Bits that hold every sum, of a layer whose weights are known.
+        Bits that hold every sum, of a layer of an int8 model: its weights are known.
     """
 
     name: str
@@ -58,10 +58,18 @@ class Layer:
         }  # fmt: skip
 
 
-def check_sums(layers: Iterable[Layer], config: ArrayConfig) -> None:
+def check_int8(config: ArrayConfig) -> None:
+    """Refuse, with a `UserError`, operands that int8 values do not fit."""
+    for name, width in (("act", config.act_width), ("weight", config.weight_width)):
+        if width < 8:
+            raise UserError(f"--{name}-width must be at least 8 for int8 models, not {width}")
+
+
+def check_widths(layers: Iterable[Layer], config: ArrayConfig) -> None:
     """Refuse accumulators that the worst operands of a layer would overflow.
 
-    Weights that are not known all count as ``-2**(weight_width - 1)``.
+    Weights that are not known all count as ``-2**(weight_width - 1)``; those that are known are
+    int8, and must fit the operands.
 
     Raises
     ------
@@ -69,6 +77,8 @@ def check_sums(layers: Iterable[Layer], config: ArrayConfig) -> None:
         With the layer and the bits that its sums need.
     """
     for layer in layers:
+        if layer.acc_width:
+            check_int8(config)
         depth = layer.workload.depth
         least = layer.acc_width or sum_width(depth << config.weight_width - 1, config.act_width)
         if least > config.acc_width:
