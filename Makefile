@@ -22,8 +22,8 @@ PYTHON ?= python3
 MINUTES ?= 10
 BIN := .venv/bin
 
-DATA := $(firstword $(wildcard $(STOS_DATA) data ../shared))
-LIBERTY ?= $(wildcard $(DATA)/pdk/*.lib.gz)
+PDK := $(firstword $(wildcard $(STOS_DATA:=/pdk) data/pdk ../shared/pdk))
+LIBERTY ?= $(wildcard $(PDK)/*.lib.gz)
 
 # Every component by example, the golden model, command lines, a small core in simulation, the pages.
 CORE := verif/test_core.py::test_group[--rows 3 --cols 5 --st-os

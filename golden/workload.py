@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from report.errors import UserError
 
 from .arith import operators
-from .arith.window import Padding, Stride, Window, fuse_windows
+from .arith.window import Padding, Stride, Window, fuse_windows, window_text
 from .arith.wrap import IntArray, integers
 
 __all__ = ["KINDS", "Branch", "Image", "Operands", "Workload"]
@@ -184,12 +184,13 @@ class Workload:
         """Return the operator in a few words, as in ``depthwise 3x3/2``."""
         if self.kind == "linear":
             return "linear"
-        (kh, kw), (sv, sh) = self.window.kernel, self.window.stride
-        size = f"1x{kw} + {kh}x1" if self.fused else f"{kh}x{kw}"
-        stride = "" if (sv, sh) == (1, 1) else f"/{sv}" if sv == sh else f"/{sv}x{sh}"
+        (kh, kw), stride = self.window.kernel, self.window.stride
+        size = window_text((kh, kw), stride)
+        if self.fused:
+            size = f"1x{kw} + {window_text((kh, 1), stride)}"
         name = "" if self.kind == "conv" else self.kind.replace("_", " ")
         groups = f"g={self.groups}" if self.kind == "abconv" else ""
-        return " ".join(word for word in (name, size + stride, groups) if word)
+        return " ".join(word for word in (name, size, groups) if word)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from pathlib import Path
+
+from report.command import OneLineParser
+from report.files import write_atomically
+from report.output import run, write_out
 
 from . import array, handshake, lane, pe, timing
 from .draw import Sheet
@@ -25,17 +28,16 @@ PICTURES: dict[str, Callable[[], Sheet]] = {
 
 def main() -> int:
     """Draw all of them, or some; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m pages", description="Draw docs/*.svg.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="array.svg ... (default: all)")
-    arguments = parser.parse_args()
-    for name in arguments.names or PICTURES:
+    parser = OneLineParser("pages", "Draw docs/*.svg.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="array.svg ...; none means all")
+    names = parser.parse_args().names or list(PICTURES)
+    for name in names:
         if name not in PICTURES:
             parser.error(f"there is no picture {name!r}; legal: {', '.join(PICTURES)}")
-        path = DOCS / name
-        path.write_text(PICTURES[name]().svg())
-        print(f"wrote {path.name}")
+    write_atomically({DOCS / name: PICTURES[name]().svg() for name in names})
+    write_out("".join(f"wrote {name}\n" for name in names))
     return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run(main, "pages")

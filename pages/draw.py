@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from html import escape
 
+from report.plots import PALETTE
+
 __all__ = ["BLUE", "CONTROL", "GREEN", "GREY", "INK", "ORANGE", "PALE", "Sheet"]
 
-# Colour-blind safe (Okabe and Ito).
-BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
+BLUE, ORANGE, GREEN = PALETTE[0], PALETTE[3], PALETTE[2]
 INK, CONTROL, GREY, PALE = "#222222", "#6B6B6B", "#888888", "#EEF3F7"
 
 _ANCHORS = {"left": "start", "center": "middle", "right": "end"}

@@ -189,7 +189,7 @@ class Command(Generic[R]):
         if page.text and paths.get("json") == STDOUT:
             raise UserError("standard output is asked for twice")
         for path in paths.values():
-            if any(path.absolute() == other.absolute() for other in files):
+            if any(path.resolve() == other.resolve() for other in files):
                 raise UserError(f"{path} is named twice as an output")
         if "json" in paths:
             data = {"command": command} | dict(page.data)

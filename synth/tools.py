@@ -5,11 +5,11 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import secrets
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -173,8 +173,9 @@ def _unfinished(label: str) -> Iterator[Path]:
             # The owner of a new folder may not have locked it yet.
             if locked and time.time() - old.stat().st_mtime > 60:
                 shutil.rmtree(old, ignore_errors=True)
-    fresh = Path(tempfile.mkdtemp(dir=BUILD, prefix=f"unfinished-{label}-"))
+    fresh = BUILD / f"unfinished-{label}-{secrets.token_hex(8)}"
     try:
+        fresh.mkdir()  # in here: Ctrl-C may come any time
         with _lock(fresh):
             yield fresh
     finally:

@@ -331,6 +331,27 @@ def test_jobs(tmp_path, monkeypatch):
         run_jobs(p, die, [()], ["a"])
 
 
+def clean_up(left: Path) -> None:
+    """End as a job does whose tool hears Ctrl-C before the job does."""
+    left.touch()
+    try:
+        raise KeyboardInterrupt
+    finally:
+        time.sleep(0.5)
+        left.unlink()
+
+
+def test_interrupted_once(tmp_path):
+    """A job that ends already is not interrupted again, and cleans up."""
+    left = tmp_path / "left"
+    with pytest.raises(KeyboardInterrupt), executor(argparse.Namespace(jobs=2)) as pool:
+        pool.submit(clean_up, left)
+        while not left.exists():
+            time.sleep(0.005)
+        raise KeyboardInterrupt
+    assert not left.exists()
+
+
 def test_executor_options(monkeypatch, capsys):
     """Bad options, a missing package, and a scheduler that does not answer."""
     parser = OneLineParser("x", "")

@@ -28,7 +28,6 @@ __all__ = [
     "abconv_exp2d",
     "conv2d",
     "depthwise_conv2d",
-    "fuse_branches",
     "fuse_conv2d",
     "linear",
     "pointwise_conv2d",
@@ -93,7 +92,7 @@ def depthwise_conv2d(
     return wrap((window.patches(x, pad_value) * w).sum((2, 3)), acc_width)
 
 
-def fuse_branches(
+def _fuse_branches(
     x: Any, w_row: Any, w_col: Any, variant: str, stride: Stride, padding: Padding
 ) -> list[tuple[IntArray, IntArray, Window]]:
     """Return FuSeConv as depthwise convolutions: image, weights and window of both branches."""
@@ -132,7 +131,7 @@ def fuse_conv2d(
     k x k depthwise convolution that is replaced. Source: FuSeConv, DATE 2021.
     """
     parts = []
-    for image, w, window in fuse_branches(x, w_row, w_col, variant, stride, padding):
+    for image, w, window in _fuse_branches(x, w_row, w_col, variant, stride, padding):
         parts.append((window.patches(image, pad_value) * w).sum((2, 3)))
     return wrap(np.concatenate(parts, axis=2), acc_width)
 

@@ -11,7 +11,7 @@ from report.errors import UserError
 
 from .wrap import IntArray
 
-__all__ = ["Padding", "Stride", "Window", "fuse_windows", "gather"]
+__all__ = ["Padding", "Stride", "Window", "fuse_windows", "gather", "window_text"]
 
 Padding = Any
 Stride = int | tuple[int, int]
@@ -94,6 +94,14 @@ class Window:
         ]
         rows, columns = spans[0][:, None, :, None], spans[1][None, :, None, :]
         return gather(x, rows, columns, slice(None), pad_value)
+
+
+def window_text(kernel: tuple[int, int], stride: tuple[int, int]) -> str:
+    """Return kernel and stride for people, as in ``3x3/2``."""
+    size = f"{kernel[0]}x{kernel[1]}"
+    if stride == (1, 1):
+        return size
+    return f"{size}/{stride[0]}" if stride[0] == stride[1] else f"{size}/{stride[0]}x{stride[1]}"
 
 
 def gather(x: IntArray, rows: IntArray, columns: IntArray, channels: Any, pad: int) -> IntArray:

@@ -18,10 +18,11 @@ from report.errors import UserError
 
 from ..arith import quant
 from ..arith.quant import Int8Array
+from ..arith.window import window_text
 from ..arith.wrap import IntArray, sum_width, wrap
 from ..mapping import Plan, map_workload
 from ..workload import Operands, Workload
-from .operators import Operator, Windowed, window_detail
+from .operators import Operator, Windowed
 from .tensor import extent, image
 
 __all__ = [
@@ -260,7 +261,7 @@ class FuseConv2D(Convolution):
     def detail(self) -> str:
         """Variant, filters and stride."""
         k = self.kernel[0]
-        return f"{self.variant} 1x{k} + {window_detail((k, 1), self.stride)}"
+        return f"{self.variant} 1x{k} + {window_text((k, 1), self.stride)}"
 
     @property
     def _wide(self) -> int:

@@ -17,7 +17,7 @@ from report.errors import UserError
 
 from ..arith import quant
 from ..arith.quant import Int8Array
-from ..arith.window import Window
+from ..arith.window import Window, window_text
 from .tensor import Tensor, extent, image
 
 __all__ = [
@@ -30,7 +30,6 @@ __all__ = [
     "Reshape",
     "Softmax",
     "Windowed",
-    "window_detail",
 ]
 
 
@@ -78,14 +77,6 @@ class Operator:
             )
 
 
-def window_detail(kernel: tuple[int, int], stride: tuple[int, int]) -> str:
-    """Return kernel and stride for people, as in ``3x3/2``."""
-    size = f"{kernel[0]}x{kernel[1]}"
-    if stride == (1, 1):
-        return size
-    return f"{size}/{stride[0]}" if stride[0] == stride[1] else f"{size}/{stride[0]}x{stride[1]}"
-
-
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Windowed(Operator):
     """An operator with a sliding window.
@@ -114,7 +105,7 @@ class Windowed(Operator):
     @property
     def detail(self) -> str:
         """Kernel and stride."""
-        return window_detail(self.kernel, self.stride)
+        return window_text(self.kernel, self.stride)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

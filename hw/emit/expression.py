@@ -161,9 +161,9 @@ def lines(indent: int, text: str) -> str:
     for number, arm in enumerate(text.split("\n")):
         margin = indent + 4 * (number > 0)
         rest = arm
-        while margin + len(rest) > LINE and (cut := _break(rest, LINE - margin)):
-            result += f"{' ' * margin}{rest[:cut]}\n"
-            margin, rest = indent + 4 * (number > 0) + 4, rest[cut + 1 :]
+        while margin + len(rest) > LINE and (end := _break(rest, LINE - margin)):
+            result += f"{' ' * margin}{rest[:end]}\n"
+            margin, rest = indent + 4 * (number > 0) + 4, rest[end + 1 :]
         result += f"{' ' * margin}{rest}\n"
     return result
 

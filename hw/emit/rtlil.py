@@ -36,7 +36,7 @@ class Cell:
 
     kind: str
     name: str
-    parameters: dict[str, int | str] = field(default_factory=dict)
+    parameters: dict[str, int] = field(default_factory=dict)
     ports: dict[str, Spec] = field(default_factory=dict)
 
 
@@ -115,8 +115,9 @@ def _cell(words: list[str], lines: Iterator[list[str]], wires: dict[str, Wire]) 
     return cell
 
 
-def _parameter(word: str) -> int | str:
-    return word.partition("'")[2] if "'" in word else int(word)
+def _parameter(word: str) -> int:
+    """Return the value of a number, as in ``8``, or of bits, as in ``4'1000``."""
+    return int(word.partition("'")[2], 2) if "'" in word else int(word)
 
 
 def _specs(words: Iterable[str], wires: dict[str, Wire]) -> list[Spec]:

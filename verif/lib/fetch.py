@@ -12,12 +12,13 @@ import hashlib
 import http.client
 import os
 import sys
-import tempfile
 import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from report.files import write_atomically
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -177,15 +178,7 @@ def fetch(source: Source, folder: Path) -> bool:
     content = download(source)
     if source.packed:
         content = gzip.compress(content, mtime=0)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".unfinished-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    write_atomically({path: content})
     return True
 
 
