@@ -241,7 +241,7 @@ def _watch(reader: Connection) -> None:
 def _interrupt(number: int, frame: object) -> None:
     if not _busy:
         os._exit(128 + number)
-    # A terminal tells the tools, too: if one was faster, the job cleans up already.
+    # Whoever is told twice cleans up already.
     if not isinstance(sys.exception(), KeyboardInterrupt):
         raise KeyboardInterrupt
 

@@ -102,8 +102,9 @@ def run_tool(tool: str, arguments: list[str], folder: Path, log: str) -> str:
         errors="replace",
         check=False,
         env=wasm_environment(),
+        process_group=0,  # a terminal tells this process, which ends the tool
     )
-    if run.returncode in (-signal.SIGINT, 128 + signal.SIGINT):  # a terminal tells the tool, too
+    if run.returncode == -signal.SIGINT:  # told before it had a group of its own
         raise KeyboardInterrupt
     path = folder / log
     text = path.read_text(errors="replace") if path.exists() else run.stderr

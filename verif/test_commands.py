@@ -332,7 +332,7 @@ def test_jobs(tmp_path, monkeypatch):
 
 
 def clean_up(left: Path) -> None:
-    """End as a job does whose tool hears Ctrl-C before the job does."""
+    """End as a job does that is interrupted, late."""
     left.touch()
     try:
         raise KeyboardInterrupt
