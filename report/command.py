@@ -23,7 +23,8 @@ __all__ = ["Command", "OneLineParser", "Page", "integers", "without"]
 
 R = TypeVar("R")
 
-_LONGEST = 400  # characters of a message
+_LONGEST = 400  # characters of a message about options, in which anything can be
+_REASON = 1200  # of one about what they ask for
 
 #: Troubles of the machine, or of a name that was given, never of the code.
 _TROUBLES = (
@@ -53,11 +54,11 @@ class OneLineParser(argparse.ArgumentParser):
         else:
             super().print_help(file)
 
-    def error(self, message: str) -> NoReturn:
+    def error(self, message: str, longest: int = _LONGEST) -> NoReturn:
         """Say what is wrong and leave."""
         shown = printable(message)
-        if len(shown) > _LONGEST:
-            shown = f"{shown[: _LONGEST // 2]} ... {shown[-_LONGEST // 2 :]}"
+        if len(shown) > longest:
+            shown = f"{shown[: longest // 2]} ... {shown[-longest // 2 :]}"
         self.exit(2, f"{self.prog}: {shown}\n")
 
 
@@ -157,7 +158,7 @@ class Command(Generic[R]):
             page = self.page(self.report(arguments))
             files = self._files(page, paths, words)
         except UserError as error:
-            parser.error(str(error))
+            parser.error(str(error), _REASON)
         except Failure as error:
             print(f"{self.name}: {error}", file=sys.stderr)
             return 1

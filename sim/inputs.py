@@ -3,38 +3,98 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.arith.quant import Int8Array
-from golden.int8.tensor import Tensor, extent
+from golden.int8.elementwise import Quantize
+from golden.int8.graph import Graph
+from golden.int8.tensor import DTYPES, Tensor, extent
 from report.errors import UserError
 
-__all__ = ["PIXELS", "read_input"]
-
-#: What the pixels 0 to 255 of a picture can stand for in a network's input.
-PIXELS = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
+__all__ = ["PIXELS", "Normalization", "read_input"]
 
 
-def read_input(path: Path, target: Tensor) -> tuple[Int8Array, str]:
-    """Read the input of a network.
+@dataclass(frozen=True, kw_only=True)
+class Normalization:
+    """What the pixels 0 to 255 of a picture stand for: ``(pixel - mean) / deviation``.
 
-    A .npy file is taken as it is. A picture is cropped in the middle to the shape of the input,
-    resized (bilinear, over all pixels that it merges), and quantized: its pixels 0 to 255 stand
-    for that range of `PIXELS` which the input's int8 values span. What is transparent is white.
+    Parameters
+    ----------
+    mean, deviation : tuple of float
+        Per channel, or one for all.
+    name : str
+        In words, for people.
+    """
+
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+    name: str = ""
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        if self.name:
+            return self.name
+        if len(self.mean) == len(self.deviation) == 1:
+            black, white = ((x - self.mean[0]) / self.deviation[0] for x in (0, 255))
+            return f"0 to 255 taken as {black:g} to {white:g}"
+        mean, deviation = (
+            ", ".join(f"{x:g}" for x in some) for some in (self.mean, self.deviation)
+        )
+        return f"less {mean}, divided by {deviation}"
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The least and the greatest real number that a pixel can be."""
+        pairs = list(zip(*np.broadcast_arrays(self.mean, self.deviation), strict=True))
+        return min(-m / d for m, d in pairs), max((255 - m) / d for m, d in pairs)
+
+    def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """Return the real numbers of pixels ``(H, W, C)``."""
+        return (pixels - np.array(self.mean)) / np.array(self.deviation)
+
+
+def _range(black: float, white: float) -> Normalization:
+    deviation = 255 / (white - black)
+    return Normalization(mean=(-black * deviation,), deviation=(deviation,))
+
+
+#: What is tried, in this order, if nothing is said.
+PIXELS = (
+    _range(0, 1), _range(-1, 1), _range(0, 255), _range(-128, 127),
+    Normalization(
+        mean=(123.675, 116.28, 103.53), deviation=(58.395, 57.12, 57.375),
+        name="less ImageNet's mean, divided by its deviation",
+    ),
+)  # fmt: skip
+
+
+def read_input(
+    path: Path, graph: Graph, target: Tensor, normalization: Normalization | None = None
+) -> tuple[NDArray[Any], str]:
+    """Read an input of a network.
+
+    A .npy file is taken as it is. A picture is cropped in the middle to the shape of the input
+    (NHWC, or NCHW), and resized (bilinear, over all pixels that it merges); what is transparent is
+    white. For a uint8 input its pixels are taken as they are. Else they stand for real numbers:
+    those that `normalization` says, or that one of `PIXELS` whose range is what the input spans;
+    these are quantized, for an int8 input.
 
     Parameters
     ----------
     path : Path
         A .npy file, or a picture that Pillow reads.
+    graph : Graph
     target : Tensor
-        The network's input.
+        The input.
+    normalization : Normalization, optional
 
     Returns
     -------
-    int8 array, str
+    int8, uint8 or float32 array, str
         The input, batch included; and in words what it is.
 
     Raises
@@ -42,46 +102,95 @@ def read_input(path: Path, target: Tensor) -> tuple[Int8Array, str]:
     OSError, UserError
         If the file cannot be read, or does not fit the input.
     """
+    kind = target.dtype
     if path.suffix == ".npy":
-        return _array(path, target), f"{path.name}, int8 as it is"
-    if len(target.shape) != 4 or target.shape[3] not in (1, 3):
+        return _array(path, target), f"{path.name}, {kind} as it is"
+    if path.suffix.lower() in (".wav", ".mp3", ".flac", ".ogg"):
         raise UserError(
-            f"{path}: a picture fits an input with 1 or 3 channels, not {extent(target.shape)}; "
-            "give int8 values as .npy"
+            f"{path}: what turns sound into the {extent(target.shape)} features of this network is "
+            f"not in the model; give them as .npy, {kind}"
         )
-    height, width, channels = target.shape[1:]
-    low, high = (target.scale * (q - target.zero_point) for q in (-128, 127))
-    black, white = min(PIXELS, key=lambda ends: _distance(ends, (low, high)))
-    if _distance((black, white), (low, high)) > 0.1:
+    shape = target.shape
+    channels_first = len(shape) == 4 and shape[1] in (1, 3) and shape[3] not in (1, 3)
+    if len(shape) != 4 or shape[1 if channels_first else 3] not in (1, 3):
         raise UserError(
-            f"{path}: the model's input ({extent(target.shape)}) spans {low:.4g} to {high:.4g}, "
-            "and pixels are taken as 0 to 1, -1 to 1 or 0 to 255; give int8 values as .npy"
+            f"{path}: a picture fits an input with 1 or 3 channels, not {extent(shape)}; "
+            f"give {kind} values as .npy"
         )
+    height, width, channels = (
+        (shape[2], shape[3], shape[1]) if channels_first else (shape[1], shape[2], shape[3])
+    )
+    if normalization and len(normalization.mean + normalization.deviation) > 2 and channels == 1:
+        raise UserError("--normalize has a number for each of 3 channels, and the input has 1")
+    words = ""
+    if normalization is None and kind != "uint8":
+        normalization = _guess(path, graph, target, channels)
+        words = "" if normalization.name == "" else " (a guess: --normalize says it)"
     pixels, size = _pixels(path, height, width, channels)
-    real = black + pixels[None] / 255.0 * (white - black)
-    value = np.clip(np.rint(real / target.scale) + target.zero_point, -128, 127).astype(np.int8)
-    return value, (
+    value: NDArray[Any] = pixels
+    taken = "pixels as they are"
+    if normalization:
+        real, taken = normalization(pixels), f"{normalization}{words}"
+        value = real.astype(np.float32)
+        if kind != "float32":
+            # In double: float32 would move what lies half way between two integers.
+            steps = np.rint(real / target.scale) + target.zero_point
+            value = target.outside(np.clip(steps, -128, 127).astype(np.int8))
+    order = (2, 0, 1) if channels_first else (0, 1, 2)
+    return np.ascontiguousarray(value.transpose(order)[None]), (
         f"{path.name}, {size[0]} x {size[1]} pixels, cropped and resized to {width} x {height}, "
-        f"0 to 255 taken as {black:g} to {white:g}"
+        f"{taken}"
     )
 
 
-def _array(path: Path, target: Tensor) -> Int8Array:
-    """Return the int8 values of a .npy file, batch included."""
+def _guess(path: Path, graph: Graph, target: Tensor, channels: int) -> Normalization:
+    """Return the one of `PIXELS` that an input's range fits."""
+    spans = target
+    if target.real:
+        found = [
+            one.output
+            for one in graph.operators
+            if isinstance(one, Quantize) and one.inputs[0] is target
+        ]
+        if not found:
+            raise UserError(
+                f"{path}: what pixels are for this float32 input nothing tells; say it with "
+                "--normalize MEAN STD, or give float32 values as .npy"
+            )
+        spans = found[0]
+    low, high = (spans.scale * (q - spans.zero_point) for q in (-128, 127))
+    tried = [one for one in PIXELS if channels == 3 or len(one.mean) == 1]
+    best = min(tried, key=lambda one: _distance(one.ends, (low, high)))
+    if _distance(best.ends, (low, high)) > 0.1:
+        raise UserError(
+            f"{path}: the model's input ({extent(target.shape)}) spans {low:.4g} to {high:.4g}, "
+            "and pixels are taken as 0 to 1, -1 to 1, 0 to 255, -128 to 127 or as ImageNet's; say "
+            f"what they are with --normalize MEAN STD, or give {target.dtype} values as .npy"
+        )
+    return best
+
+
+def _array(path: Path, target: Tensor) -> NDArray[Any]:
+    """Return the values of a .npy file, batch included."""
     try:
         stored = np.lib.format.open_memmap(path, mode="r")
     except OSError:
         raise
     except Exception as error:  # NumPy reads the header as Python, so it can be anything
         raise UserError(f"{path}: no array of numbers in NumPy's format") from error
-    if stored.dtype != np.int8:
+    if stored.dtype != DTYPES[target.dtype]:
+        formula = (
+            f", round(x / {target.scale:.8g}) + {target.zero_point + target.offset} for real x"
+        )
         raise UserError(
-            f"{path}: must be int8, round(x / {target.scale:.8g}) + {target.zero_point} for "
-            f"real x, not {stored.dtype}"
+            f"{path}: must be {target.dtype}{'' if target.real else formula}, not {stored.dtype}"
         )
     if stored.shape not in (target.shape, target.shape[1:]):
         raise UserError(f"{path}: must be {extent(target.shape)}, not {extent((1, *stored.shape))}")
-    return np.array(stored).reshape(target.shape)
+    found = np.array(stored).reshape(target.shape)
+    if target.real and not np.isfinite(found).all():
+        raise UserError(f"{path}: has values that are not finite")
+    return found
 
 
 def _pixels(

@@ -1,19 +1,21 @@
-"""Run an int8 network on the RTL, layer by layer: ``python -m sim.run MODEL.tflite --input X``."""
+"""Run a quantized network on the RTL: ``python -m sim.run MODEL.tflite --input X``."""
 
 from __future__ import annotations
 
 import argparse
+import math
 import shlex
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from golden.arith.quant import Int8Array
 from golden.arith.wrap import IntArray
 from golden.int8 import transform
 from golden.int8.array_operators import ArrayOperator, Conv2D, DepthwiseConv2D, FuseConv2D
@@ -27,8 +29,9 @@ from report.errors import Failure, UserError, needs_extra, reading
 from report.tables import Sheet
 
 from .cost import LayerReport, Memory, layer_report
-from .inputs import read_input
+from .inputs import Normalization, read_input
 from .network import NetworkReport, add_mapping, timeline
+from .results import Result, npz, place_sheet, read_labels
 from .rtl import RtlError, Simulator
 
 __all__ = ["COMMAND", "Mismatch", "Ran", "Report", "main", "run"]
@@ -57,8 +60,8 @@ class Ran:
         Clock cycles of the RTL, if it ran there: then all sums were compared and equal.
     compared : int
         Number of sums that were compared.
-    output : int8 array
-        Batch included.
+    output : int8 or float32 array
+        Batch included, as inside the graph.
     """
 
     name: str
@@ -66,7 +69,7 @@ class Ran:
     cost: LayerReport | None
     cycles: int | None
     compared: int
-    output: Int8Array = field(repr=False)
+    output: NDArray[Any] = field(repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain data."""
@@ -82,6 +85,7 @@ class Ran:
             "inputs": [tensor.shape for tensor in one.inputs],
             "output": one.output.shape,
             "macs": known.get("macs", 0),
+            "host_operations": one.host_operations,
             "rtl_cycles": self.cycles,
             "predicted_cycles": known.get("cycles"),
             **{name: known.get(name) for name in names},
@@ -92,7 +96,7 @@ class Ran:
 
 def run(
     graph: Graph,
-    x: Int8Array,
+    inputs: Sequence[NDArray[Any]],
     config: ArrayConfig,
     *,
     simulator: Simulator | None = None,
@@ -108,8 +112,8 @@ def run(
     Parameters
     ----------
     graph : Graph
-    x : int8 array
-        The network's input.
+    inputs : sequence of arrays
+        The network's inputs.
     config : ArrayConfig
     simulator : Simulator, optional
         The RTL; without it everything is golden's.
@@ -130,13 +134,13 @@ def run(
     if simulator and simulator.config != config:
         raise UserError(f"the simulator is one of {simulator.config}, not of {config}")
     layers = {layer.name: layer for layer in graph.layers}
-    for index, step in enumerate(graph.steps(x)):
+    for index, step in enumerate(graph.steps(*inputs)):
         one, output, cost, cycles, compared = step.operator, step.output, None, None, 0
         if isinstance(one, ArrayOperator):
             cost = layer_report(layers[step.name], config, mapping=mapping, memory=memory)
             if simulator and (chosen is None or index in chosen):
                 sums, cycles = _on_rtl(index, step, cost, simulator)
-                output, compared = one.finish(sums), sums.size
+                output, compared = one.finish(sums, step.inputs[0]), sums.size
         yield Ran(
             name=step.name, operator=one, cost=cost, cycles=cycles, compared=compared, output=output
         )
@@ -182,11 +186,17 @@ class Report:
     cost : NetworkReport
         The layers with multiply-accumulates, by the model.
     source : str
-        The input in words.
+        The inputs in words.
     graph, original : Graph
         What ran, and what is in the file.
     ran : tuple of Ran
         Every operator.
+    results : tuple of Result
+        The network's outputs.
+    left : dict of str to str
+        Depthwise layers that --fuse left as they are, and why.
+    folded : Graph, optional
+        With --fold, what is in the file without its constant channels.
     """
 
     cost: NetworkReport
@@ -194,11 +204,19 @@ class Report:
     graph: Graph
     original: Graph
     ran: tuple[Ran, ...]
+    results: tuple[Result, ...]
+    left: dict[str, str]
+    folded: Graph | None
 
     @property
     def on_rtl(self) -> tuple[Ran, ...]:
         """The operators that ran on the RTL."""
         return tuple(one for one in self.ran if one.cycles is not None)
+
+    @property
+    def changed(self) -> bool:
+        """Whether the network is another one, for its outputs, too."""
+        return self.graph is not (self.folded or self.original)
 
     @property
     def cycles(self) -> int | None:
@@ -230,22 +248,14 @@ class Report:
         )
 
     @property
-    def output(self) -> Int8Array:
-        """The network's output, batch included."""
-        found = [one for one in self.ran if one.operator.output is self.graph.output]
-        return found[0].output
+    def on_host(self) -> tuple[Ran, ...]:
+        """The operators that are golden's."""
+        return tuple(one for one in self.ran if one.cost is None)
 
     @property
-    def classes(self) -> list[tuple[int, int, float]]:
-        """Class, int8 score and its real value, the best first; empty if the output is no row."""
-        target, value = self.graph.output, self.output
-        if value.size != value.shape[-1]:
-            return []
-        row = value.reshape(-1)
-        order = np.argsort(-row.astype(int), kind="stable")
-        return [
-            (int(i), int(row[i]), target.scale * (int(row[i]) - target.zero_point)) for i in order
-        ]
+    def host_operations(self) -> int:
+        """Elements that golden computed or moved."""
+        return sum(one.operator.host_operations for one in self.ran)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain data."""
@@ -265,12 +275,20 @@ class Report:
             "utilisation": cost.utilisation,
             "depthwise": depthwise
             and dict(zip(("layers", "cycles", "plain_cycles"), depthwise, strict=True)),
+            "host_operations": self.host_operations,
+            "not_fused": self.left,
+            "folded": self.folded
+            and {
+                "macs": sum(layer.workload.macs for layer in self.folded.layers),
+                "predicted_cycles": self.predict(self.folded, cost.config, ArrayOperator),
+            },
             "compared": sum(one.compared for one in self.ran),
-            "output": self.output.tolist(),
+            "output": self.results[0].value.tolist(),
             "classes": [
-                {"class": index, "int8": value, "score": score}
-                for index, value, score in self.classes
+                {"class": index, self.results[0].tensor.dtype: value, "score": score}
+                for index, value, score in self.results[0].classes
             ],
+            "outputs": [one.to_dict() for one in self.results],
             "layers": [one.to_dict() for one in self.ran],
         }
 
@@ -326,7 +344,17 @@ def notes(report: Report) -> Iterator[str]:
         )
     else:
         yield "golden only: nothing ran on the RTL, cycles are the exact model's"
-    if report.graph is not report.original:
+    if report.on_host:
+        kinds = Counter(one.operator.kind for one in report.on_host)
+        listed = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+        count = len(report.on_host)
+        yield (
+            f"host (golden): {count} operator{'s' * (count > 1)} of {len(report.ran)}, "
+            f"{report.host_operations:,} elements computed or moved, in no cycle count: {listed}"
+        )
+    if report.folded:
+        yield from _folding(report)
+    if report.changed:
         before = report.predict(report.original, report.cost.config, ArrayOperator)
         yield (
             f"unmodified network, same array: {before:,} cycles; changed {report.cost.cycles:,}, "
@@ -338,6 +366,8 @@ def notes(report: Report) -> Iterator[str]:
         )
         if left < points:
             yield f"{points - left} of {points} 1x1 convolutions are ABConv"
+    for name, why in report.left.items():
+        yield f"{name} stays depthwise: {why}"
     depthwise = report.depthwise
     if depthwise:
         count, cycles, plain = depthwise
@@ -347,11 +377,28 @@ def notes(report: Report) -> Iterator[str]:
             f"{count} {kind} layer{'s' * (count > 1)}: {cycles:,} cycles; on the plain array, "
             f"{report.cost.mapping} mapping, {plain:,}: ST-OS is {_times(plain / cycles)}"
         )
-    best = report.classes[:5]
-    for index, value, score in best:
-        yield f"class {index}: {score:.4f} (int8 {value})"
-    if not best:
-        yield f"output: {extent(report.output.shape)}"
+    for number, one in enumerate(report.results):
+        if len(report.results) > 1:
+            yield f"output {number}: {extent(one.value.shape)} {one.tensor.dtype}"
+        elif not one.is_row:
+            yield f"output: {extent(one.value.shape)}"
+        yield from one.lines()
+
+
+def _folding(report: Report) -> Iterator[str]:
+    """Yield what folding has brought."""
+    assert report.folded
+    pairs = [
+        (sum(layer.workload.macs for layer in graph.layers),
+         report.predict(graph, report.cost.config, ArrayOperator))
+        for graph in (report.original, report.folded)
+    ]  # fmt: skip
+    (macs, cycles), (less_macs, less_cycles) = pairs
+    yield (
+        f"folded: channels that are the same for every input, or read by nothing, are left out: "
+        f"{macs:,} to {less_macs:,} MACs, {cycles:,} to {less_cycles:,} cycles; every output stays "
+        "the same"
+    )
 
 
 def _times(ratio: float) -> str:
@@ -370,6 +417,16 @@ def _layers(text: str) -> list[int]:
         return found
     except ValueError:
         raise argparse.ArgumentTypeError(f"must be layers like 3,5-7, not {text!r}") from None
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        found = tuple(float(word) for word in text.split(","))
+    except ValueError:
+        found = ()
+    if len(found) not in (1, 3) or not all(map(math.isfinite, found)):
+        raise argparse.ArgumentTypeError(f"must be one number or three like 1,2,3, not {text!r}")
+    return found
 
 
 def _groups(text: str) -> int:
@@ -415,7 +472,7 @@ def _check_widths(graph: Graph, config: ArrayConfig) -> None:
 
 def _changed(graph: Graph, arguments: argparse.Namespace) -> tuple[Graph, str]:
     """Return the network with the changes that the options ask for, and these in words."""
-    words = []
+    words = ["folded"] if arguments.fold else []
     if hasattr(arguments, "fuse"):
         graph = transform.fuse(graph, arguments.fuse)
         words.append(f"FuSe {arguments.fuse}")
@@ -429,7 +486,7 @@ def _changed(graph: Graph, arguments: argparse.Namespace) -> tuple[Graph, str]:
 
 def _alone(words: Sequence[str], index: int) -> str:
     """Return the command line that runs one layer."""
-    kept = without(words, "--layers", "--json", "--markdown", "--plot")
+    kept = without(words, "--layers", "--json", "--markdown", "--plot", "--output")
     return shlex.join(["python", "-m", "sim.run", *kept, "--layers", str(index)])
 
 
@@ -437,8 +494,22 @@ def _options(parser: OneLineParser) -> None:
     ArrayConfig.add_options(parser)
     parser.add_argument("model", type=Path, metavar="MODEL.tflite", help="the network")
     parser.add_argument(
-        "--input", type=Path, required=True, metavar="FILE", default=argparse.SUPPRESS,
-        help="a picture (cropped in the middle, resized, quantized), or int8 values as .npy",
+        "--input", type=Path, required=True, metavar="FILE", nargs="+", default=argparse.SUPPRESS,
+        help="a picture (cropped in the middle, resized, quantized), or values of the input's type "
+        "as .npy; a file for every input",
+    )  # fmt: skip
+    parser.add_argument(
+        "--normalize", type=_numbers, nargs=2, metavar=("MEAN", "STD"), default=argparse.SUPPRESS,
+        help="pixels 0 to 255 stand for (pixel - MEAN) / STD, each a number or one per channel as "
+        "in 123.675,116.28,103.53 (default: a guess from what the input spans, which is stated)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--labels", type=Path, metavar="FILE", default=argparse.SUPPRESS,
+        help="names of the classes, or channels, one in a line",
+    )  # fmt: skip
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE.npz", default=argparse.SUPPRESS,
+        help="write all outputs of the network, output0 and so on",
     )  # fmt: skip
     parser.add_argument(
         "--layers", type=_layers, metavar="3,5-7", default=argparse.SUPPRESS,
@@ -450,10 +521,14 @@ def _options(parser: OneLineParser) -> None:
     )
     add_mapping(parser)
     Memory.add_options(parser)
+    parser.add_argument(
+        "--fold", action="store_true",
+        help="leave out channels that are the same for every input: fewer MACs, the same outputs",
+    )  # fmt: skip
     change = parser.add_argument_group("changes to the network (accuracy is not kept)")
     change.add_argument(
         "--fuse", choices=("half", "full"), default=argparse.SUPPRESS,
-        help="replace every depthwise layer by FuSe half or full",
+        help="replace every depthwise layer that it fits by FuSe half or full",
     )  # fmt: skip
     blocks = change.add_mutually_exclusive_group()
     for name, what in (("abconv", "ABConv"), ("abconv-exp", "ABConv-exp")):
@@ -465,7 +540,7 @@ def _options(parser: OneLineParser) -> None:
         )  # fmt: skip
 
 
-def _report(arguments: argparse.Namespace) -> Report:
+def _report(arguments: argparse.Namespace) -> tuple[Report, Path | None]:
     with needs_extra("sim"):
         from golden.int8 import tflite
     config, memory = ArrayConfig.from_options(arguments), Memory.from_options(arguments)
@@ -473,11 +548,16 @@ def _report(arguments: argparse.Namespace) -> Report:
         raise UserError("--layers is about the RTL, and --golden-only uses none")
     with reading(arguments.model):
         original = tflite.load(arguments.model)
-    graph, changes = _changed(original, arguments)
+    folded = transform.fold(original) if arguments.fold else None
+    graph, changes = _changed(folded or original, arguments)
+    left = transform.unfit(folded or original, arguments.fuse) if hasattr(arguments, "fuse") else {}
     _check_widths(graph, config)
     chosen = _chosen(graph, arguments.layers) if hasattr(arguments, "layers") else None
-    with needs_extra("sim"), reading(arguments.input):
-        x, source = read_input(arguments.input, graph.input)
+    inputs, sources = _inputs(graph, arguments)
+    labels = []
+    if hasattr(arguments, "labels"):
+        with reading(arguments.labels):
+            labels = read_labels(arguments.labels)
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     simulator, ran = None, []
@@ -490,7 +570,7 @@ def _report(arguments: argparse.Namespace) -> Report:
     ) as bar:  # fmt: skip
         task = bar.add_task("", total=len(graph.operators))
         running = run(
-            graph, x, config, simulator=simulator, chosen=chosen, mapping=arguments.mapping,
+            graph, inputs, config, simulator=simulator, chosen=chosen, mapping=arguments.mapping,
             memory=memory,
         )  # fmt: skip
         try:
@@ -509,24 +589,64 @@ def _report(arguments: argparse.Namespace) -> Report:
         mapping=arguments.mapping,
         memory=memory,
     )
-    return Report(cost=cost, source=source, graph=graph, original=original, ran=tuple(ran))
+    computed = dict(zip(graph.inputs, inputs, strict=True))
+    computed |= {one.operator.output: one.output for one in ran}
+    results = tuple(
+        Result(tensor=tensor, value=value, labels=labels)
+        for tensor, value in zip(graph.outputs, graph.results(computed), strict=True)
+    )
+    report = Report(
+        cost=cost, source="; ".join(sources), graph=graph, original=original, ran=tuple(ran),
+        results=results, left=left, folded=folded,
+    )  # fmt: skip
+    return report, getattr(arguments, "output", None)
 
 
-def _page(report: Report) -> Page:
+def _inputs(graph: Graph, arguments: argparse.Namespace) -> tuple[list[NDArray[Any]], list[str]]:
+    """Return the inputs, and in words what they are."""
+    files = arguments.input
+    if len(files) != len(graph.inputs):
+        wanted = ", ".join(f"{t.name} ({extent(t.shape)} {t.dtype})" for t in graph.inputs)
+        raise UserError(
+            f"--input needs {len(graph.inputs)} file{'s' * (len(graph.inputs) > 1)}, not "
+            f"{len(files)}: {wanted}"
+        )
+    normalization = None
+    if hasattr(arguments, "normalize"):
+        mean, deviation = arguments.normalize
+        if 0 in deviation or len({len(mean), len(deviation)} - {1}) > 1:
+            raise UserError("--normalize needs numbers for the same channels, and no STD of 0")
+        normalization = Normalization(mean=mean, deviation=deviation)
+    values, words = [], []
+    for path, tensor in zip(files, graph.inputs, strict=True):
+        with needs_extra("sim"), reading(path):
+            value, source = read_input(path, graph, tensor, normalization)
+        values.append(value)
+        words.append(source)
+    return values, words
+
+
+def _page(found: tuple[Report, Path | None]) -> Page:
+    report, output = found
+    tables = [sheet(report)]
+    wide = [one for one in report.results if not one.is_row]
+    if wide:
+        tables.append(place_sheet(report.results))
     return Page(
-        tables=[sheet(report)], notes=list(notes(report)), data=report.to_dict(),
+        tables=tables, notes=list(notes(report)), data=report.to_dict(),
         plot=lambda kind: timeline(report.cost, kind),
+        files={output: npz(report.results)} if output else {},
     )  # fmt: skip
 
 
 COMMAND = Command(
     name="sim.run",
-    about="Run an int8 TensorFlow Lite model on the generated RTL, bit for bit: "
+    about="Run a quantized TensorFlow Lite model on the generated RTL, bit for bit: "
     "multiply-accumulates on the Verilated core, everything else in the golden model.",
     options=_options,
     report=_report,
     page=_page,
-    reads=("model", "input"),
+    reads=("model", "input", "labels"),
 )
 main = COMMAND.main
 

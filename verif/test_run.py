@@ -56,7 +56,7 @@ RESULTS = {
 
 def prove(graph: Graph, x: np.ndarray, config: ArrayConfig, mapping: str = "best") -> None:
     """Run a network on the RTL; `sim.run.run` compares sums and cycles and raises."""
-    done = list(sim.run.run(graph, x, config, simulator=simulator(config), mapping=mapping))
+    done = list(sim.run.run(graph, [x], config, simulator=simulator(config), mapping=mapping))
     on_array = [one for one in done if isinstance(one.operator, ArrayOperator)]
     assert on_array
     for one in on_array:
@@ -68,7 +68,7 @@ def prove(graph: Graph, x: np.ndarray, config: ArrayConfig, mapping: str = "best
 
 def some_input(graph: Graph, seed: int = 1) -> np.ndarray:
     rng = np.random.default_rng(seed)
-    return rng.integers(-128, 127, graph.input.shape, np.int8, endpoint=True)
+    return rng.integers(-128, 127, graph.inputs[0].shape, np.int8, endpoint=True)
 
 
 @pytest.mark.parametrize("mapping", MAPPINGS)
@@ -163,7 +163,7 @@ def test_another_array(tmp_path):
     """A simulator of another array is refused."""
     graph = load(everything(), tmp_path)
     running = sim.run.run(
-        graph, some_input(graph), ARRAYS["3x5 plain"], simulator=simulator(ARRAYS["5x3 ST-OS"])
+        graph, [some_input(graph)], ARRAYS["3x5 plain"], simulator=simulator(ARRAYS["5x3 ST-OS"])
     )
     with pytest.raises(ValueError, match="one of 5 x 3 ST-OS, 2 acc.*not of 3 x 5 plain"):
         next(running)
@@ -363,16 +363,17 @@ def test_pictures(tmp_path):
         (2 / 255, 0, -128, 127),
         (1.0, -128, -128, 127),
         (1 / 127, 0, -127, 127),
+        (1.0, 0, -128, 127),
     ):
-        target = replace(graph.input, shape=(1, 20, 20, 3), scale=scale, zero_point=zero)
+        target = replace(graph.inputs[0], shape=(1, 20, 20, 3), scale=scale, zero_point=zero)
         path = picture(tmp_path / "p.png", (300, 100), 0, 255)
-        value, words = read_input(path, target)
+        value, words = read_input(path, graph, target)
         assert value.shape == (1, 20, 20, 3) and value.dtype == np.int8
         assert set(np.unique(value[0, :, :9])) == {black}, (scale, zero)
         assert set(np.unique(value[0, :, 11:])) == {white}
         assert "300 x 100 pixels, cropped and resized to 20 x 20" in words
-    grey = replace(graph.input, shape=(1, 10, 20, 1), scale=1.0, zero_point=-128)
-    value, _ = read_input(picture(tmp_path / "p.jpg", (90, 90), 77, 77), grey)
+    grey = replace(graph.inputs[0], shape=(1, 10, 20, 1), scale=1.0, zero_point=-128)
+    value, _ = read_input(picture(tmp_path / "p.jpg", (90, 90), 77, 77), graph, grey)
     assert set(np.unique(value)) == {77 - 128}
 
 
@@ -423,16 +424,15 @@ def test_mistakes(model, values, tmp_path, capsys):
 @pytest.mark.parametrize("mode", ["RGB", "L", "P", "1", "RGBA", "LA", "CMYK", "I;16", "F"])
 def test_picture_modes(mode, tmp_path):
     """Pictures of any kind with 8 bits per channel; others are refused, not clipped."""
-    target = replace(
-        load(everything(), tmp_path).input, shape=(1, 4, 4, 3), scale=1 / 255, zero_point=-128
-    )
+    graph = load(everything(), tmp_path)
+    target = replace(graph.inputs[0], shape=(1, 4, 4, 3), scale=1 / 255, zero_point=-128)
     path = tmp_path / "p.tiff"
     Image.new(mode, (9, 7), 1 if mode == "1" else 0).save(path)
     if mode in ("I;16", "F"):
         with pytest.raises(ValueError, match="8 bits per channel, not mode"):
-            read_input(path, target)
+            read_input(path, graph, target)
         return
-    value, _ = read_input(path, target)
+    value, _ = read_input(path, graph, target)
     # Zeros are black; in CMYK and where transparent they are white.
     shade = 127 if mode in ("1", "RGBA", "LA", "CMYK") else -128
     assert set(np.unique(value)) == {shade}

@@ -187,12 +187,12 @@ def test_abconv_exp_is_a_product(tmp_path):
 
 def test_transform_refusals(tmp_path):
     graph = single(tmp_path)
-    plain = replace(graph, operators=graph.operators[:1], output=graph.operators[0].output)
+    plain = replace(graph, operators=graph.operators[:1], outputs=(graph.operators[0].output,))
     odd = single(tmp_path, channels=5)
     for change, text in (
         (lambda: fuse(graph, "most"), "'half' or 'full', not 'most'"),
-        (lambda: fuse(odd, "half"), r"operator 0 \(DEPTHWISE_CONV_2D\): .*even number.*not 5"),
-        (lambda: fuse(plain, "full"), "output cannot be FuSe full"),
+        (lambda: fuse(odd, "half"), "FuSe half: op00_DEPTHWISE_CONV_2D: 5 channels are odd"),
+        (lambda: fuse(plain, "full"), "FuSe full: op00_.*it is the network's output"),
         (lambda: abconv(graph, 1), "at least 2, not 1"),
         (lambda: abconv(graph, 3), "no 1x1 convolution has channels that 3 groups divide"),
         (lambda: abconv(plain, 2), "no 1x1 convolution"),

@@ -2,7 +2,8 @@
 
 A quantized value q stands for the real number ``scale * (q - zero_point)``. Source of the formulas:
 TensorFlow Lite, ``lite/kernels/internal`` (``common.h``, ``quantization_util.cc``,
-``reference/integer_ops/{conv,pooling,add}.h``, ``reference/{reduce,softmax}.h``), and gemmlowp's
+``reference/integer_ops/{conv,pooling,add,mul}.h``, ``reference/{dequantize,leaky_relu,prelu,
+quantize,reduce,requantize,sub}.h``), and gemmlowp's
 ``fixedpoint.h``. Optimised kernels may differ from the reference kernels by one unit.
 
 Versions: the results are those of TensorFlow Lite for Microcontrollers (TFLM, package tflite-micro
@@ -37,20 +38,35 @@ __all__ = [
     "activation_range",
     "add",
     "average_pool",
+    "dequantize",
+    "fixed_point",
     "high_mul",
+    "leaky",
     "max_pool",
     "mean",
     "multiply",
+    "product",
+    "quantize",
     "quantize_multiplier",
     "requantize",
+    "rescale",
+    "round_once",
     "rounding_shift",
-    "softmax",
 ]
 
-ACTIVATIONS = ("NONE", "RELU", "RELU6")
+#: What activations let through, as real numbers.
+BOUNDS = {
+    "NONE": (-math.inf, math.inf),
+    "RELU": (0.0, math.inf),
+    "RELU_N1_TO_1": (-1.0, 1.0),
+    "RELU6": (0.0, 6.0),
+    "RELU_0_TO_1": (0.0, 1.0),
+}
+#: Those that can be fused.
+ACTIVATIONS = ("NONE", "RELU", "RELU_N1_TO_1", "RELU6")
 
 INT8 = (-128, 127)
-_INT32 = (-(1 << 31), (1 << 31) - 1)
+INT32 = (-(1 << 31), (1 << 31) - 1)
 
 Int8Array = NDArray[np.int8]
 
@@ -60,12 +76,12 @@ def _round(value: float) -> int:
     return int(math.copysign(math.floor(abs(value) + 0.5), value))
 
 
-def _divide(a: IntArray, b: Any) -> IntArray:
+def divide(a: IntArray, b: Any) -> IntArray:
     """Return a / b, rounded toward zero, for b > 0."""
     return np.where(a >= 0, a // b, -(-a // b))
 
 
-def _fixed_point(real: float) -> tuple[int, int]:
+def fixed_point(real: float) -> tuple[int, int]:
     """Return the nearest ``multiplier * 2**(shift - 31)``, multiplier from 2**30 to 2**31 - 1."""
     mantissa, shift = math.frexp(real)
     multiplier = _round(mantissa * (1 << 31))
@@ -85,7 +101,7 @@ def quantize_multiplier(real: float) -> tuple[int, int]:
     """
     if not 0 <= real < 1 << 30:
         raise UserError(f"a multiplier must be from 0 to below 2**30, not {real:g}")
-    multiplier, shift = _fixed_point(real)
+    multiplier, shift = fixed_point(real)
     return (multiplier, shift) if shift >= -31 else (0, 0)
 
 
@@ -102,7 +118,7 @@ def high_mul(a: Any, b: Any) -> IntArray:
     """
     product = np.asarray(a, np.int64) * np.asarray(b, np.int64)
     nudged = product + np.where(product >= 0, 1 << 30, 1 - (1 << 30))
-    return np.minimum(_divide(nudged, 1 << 31), _INT32[1])
+    return np.minimum(divide(nudged, 1 << 31), INT32[1])
 
 
 def rounding_shift(x: Any, exponent: Any) -> IntArray:
@@ -139,17 +155,21 @@ def multiply(x: Any, multiplier: Any, shift: Any) -> IntArray:
 
 
 def activation_range(activation: str, scale: float, zero_point: int) -> tuple[int, int]:
-    """Return the least and the greatest int8 that a fused activation lets through.
+    """Return the least and the greatest int8 that an activation lets through.
 
-    RELU: from ``zero_point``; RELU6: from there to ``zero_point + round(6 / scale)`` in float32;
-    NONE: -128 to 127. `CalculateActivationRangeQuantized`.
+    The `BOUNDS` as int8, ``zero_point + round(bound / scale)`` in float32, where that is in -128
+    to 127. `CalculateActivationRangeQuantized`.
     """
-    low, high = INT8
-    if activation in ("RELU", "RELU6"):
-        low = max(low, zero_point)
-    if activation == "RELU6" and scale > 6 / 256:
-        high = min(high, zero_point + _round(float(np.float32(6) / np.float32(scale))))
-    return low, high
+    low, high = BOUNDS[activation]
+    return _bound(low, scale, zero_point), _bound(high, scale, zero_point)
+
+
+def _bound(real: float, scale: float, zero_point: int) -> int:
+    far = real / scale
+    if abs(far) > 512:
+        return INT8[real > 0]
+    steps = _round(float(np.float32(real) / np.float32(scale)))
+    return min(max(zero_point + steps, INT8[0]), INT8[1])
 
 
 def requantize(
@@ -172,6 +192,17 @@ def requantize(
     return np.clip(multiply(acc, multiplier, shift) + zero_point, *limits).astype(np.int8)
 
 
+def round_once(acc: Any, real: Any, zero_point: int, limits: tuple[int, int] = INT8) -> Int8Array:
+    """Return int32 sums as int8: ``clip(round(acc * real) + zero_point)``, in double.
+
+    What LiteRT's FULLY_CONNECTED does since TensorFlow 2.20. Parameters as those of `requantize`,
+    with real multipliers.
+    """
+    value = np.asarray(acc, np.float64) * real
+    nearest = np.copysign(np.floor(np.abs(value) + 0.5), value) + zero_point
+    return np.clip(nearest, *limits).astype(np.int8)
+
+
 def add(
     a: Any,
     b: Any,
@@ -179,8 +210,9 @@ def add(
     scales: tuple[float, float, float],
     zero_points: tuple[int, int, int],
     limits: tuple[int, int] = INT8,
+    subtract: bool = False,
 ) -> Int8Array:
-    """Return the int8 sum of two int8 arrays that broadcast against each other.
+    """Return the int8 sum, or difference, of two int8 arrays that broadcast against each other.
 
     With ``top = 2 * max(scale_a, scale_b)``, ``M(x, r) = multiply(x, *quantize_multiplier(r))``::
 
@@ -196,6 +228,8 @@ def add(
         Of a, b and the result.
     limits : (int, int)
         Of the result; see `activation_range`.
+    subtract : bool
+        Whether the second of the two summands is subtracted.
 
     Raises
     ------
@@ -207,18 +241,103 @@ def add(
     last = top / ((1 << left) * scales[2])
     if not last < 1:
         raise UserError(f"the scale of a sum must be above {top / (1 << left):g}, not {scales[2]}")
-    total: Any = 0
-    for operand, scale, zero in zip((a, b), scales, zero_points, strict=False):
-        shifted = (np.asarray(operand, np.int64) - zero) << left
-        total = total + multiply(shifted, *quantize_multiplier(scale / top))
+    first, second = (
+        multiply((np.asarray(operand, np.int64) - zero) << left, *quantize_multiplier(scale / top))
+        for operand, scale, zero in zip((a, b), scales, zero_points, strict=False)
+    )
+    total = first - second if subtract else first + second
     return requantize(total, *quantize_multiplier(last), zero_points[2], limits)
 
 
-def average_pool(x: Any, window: Window, limits: tuple[int, int] = INT8) -> Int8Array:
+def product(
+    a: Any,
+    b: Any,
+    *,
+    scales: tuple[float, float, float],
+    zero_points: tuple[int, int, int],
+    limits: tuple[int, int] = INT8,
+) -> Int8Array:
+    """Return the int8 product of two int8 arrays that broadcast against each other.
+
+    ``clip(M((a - zero_a) * (b - zero_b), scale_a * scale_b / scale_out) + zero_out)``, M as in
+    `add`. Parameters as there.
+    """
+    total = (np.asarray(a, np.int64) - zero_points[0]) * (np.asarray(b, np.int64) - zero_points[1])
+    real = scales[0] * scales[1] / scales[2]
+    return requantize(total, *quantize_multiplier(real), zero_points[2], limits)
+
+
+def rescale(
+    x: Any,
+    scales: tuple[float, float],
+    zero_points: tuple[int, int],
+    limits: tuple[int, int] = INT8,
+) -> Int8Array:
+    """Return int8 values with another scale and zero point.
+
+    ``clip(M(x - zero_in, scale_in / scale_out) + zero_out)``, M as in `add`; `Requantize`, and
+    the kernels of RELU.
+    """
+    total = np.asarray(x, np.int64) - zero_points[0]
+    return requantize(total, *quantize_multiplier(scales[0] / scales[1]), zero_points[1], limits)
+
+
+def leaky(
+    x: Any, slope: Any, *, positive: float, negative: float, zero_points: tuple[int, int]
+) -> Int8Array:
+    """Return int8 values times one number above 0, and times another below.
+
+    ``clip(M(x - zero_in, positive) + zero_out)`` where ``x >= zero_in``, and
+    ``clip(M((x - zero_in) * slope, negative) + zero_out)`` elsewhere, M as in `add`.
+
+    Parameters
+    ----------
+    x : int8 array
+    slope : int or integer array
+        Broadcasts against x.
+    positive, negative : float
+        Real multipliers; the second may be negative.
+    zero_points : (int, int)
+        Of x and of the result.
+    """
+    value = np.asarray(x, np.int64) - zero_points[0]
+    multiplier, shift = quantize_multiplier(abs(negative))
+    below = multiply(value * slope, -multiplier if negative < 0 else multiplier, shift)
+    above = multiply(value, *quantize_multiplier(positive))
+    return np.clip(np.where(value >= 0, above, below) + zero_points[1], *INT8).astype(np.int8)
+
+
+def quantize(x: Any, scale: float, zero_point: int) -> Int8Array:
+    """Return float32 values as int8: ``clip(round(x / scale) + zero_point)``, in float32.
+
+    What lies outside int32, and there undefined in C, is clipped, too; NaN is refused.
+
+    Raises
+    ------
+    UserError
+        If a value is not a number.
+    """
+    steps = np.asarray(x, np.float32) / np.float32(scale)
+    if np.isnan(steps).any():
+        raise UserError("a value that is to be quantized is NaN")
+    steps = np.clip(steps, -512, 512)
+    nearest = np.trunc(steps + np.copysign(np.float32(0.5), steps))
+    return np.clip(nearest + zero_point, *INT8).astype(np.int8)
+
+
+def dequantize(x: Any, scale: float, zero_point: int) -> NDArray[np.float32]:
+    """Return int8 values as real numbers: ``float32(scale * (x - zero_point))``, in double."""
+    return (scale * (np.asarray(x, np.float64) - zero_point)).astype(np.float32)
+
+
+def average_pool(
+    x: Any, window: Window, limits: tuple[int, int] = INT8, offset: int = 0
+) -> Int8Array:
     """Return the mean of what lies inside the image under every position of a window.
 
     ``(sum + n / 2) / n`` for a positive sum, ``(sum - n / 2) / n`` otherwise, n the number of
-    elements inside. Input and result have the same quantization, so zero points do not matter.
+    elements inside. Input and result have the same quantization, so zero points do not matter,
+    but where halves go does: they are those of ``x + offset``.
 
     Parameters
     ----------
@@ -226,19 +345,21 @@ def average_pool(x: Any, window: Window, limits: tuple[int, int] = INT8) -> Int8
     window : Window
     limits : (int, int)
         Of the result; see `activation_range`.
+    offset : int
+        What the values in the file are more: 128 for uint8.
 
     Returns
     -------
     int8 array (H_out, W_out, C)
     """
-    x = np.asarray(x, np.int64)
+    x = np.asarray(x, np.int64) + offset
     total = window.patches(x, 0).sum((2, 3))
     count = window.patches(np.ones((*x.shape[:2], 1), np.int64), 0).sum((2, 3))
-    rounded = _divide(total + np.where(total > 0, count // 2, -(count // 2)), count)
-    return np.clip(rounded, *limits).astype(np.int8)
+    rounded = divide(total + np.where(total > 0, count // 2, -(count // 2)), count)
+    return np.clip(rounded - offset, *limits).astype(np.int8)
 
 
-def max_pool(x: Any, window: Window, limits: tuple[int, int] = INT8) -> Int8Array:
+def max_pool(x: Any, window: Window, limits: tuple[int, int] = INT8, offset: int = 0) -> Int8Array:
     """Return the greatest element inside the image under every position of a window.
 
     Parameters
@@ -247,6 +368,8 @@ def max_pool(x: Any, window: Window, limits: tuple[int, int] = INT8) -> Int8Arra
     window : Window
     limits : (int, int)
         Of the result; see `activation_range`.
+    offset : int
+        As of `average_pool`; it makes no difference here.
 
     Returns
     -------
@@ -288,86 +411,3 @@ def mean(
     extra = min(count.bit_length() - 1, 32, 31 + shift)
     total = wrap(x.sum(axes, keepdims=keep_dims) - count * zero_points[0], 32)
     return requantize(total, (multiplier << extra) // count, shift - extra, zero_points[1])
-
-
-def softmax(x: Any, scale: float, beta: float = 1.0) -> Int8Array:
-    """Return ``exp(beta * scale * x) / sum(...)`` over the last axis, scale 1/256, zero point -128.
-
-    All in fixed point (Qi.f: int32 with i integer bits, sign apart, and f = 31 - i fraction bits)::
-
-        difference = x - max(x)                                   0 to -255
-        scaled     = high_mul(difference * 2**s, m)               Q5.26 of beta * scale * difference
-        total      = sum(exp(scaled) / 2**12)                     Q12.19
-        result     = rounding_shift(high_mul(1 / total, exp(scaled)), ...) - 128
-
-    with ``m, s = quantize_multiplier(beta * scale * 2**26)``. exp is a polynomial below 1/4 and a
-    product of constants above; the reciprocal takes three steps of Newton and Raphson. Differences
-    below ``-floor(31 * 2**(26 - s))`` give -128.
-
-    Parameters
-    ----------
-    x : int8 array (..., classes)
-    scale : float
-        Of x, float32.
-    beta : float
-
-    Raises
-    ------
-    UserError
-        If ``beta * scale`` is 2**-26 or less, or a sum reaches 512, as with 512 equal classes: the
-        reference kernel stops there.
-    """
-    real = min(beta * scale * (1 << 26), (1 << 31) - 1.0)
-    if not real > 1:
-        raise UserError(f"beta * scale must be above {2**-26:g}, not {beta * scale:g}")
-    multiplier, shift = _fixed_point(real)
-    least = -math.floor(31 * (1 << 26) / (1 << shift))
-
-    x = np.asarray(x, np.int64)
-    difference = x - x.max(-1, keepdims=True)
-    used = difference >= least
-    scaled = high_mul(np.where(used, difference, 0) << shift, multiplier)
-    exps = np.where(used, _exp(scaled), 0)
-    total = rounding_shift(exps, 12).sum(-1, keepdims=True)
-    if int(total.max()) >= 1 << 28:
-        raise UserError("512 or more of the classes are nearly equal: no softmax in TFLite")
-    headroom = 32 - np.frexp(total.astype(np.float64))[1].astype(np.int64)  # leading zeros
-    inverse = _reciprocal((total << headroom) - (1 << 31))
-    result = rounding_shift(high_mul(inverse, exps), 12 - headroom + 31 - 8) + INT8[0]
-    return np.where(used, np.clip(result, *INT8), INT8[0]).astype(np.int8)
-
-
-def _shift_left(x: IntArray, exponent: int) -> IntArray:
-    """Return x * 2**exponent, saturated to int32."""
-    return np.clip(x << exponent, *_INT32)
-
-
-#: exp(-2**e) in Q0.31, for e from -2 to 4.
-_EXPS = (1672461947, 1302514674, 790015084, 290630308, 39332535, 720401, 242)
-
-
-def _exp(x: IntArray) -> IntArray:
-    """Return exp(x) in Q0.31 for x <= 0 in Q5.26; gemmlowp's `exp_on_negative_values`."""
-    quarter = 1 << 24
-    low = (x & (quarter - 1)) - quarter  # -1/4 to below 0
-    # A Taylor series around -1/8, for x = low + 1/8 in Q0.31.
-    t = (low << 5) + (1 << 28)
-    t2 = high_mul(t, t)
-    t3 = high_mul(t2, t)
-    t4 = rounding_shift(high_mul(t2, t2), 2)
-    series = rounding_shift(high_mul(t4 + t3, 715827883) + t2, 1)  # x**2/2 + x**3/6 + x**4/24
-    result = 1895147668 + high_mul(1895147668, t + series)  # exp(-1/8) (1 + ...)
-    rest = low - x
-    for bit, constant in enumerate(_EXPS, 24):
-        result = np.where(rest & (1 << bit), high_mul(result, constant), result)
-    return np.where(x == 0, _INT32[1], result)
-
-
-def _reciprocal(x: IntArray) -> IntArray:
-    """Return 1 / (1 + x) in Q0.31 for x from 0 to 1; `one_over_one_plus_x_for_x_in_0_1`."""
-    half = (x + _INT32[1] + 1) >> 1  # (1 + x) / 2
-    guess = 1515870810 + high_mul(half, -1010580540)  # 48/17 - 32/17 half, in Q2.29
-    for _ in range(3):
-        rest = (1 << 29) - high_mul(half, guess)
-        guess = guess + _shift_left(high_mul(guess, rest), 2)
-    return _shift_left(guess, 1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,23 +44,32 @@ class ArrayOperator(Operator):
     Parameters
     ----------
     weights : tuple of int8 arrays
-        In the layouts of `golden.arith.operators`; zero points are 0.
+        In the layouts of `golden.arith.operators`.
+    weight_zero : int
+        Zero point of all weights; 0 but in a uint8 model, there 128 less than in the file, as are
+        the weights.
     weight_scales : float32 array (c_out,) or (1,)
         Per output channel or for all; 0 where all that comes out is the zero point (pruned).
     bias : int32 array (c_out,)
         In units of ``input scale * weight scale``.
     activation : str
-        One of `golden.quant.ACTIVATIONS`.
+        One of `golden.arith.quant.ACTIVATIONS`.
     """
 
     weights: tuple[Int8Array, ...] = field(repr=False)
     weight_scales: NDArray[np.float32] = field(repr=False)
     bias: NDArray[np.int32] = field(repr=False)
     activation: str = "NONE"
+    weight_zero: int = 0
 
-    def __call__(self, *values: Int8Array) -> Int8Array:
+    def __call__(self, *values: NDArray[Any]) -> NDArray[Any]:
         """Return the output for the value of the input."""
-        return self.finish(self.accumulate(values[0]))
+        return self.finish(self.accumulate(values[0]), values[0])
+
+    @property
+    def host_operations(self) -> int:
+        """None but sums of the input, where weights have a zero point."""
+        return self._summed if self.weight_zero else 0
 
     @cached_property
     def workload(self) -> Workload:
@@ -93,27 +103,51 @@ class ArrayOperator(Operator):
         return np.concatenate(sums)
 
     @property
+    def real_multipliers(self) -> NDArray[np.float64]:
+        """What sums are multiplied by, ``(c_out,)`` or ``(1,)``.
+
+        ``input scale * weight scale / output scale``, in double; LiteRT's kernels of uint8
+        convolutions, which TFLM has not, round the product to float32.
+        """
+        product = self.inputs[0].scale * self.weight_scales.astype(np.float64)
+        if self.inputs[0].dtype == "uint8":
+            product = product.astype(np.float32).astype(np.float64)
+        return product / self.output.scale
+
+    @property
     def multipliers(self) -> tuple[IntArray, IntArray]:
         """Multiplier and shift of every output channel, each ``(c_out,)`` or ``(1,)``."""
-        source, target = self.inputs[0].scale, self.output.scale
-        pairs = [
-            quant.quantize_multiplier(source * float(scale) / target)
-            for scale in self.weight_scales
-        ]
+        pairs = [quant.quantize_multiplier(real) for real in self.real_multipliers.tolist()]
         multiplier, shift = np.array(pairs, np.int64).T
         return multiplier, shift
 
-    def finish(self, sums: IntArray) -> Int8Array:
-        """Return the output for the sums of `accumulate`.
+    def finish(self, sums: IntArray, x: Int8Array) -> Int8Array:
+        """Return the output for the sums of `accumulate`, and the value of the input.
 
         ``requantize(sums - zero_point * sum(weights) + bias)``: padding has the value of the zero
-        point, so what is subtracted is the same everywhere.
+        point, so what is subtracted is the same everywhere. Where weights have a zero point, too,
+        ``weight_zero * (sum(x) - taps * zero_point)`` less, x what the window sees.
         """
         source, target = self.inputs[0], self.output
-        total = wrap(sums - source.zero_point * self._weight_sums + self.bias, 32)
-        limits = quant.activation_range(self.activation, target.scale, target.zero_point)
-        found = quant.requantize(total, *self.multipliers, target.zero_point, limits)
-        return found.reshape(target.shape)
+        total = sums - source.zero_point * self._weight_sums + self.bias
+        if self.weight_zero:
+            taps = math.prod(self.weights[0].shape[:-1])
+            total = total - self.weight_zero * (self._seen(x) - taps * source.zero_point)
+        return self.requantize(wrap(total, 32)).reshape(target.shape)
+
+    def requantize(self, total: IntArray) -> Int8Array:
+        """Return int32 sums as int8."""
+        limits = self.limits(self.activation)
+        return quant.requantize(total, *self.multipliers, self.output.zero_point, limits)
+
+    def _seen(self, x: Int8Array) -> IntArray:
+        """Return the sum of what every output sees of the input; it broadcasts against `sums`."""
+        raise NotImplementedError
+
+    @property
+    def _summed(self) -> int:
+        """Elements that `_seen` adds."""
+        raise NotImplementedError
 
     @property
     def acc_width(self) -> int:
@@ -145,7 +179,22 @@ class ArrayOperator(Operator):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Convolution(Windowed, ArrayOperator):
-    """A sliding window with multiply-accumulates."""
+    """A sliding window with multiply-accumulates.
+
+    Parameters
+    ----------
+    dilation : (int, int)
+        How far the taps of the file's kernel are apart; the kernel here has zeros between them.
+    """
+
+    dilation: tuple[int, int] = (1, 1)
+
+    @property
+    def detail(self) -> str:
+        """Kernel and stride, and the dilation if there is any."""
+        if self.dilation == (1, 1):
+            return super().detail
+        return f"{super().detail} dilated {window_text(self.dilation, (1, 1))}"
 
     @property
     def kernel(self) -> tuple[int, int]:
@@ -191,6 +240,15 @@ class Conv2D(Convolution):
         self._check_channels(self.weights[0].shape[2])
         return (1, *self.window.output, self.weights[0].shape[3])
 
+    def _seen(self, x: Int8Array) -> IntArray:
+        c_in = self.weights[0].shape[2]
+        total = x[0].sum(-1, keepdims=True, dtype=np.int64)
+        return self.window.patches(total, c_in * self.inputs[0].zero_point).sum((2, 3))
+
+    @property
+    def _summed(self) -> int:
+        return math.prod(self.inputs[0].shape) + math.prod((*self.kernel, *self.window.output))
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class DepthwiseConv2D(Convolution):
@@ -220,6 +278,15 @@ class DepthwiseConv2D(Convolution):
         if channels % c_in:
             raise UserError(f"{channels} output channels are no multiple of {c_in}")
         return (1, *self.window.output, channels)
+
+    def _seen(self, x: Int8Array) -> IntArray:
+        total = self.window.patches(x[0], self.inputs[0].zero_point).sum((2, 3))
+        return np.repeat(total, self.multiplier, axis=-1)
+
+    @property
+    def _summed(self) -> int:
+        c_in = image(self.inputs[0])[2]
+        return math.prod((*self.kernel, *self.window.output, c_in))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -349,3 +416,24 @@ class FullyConnected(ArrayOperator):
     def operands(self, x: Int8Array) -> Operands:
         """Return its workload with the value of the input."""
         return super().operands(x.reshape(self.rows, 1, -1))
+
+    def _seen(self, x: Int8Array) -> IntArray:
+        return x.reshape(self.rows, 1, -1).sum(-1, keepdims=True, dtype=np.int64)
+
+    @property
+    def real_multipliers(self) -> NDArray[np.float64]:
+        """What sums are multiplied by, ``(1,)`` or ``(c_out,)``, in double for uint8, too."""
+        scales = self.weight_scales.astype(np.float64)
+        return self.inputs[0].scale * scales / self.output.scale
+
+    def requantize(self, total: IntArray) -> Int8Array:
+        """Return int32 sums as int8; uint8 ones, which TFLM has not, as LiteRT: rounded once."""
+        if self.inputs[0].dtype == "int8":
+            return super().requantize(total)
+        return quant.round_once(
+            total, self.real_multipliers, self.output.zero_point, self.limits(self.activation)
+        )
+
+    @property
+    def _summed(self) -> int:
+        return math.prod(self.inputs[0].shape)

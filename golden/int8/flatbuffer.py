@@ -70,6 +70,7 @@ class RawTensor:
     axis: int
     buffer: int
     plain: bool  # neither sparse, variable, in another file, nor quantized by other parameters
+    variable: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +94,7 @@ class RawOperator:
 
 @dataclass(frozen=True, kw_only=True)
 class File:
-    """What the file has; of another schema's file, or one of several subgraphs, only that."""
+    """What the file has; of another schema's file only that, of several subgraphs the first."""
 
     version: int
     subgraphs: int
@@ -107,6 +108,7 @@ class File:
 
 #: What is read from the tables of options.
 _WINDOW = ("Padding", "StrideH", "StrideW", "FusedActivationFunction")
+_RESIZE = ("AlignCorners", "HalfPixelCenters")
 _DILATED = (*_WINDOW, "DilationHFactor", "DilationWFactor")
 FIELDS: dict[str, tuple[str, ...]] = {
     "Conv2DOptions": _DILATED,
@@ -118,7 +120,19 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "PadOptions": (),
     "ReshapeOptions": ("NewShapeAsNumpy",),
     "SoftmaxOptions": ("Beta",),
-}
+    "ConcatenationOptions": ("Axis", "FusedActivationFunction"),
+    "LeakyReluOptions": ("Alpha",),
+    "MulOptions": ("FusedActivationFunction",),
+    "PackOptions": ("Axis",),
+    "ResizeBilinearOptions": _RESIZE,
+    "ResizeNearestNeighborOptions": _RESIZE,
+    "SqueezeOptions": ("SqueezeDimsAsNumpy",),
+    "StridedSliceOptions": (
+        "BeginMask", "EndMask", "EllipsisMask", "NewAxisMask", "ShrinkAxisMask", "Offset",
+    ),
+    "SubOptions": ("FusedActivationFunction",),
+    "UnpackOptions": ("Axis",),
+}  # fmt: skip
 
 
 def _sound(table: Any) -> Any:
@@ -160,7 +174,7 @@ def read(content: bytes) -> File:
     """
     model = _sound(tflite.Model.GetRootAs(content, 0))
     version, subgraphs = model.Version(), model.SubgraphsLength()
-    if version != SCHEMA or subgraphs != 1:
+    if version != SCHEMA or not subgraphs:
         return File(version=version, subgraphs=subgraphs)
     graph = _sound(model.Subgraphs(0))
     return File(
@@ -212,6 +226,7 @@ def _tensor(tensor: Any) -> RawTensor:
         zero_points=zero_points,
         axis=axis,
         buffer=tensor.Buffer(),
+        variable=bool(tensor.IsVariable()),
         plain=tensor.Sparsity() is None
         and not (tensor.IsVariable() or other_file)
         and details == tflite.QuantizationDetails.NONE,

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from report.errors import UserError
 
-from ..arith.quant import Int8Array
 from ..arith.wrap import IntArray
 from ..nets.layers import Layer, Network
 from .array_operators import ArrayOperator
-from .operators import Operator, Reshape
-from .tensor import Tensor, extent
+from .operators import Operator
+from .shapes import Reshape
+from .tensor import DTYPES, Tensor, extent
 
 __all__ = ["Graph", "Step"]
 
@@ -29,17 +30,17 @@ class Step:
     name : str
         As in ``op03_ADD``.
     operator : Operator
-    inputs : tuple of int8 arrays
+    inputs : tuple of int8 or float32 arrays
     sums : int64 array, optional
         Of an operator with multiply-accumulates: what `accumulate` returned.
-    output : int8 array
+    output : int8 or float32 array
     """
 
     name: str
     operator: Operator
-    inputs: tuple[Int8Array, ...]
+    inputs: tuple[NDArray[Any], ...]
     sums: IntArray | None
-    output: Int8Array
+    output: NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -48,12 +49,12 @@ class Graph:
 
     Parameters
     ----------
-    input, output : Tensor
+    inputs, outputs : tuple of Tensor
     operators : tuple of Operator
     """
 
-    input: Tensor
-    output: Tensor
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
     operators: tuple[Operator, ...]
 
     @property
@@ -72,14 +73,14 @@ class Graph:
 
     def network(self, name: str, variant: str = "") -> Network:
         """Return its layers as a network."""
-        shape = self.input.shape[1:]
+        shape = self.inputs[0].shape[1:]
         return Network(name=name, variant=variant, size=shape[:-1] or shape, layers=self.layers)
 
     def check(self) -> None:
         """Raise `UserError` unless every operator gets what it takes, from one before it."""
-        if self.output is self.input:
+        if self.outputs == self.inputs:
             raise UserError("the output is the input")
-        known = {self.input}
+        known = set(self.inputs)
         for index, one in enumerate(self.operators):
             try:
                 for source in one.inputs:
@@ -91,87 +92,119 @@ class Graph:
             except UserError as error:
                 raise UserError(f"operator {index} ({one.kind}): {error}") from None
             known.add(one.output)
-        if self.output not in known:
-            raise UserError(f"output {self.output.name} is not computed")
+        for output in self.outputs:
+            if output not in known and output.data is None:
+                raise UserError(f"output {output.name} is not computed")
 
-    def steps(self, x: Any) -> Iterator[Step]:
+    def steps(self, *inputs: Any) -> Iterator[Step]:
         """Run the network operator by operator.
 
         Parameters
         ----------
-        x : int8 array
-            Of the input's shape; batch may be left out.
+        *inputs : int8, uint8 or float32 arrays
+            Of the types and shapes of the inputs; batch may be left out.
 
         Raises
         ------
         TypeError, ValueError
-            If x is not int8, or has another shape, or the reference kernel of an operator cannot
-            take its values either (see `golden.quant.softmax`).
+            If there are more or fewer inputs, if one has another type or shape, or if the reference
+            kernel of an operator cannot take its values either (see
+            `golden.arith.activations.softmax`).
         """
-        value = np.asarray(x)
-        if value.dtype != np.int8:
-            raise TypeError(f"the input must be int8, not {value.dtype}")
-        if value.shape not in (self.input.shape, self.input.shape[1:]):
-            raise UserError(
-                f"the input must be {extent(self.input.shape)}, not {extent((1, *value.shape))}"
-            )
-        values = {self.input: value.reshape(self.input.shape)}
+        values = self._values(inputs)
         for name, one in zip(self.names, self.operators, strict=True):
-            inputs = tuple(values[t] if t.data is None else t.data for t in one.inputs)
+            taken = tuple(values[t] if t.data is None else t.data for t in one.inputs)
             sums = None
             try:
                 if isinstance(one, ArrayOperator):
-                    sums = one.accumulate(inputs[0])
-                    output = one.finish(sums)
+                    sums = one.accumulate(taken[0])
+                    output = one.finish(sums, taken[0])
                 else:
-                    output = one(*inputs)
+                    output = one(*taken)
             except UserError as error:
                 raise UserError(f"{name}: {error}") from None
             values[one.output] = output
-            yield Step(name=name, operator=one, inputs=inputs, sums=sums, output=output)
+            yield Step(name=name, operator=one, inputs=taken, sums=sums, output=output)
 
-    def run(self, x: Any, return_all: bool = False) -> Any:
+    def _values(self, inputs: Sequence[Any]) -> dict[Tensor, NDArray[Any]]:
+        """Return the inputs as they are inside."""
+        if len(inputs) != len(self.inputs):
+            raise UserError(f"the network has {len(self.inputs)} inputs, not {len(inputs)}")
+        values = {}
+        for given, tensor in zip(inputs, self.inputs, strict=True):
+            value = np.asarray(given)
+            if value.dtype != DTYPES[tensor.dtype]:
+                raise TypeError(f"the input must be {tensor.dtype}, not {value.dtype}")
+            if value.shape not in (tensor.shape, tensor.shape[1:]):
+                given_shape = value.shape if value.ndim == len(tensor.shape) else (1, *value.shape)
+                raise UserError(
+                    f"the input must be {extent(tensor.shape)}, not {extent(given_shape)}"
+                )
+            values[tensor] = tensor.inside(value.reshape(tensor.shape))
+        return values
+
+    def results(self, computed: Mapping[Tensor, NDArray[Any]]) -> tuple[NDArray[Any], ...]:
+        """Return the network's outputs as they are in the file, batch included.
+
+        Parameters
+        ----------
+        computed : mapping of Tensor to array
+            Every operator's output, as inside the graph, and the inputs if they are outputs, too.
+        """
+        found = []
+        for tensor in self.outputs:
+            value = computed[tensor] if tensor.data is None else tensor.data
+            found.append(tensor.outside(value))
+        return tuple(found)
+
+    def run(self, *inputs: Any, return_all: bool = False) -> Any:
         """Return the network's output, batch left out.
 
         Parameters
         ----------
-        x : int8 array
-            Of the input's shape; batch may be left out.
+        *inputs : int8, uint8 or float32 arrays
+            Of the types and shapes of the inputs; batch may be left out.
         return_all : bool
             Return the outputs of all operators.
 
         Returns
         -------
-        int8 array, or dict of str to int8 array
-            With `return_all`, every operator's output by its name (`names`), in order. Batch is
-            left out, but not of a RESHAPE, which says its result's shape itself.
+        array, tuple of arrays, or dict of str to array
+            Of a network with several outputs all of them. With `return_all`, every operator's
+            output by its name (`names`), in order. Types are those of the file. Batch is left out,
+            but not of a RESHAPE, which says its result's shape itself.
 
         Raises
         ------
         TypeError, ValueError
             As `steps`.
         """
-        steps = list(self.steps(x))
+        computed, every = self._values(inputs), {}
+        for one in self.steps(*inputs):
+            tensor = one.operator.output
+            computed[tensor] = one.output
+            value = tensor.outside(one.output)
+            every[one.name] = value if isinstance(one.operator, Reshape) else _bare(value)
         if return_all:
-            return {
-                one.name: one.output if isinstance(one.operator, Reshape) else _bare(one.output)
-                for one in steps
-            }
-        return _bare(next(one.output for one in steps if one.operator.output is self.output))
+            return every
+        found = tuple(map(_bare, self.results(computed)))
+        return found[0] if len(found) == 1 else found
 
     def __str__(self) -> str:
         """Return one line per operator."""
 
         def line(name: str, detail: str, tensor: Tensor) -> str:
-            values = f"scale {tensor.scale:.6g}, zero point {tensor.zero_point}"
-            return f"{name:23} {detail:18} {extent(tensor.shape):12} {values}"
+            values = f"scale {tensor.scale:.6g}, zero point {tensor.zero_point + tensor.offset}"
+            values = "real numbers" if tensor.real else values
+            kind = f"{tensor.dtype}, " if tensor.offset else ""
+            return f"{name:23} {detail:18} {extent(tensor.shape):12} {kind}{values}"
 
-        lines = [line("input", "", self.input)]
+        lines = [line("input", "", tensor) for tensor in self.inputs]
         for name, one in zip(self.names, self.operators, strict=True):
             lines.append(line(name, one.detail, one.output))
         return "\n".join(lines)
 
 
-def _bare(value: Int8Array) -> Int8Array:
+def _bare(value: NDArray[Any]) -> NDArray[Any]:
     """Return a value with batch 1 left out."""
     return value[0] if value.ndim > 1 and value.shape[0] == 1 else value

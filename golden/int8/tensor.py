@@ -1,14 +1,19 @@
-"""An int8 activation: shape and quantization."""
+"""An activation: shape, type and quantization."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from report.errors import UserError
 
-from ..arith.quant import Int8Array
+__all__ = ["DTYPES", "Tensor", "extent", "image"]
 
-__all__ = ["Tensor", "extent", "image"]
+#: Types of activations in a file.
+DTYPES = {"int8": np.int8, "uint8": np.uint8, "float32": np.float32}
 
 
 def extent(shape: tuple[int, ...]) -> str:
@@ -18,7 +23,10 @@ def extent(shape: tuple[int, ...]) -> str:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Tensor:
-    """An int8 activation, quantized per tensor.
+    """An activation, quantized per tensor, or of real numbers.
+
+    Inside a graph the values of a uint8 tensor are int8, 128 less than in the file, and so is its
+    zero point here: every formula of the kernels that knows zero points gives the same then.
 
     Parameters
     ----------
@@ -26,18 +34,44 @@ class Tensor:
     shape : tuple of int
         Batch 1 included, as in ``(1, H, W, C)``.
     scale : float
-        A float32 value; real numbers are ``scale * (q - zero_point)``.
+        A float32 value; real numbers are ``scale * (q - zero_point)``. 1 for float32.
     zero_point : int
-        -128 to 127.
-    data : int8 array, optional
-        Of a constant.
+        -128 to 127. 0 for float32.
+    dtype : str
+        One of `DTYPES`: what it is in the file, for who runs the network.
+    data : int8 or float32 array, optional
+        Of a constant, as inside a graph.
     """
 
     name: str
     shape: tuple[int, ...]
-    scale: float
-    zero_point: int
-    data: Int8Array | None = field(default=None, repr=False)
+    scale: float = 1.0
+    zero_point: int = 0
+    dtype: str = "int8"
+    data: NDArray[Any] | None = field(default=None, repr=False)
+
+    @property
+    def real(self) -> bool:
+        """Whether it has real numbers."""
+        return self.dtype == "float32"
+
+    @property
+    def quantization(self) -> tuple[str, float, int]:
+        """What two tensors share if the same values stand for the same real numbers."""
+        return self.dtype, self.scale, self.zero_point
+
+    @property
+    def offset(self) -> int:
+        """What the values in the file are more than those inside a graph."""
+        return 128 if self.dtype == "uint8" else 0
+
+    def inside(self, value: NDArray[Any]) -> NDArray[Any]:
+        """Return values as they are in the file as they are inside a graph."""
+        return (value ^ np.uint8(128)).view(np.int8) if self.offset else value
+
+    def outside(self, value: NDArray[Any]) -> NDArray[Any]:
+        """Return values as they are inside a graph as they are in the file."""
+        return value.view(np.uint8) ^ np.uint8(128) if self.offset else value
 
 
 def image(tensor: Tensor) -> tuple[int, int, int]:

@@ -19,11 +19,12 @@ from report.errors import UserError
 from ..arith.quant import Int8Array
 from ..nets.abconv import expansion
 from .array_operators import ABConv2D, ArrayOperator, Conv2D, DepthwiseConv2D, FuseConv2D
+from .fold import fold
 from .graph import Graph
 from .operators import Operator
 from .tensor import Tensor
 
-__all__ = ["abconv", "fuse"]
+__all__ = ["abconv", "fold", "fuse", "unfit"]
 
 Real = NDArray[np.float64]
 
@@ -31,7 +32,9 @@ Real = NDArray[np.float64]
 def _real(one: ArrayOperator) -> tuple[Real, Real]:
     """Return weights and bias as real numbers."""
     scales = np.broadcast_to(one.weight_scales.astype(np.float64), (one.channels,))
-    return one.weights[0] * scales, one.bias * scales * one.inputs[0].scale
+    return (
+        one.weights[0].astype(np.float64) - one.weight_zero
+    ) * scales, one.bias * scales * one.inputs[0].scale
 
 
 def _quantize(
@@ -76,7 +79,8 @@ def _rebuild(graph: Graph, change: Callable[[Operator], list[Operator]]) -> Grap
             raise UserError(f"operator {index} ({one.kind}): {error}") from None
         moved[one.output] = found[-1].output
         operators += found
-    changed = replace(graph, output=moved[graph.output], operators=tuple(operators))
+    outputs = tuple(moved.get(tensor, tensor) for tensor in graph.outputs)
+    changed = replace(graph, outputs=outputs, operators=tuple(operators))
     try:
         changed.check()
     except UserError as error:
@@ -95,6 +99,8 @@ def fuse(graph: Graph, variant: str) -> Graph:
     ``"full"``: both on all channels, twice as many results, each an estimate of what there was
     before. The convolutions that read them take the mean: their weights twice, each half as large.
 
+    What does not fit stays as it is; `unfit` says which, and why.
+
     Parameters
     ----------
     graph : Graph
@@ -104,40 +110,73 @@ def fuse(graph: Graph, variant: str) -> Graph:
     Raises
     ------
     UserError
-        If there is no depthwise convolution, if one has a kernel that is not square or (half) an
-        odd number of channels, or (full) if something else than a convolution reads its results.
+        If no depthwise convolution can be replaced.
     """
-    if variant not in ("half", "full"):
-        raise UserError(f"variant must be 'half' or 'full', not {variant!r}")
-    if not any(isinstance(one, DepthwiseConv2D) for one in graph.operators):
+    left = unfit(graph, variant)
+    every = [
+        (name, one.output)
+        for name, one in zip(graph.names, graph.operators, strict=True)
+        if isinstance(one, DepthwiseConv2D)
+    ]
+    if not every:
         raise UserError("there is no depthwise convolution to replace")
+    chosen = {output for name, output in every if name not in left}
+    if not chosen:
+        reasons = "; ".join(f"{name}: {why}" for name, why in list(left.items())[:3])
+        raise UserError(f"no depthwise convolution can be replaced by FuSe {variant}: {reasons}")
     doubled: set[Tensor] = set()
 
     def change(one: Operator) -> list[Operator]:
         if isinstance(one, Conv2D) and one.inputs[0] in doubled:
             return [_mean_of_two(one)]
-        if doubled.intersection(one.inputs):
-            raise UserError("only convolutions can read FuSe full, twice as many channels")
-        if not isinstance(one, DepthwiseConv2D):
+        if not isinstance(one, DepthwiseConv2D) or one.output not in chosen:
             return [one]
         fused = _fused(one, variant)
         if variant == "full":
             doubled.add(fused.output)
-            if one.output is graph.output:
-                raise UserError("the network's output cannot be FuSe full")
         return [fused]
 
     return _rebuild(graph, change)
 
 
+def unfit(graph: Graph, variant: str) -> dict[str, str]:
+    """Return the depthwise convolutions that `fuse` leaves as they are, and why, by name.
+
+    A kernel that is not square has no FuSe layer; ``"half"`` needs an even number of channels, and
+    the results of ``"full"``, twice as many, can be read by convolutions only.
+
+    Parameters
+    ----------
+    graph : Graph
+    variant : str
+        ``"half"`` or ``"full"``.
+    """
+    if variant not in ("half", "full"):
+        raise UserError(f"variant must be 'half' or 'full', not {variant!r}")
+    readers: dict[Tensor, set[str]] = {}
+    for one in graph.operators:
+        for tensor in one.inputs:
+            readers.setdefault(tensor, set()).add(one.kind)
+    found = {}
+    for name, one in zip(graph.names, graph.operators, strict=True):
+        if not isinstance(one, DepthwiseConv2D):
+            continue
+        others = sorted(readers.get(one.output, set()) - {"CONV_2D"})
+        if one.kernel[0] != one.kernel[1]:
+            found[name] = f"its kernel is {one.kernel[0]}x{one.kernel[1]}, not square"
+        elif variant == "half" and one.channels % 2:
+            found[name] = f"{one.channels} channels are odd"
+        elif variant == "full" and one.output in graph.outputs:
+            found[name] = "it is the network's output"
+        elif variant == "full" and others:
+            found[name] = f"{', '.join(others)} reads it"
+    return found
+
+
 def _fused(one: DepthwiseConv2D, variant: str) -> FuseConv2D:
     kernel, bias = _real(one)
-    if one.kernel[0] != one.kernel[1]:
-        raise UserError(f"FuSe needs a square kernel, not {one.kernel[0]}x{one.kernel[1]}")
     rows, columns = kernel.sum(0, keepdims=True), kernel.sum(1, keepdims=True)
     if variant == "half":
-        if one.channels % 2:
-            raise UserError(f"FuSe half needs an even number of channels, not {one.channels}")
         half = one.channels // 2
         rows, columns = rows[..., :half], columns[..., half:]
         output = one.output
@@ -157,7 +196,7 @@ def _mean_of_two(one: Conv2D) -> Conv2D:
     weights, bias = _real(one)
     both = np.concatenate([weights, weights], axis=2) / 2
     integers, scales, bias_integers = _quantize((both,), bias, one.inputs[0].scale)
-    return replace(one, weights=integers, weight_scales=scales, bias=bias_integers)
+    return replace(one, weights=integers, weight_scales=scales, bias=bias_integers, weight_zero=0)
 
 
 def abconv(graph: Graph, groups: int, *, expand: bool = False) -> Graph:

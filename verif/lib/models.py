@@ -24,7 +24,7 @@ def reference_input(graph: Graph, result: str) -> np.ndarray:
         values: np.ndarray = np.load(path)["input"]
         return values
     rng = np.random.default_rng(1)
-    return rng.integers(-128, 127, graph.input.shape, np.int8, endpoint=True)
+    return rng.integers(-128, 127, graph.inputs[0].shape, np.int8, endpoint=True)
 
 
 def load(content: bytes, folder: Path) -> Graph:
@@ -36,12 +36,13 @@ def load(content: bytes, folder: Path) -> Graph:
 
 TYPES = {
     np.dtype(np.int8): tflite.TensorType.INT8,
+    np.dtype(np.uint8): tflite.TensorType.UINT8,
     np.dtype(np.int32): tflite.TensorType.INT32,
     np.dtype(np.int64): tflite.TensorType.INT64,
     np.dtype(np.float32): tflite.TensorType.FLOAT32,
 }
 
-#: The table of options of every operator.
+#: The table of options of every operator that has one.
 OPTIONS = {
     "CONV_2D": "Conv2DOptions",
     "DEPTHWISE_CONV_2D": "DepthwiseConv2DOptions",
@@ -53,7 +54,27 @@ OPTIONS = {
     "PAD": "PadOptions",
     "RESHAPE": "ReshapeOptions",
     "SOFTMAX": "SoftmaxOptions",
+    "CONCATENATION": "ConcatenationOptions",
+    "DEQUANTIZE": "DequantizeOptions",
+    "EXPAND_DIMS": "ExpandDimsOptions",
+    "HARD_SWISH": "HardSwishOptions",
+    "LEAKY_RELU": "LeakyReluOptions",
+    "MAXIMUM": "MaximumMinimumOptions",
+    "MINIMUM": "MaximumMinimumOptions",
+    "MUL": "MulOptions",
+    "PACK": "PackOptions",
+    "QUANTIZE": "QuantizeOptions",
+    "RESIZE_BILINEAR": "ResizeBilinearOptions",
+    "RESIZE_NEAREST_NEIGHBOR": "ResizeNearestNeighborOptions",
+    "SHAPE": "ShapeOptions",
+    "SLICE": "SliceOptions",
+    "SPLIT": "SplitOptions",
+    "SPLIT_V": "SplitVOptions",
+    "SQUEEZE": "SqueezeOptions",
+    "STRIDED_SLICE": "StridedSliceOptions",
     "SUB": "SubOptions",
+    "TRANSPOSE": "TransposeOptions",
+    "UNPACK": "UnpackOptions",
     "TRANSPOSE_CONV": "TransposeConvOptions",
     "CUSTOM": "TransposeConvOptions",
 }
@@ -80,7 +101,7 @@ class Writer:
         self.fields: dict[str, dict[str, Any]] = {}
         self.behind = False
         self.tensors: list[tuple[Any, ...]] = []
-        self.operators: list[tuple[str, list[int], int, dict[str, Any]]] = []
+        self.operators: list[tuple[str, list[int], list[int], dict[str, Any]]] = []
 
     def tensor(
         self,
@@ -100,8 +121,15 @@ class Writer:
 
     def add(self, kind: str, inputs: Sequence[int], output: int, **options: Any) -> int:
         """Add an operator; return its output."""
-        self.operators.append((kind, list(inputs), output, DEFAULTS.get(kind, {}) | options))
-        return output
+        return self.add_all(kind, inputs, [output], **options)[0]
+
+    def add_all(
+        self, kind: str, inputs: Sequence[int], outputs: Sequence[int], **options: Any
+    ) -> list[int]:
+        """Add an operator; return its outputs."""
+        chosen = DEFAULTS.get(kind, {}) | options
+        self.operators.append((kind, list(inputs), list(outputs), chosen))
+        return list(outputs)
 
     def content(self, inputs: Sequence[int], outputs: Sequence[int]) -> bytes:
         """Return the file."""
@@ -163,7 +191,7 @@ class Writer:
             codes.append(
                 table(
                     "OperatorCode",
-                    DeprecatedBuiltinCode=number,
+                    DeprecatedBuiltinCode=min(number, 127),
                     BuiltinCode=number,
                     CustomCode=custom,
                     Version=1,
@@ -171,19 +199,22 @@ class Writer:
             )
         operators = []
         for kind, read, written, options in self.operators:
-            name = OPTIONS[kind]
+            name = OPTIONS.get(kind)
             chosen = {
                 key: vector(value, np.int32) if isinstance(value, list) else value
                 for key, value in options.items()
             }
+            more = {}
+            if name:
+                more["BuiltinOptionsType"] = getattr(tflite.BuiltinOptions, name)
+                more["BuiltinOptions"] = table(name, **chosen)
             operators.append(
                 table(
                     "Operator",
                     OpcodeIndex=kinds.index(kind),
                     Inputs=vector(read, np.int32),
-                    Outputs=vector([written], np.int32),
-                    BuiltinOptionsType=getattr(tflite.BuiltinOptions, name),
-                    BuiltinOptions=table(name, **chosen),
+                    Outputs=vector(written, np.int32),
+                    **more,
                 )  # fmt: skip
             )
         graph = table(
@@ -322,8 +353,15 @@ ACT = tflite.ActivationFunctionType
 SAME, VALID = tflite.Padding.SAME, tflite.Padding.VALID
 
 
+#: Kinds of operators in `everything`.
+EVERYTHING = {
+    "ADD", "AVERAGE_POOL_2D", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "MAX_POOL_2D",
+    "MEAN", "PAD", "RESHAPE", "SOFTMAX",
+}  # fmt: skip
+
+
 def everything(seed: int = 1, height: int = 13, width: int = 9, behind: bool = False) -> bytes:
-    """Return a model with every operator: odd shapes, strides, both paddings, per-channel scales.
+    """Return a model with all of `EVERYTHING`: odd shapes, both paddings, per-channel scales.
 
     Its depthwise layers are square, have even channels, and are read by convolutions. Constants
     may lie `behind` the flatbuffer.
@@ -421,6 +459,75 @@ VARIANTS = [
 ]  # fmt: skip
 
 
+def modern(seed: int = 1) -> bytes:
+    """Return a model as users have them: real numbers go in and come out, at three ends.
+
+    Between are operators that `everything` has not.
+    """
+    net = Net(seed, (1, 11, 9, 3))
+    writer = net.writer
+    real = writer.tensor((1, 11, 9, 3), dtype=np.float32)
+    writer.add("QUANTIZE", [real], net.input)
+    x = net.conv(net.input, (3, 3), 12, StrideH=2, StrideW=2)
+    x = writer.add("HARD_SWISH", [x], net.activation(net.shapes[x], net.scales[x]))
+    parts = writer.add_all(
+        "SPLIT", [writer.tensor((), data=3, dtype=np.int32), x],
+        [net.like(x, (*net.shapes[x][:3], 6)) for _ in range(2)], NumSplits=2,
+    )  # fmt: skip
+    gate = net.conv(parts[0], (1, 1), 6)
+    gate = writer.add("LOGISTIC", [gate], net.activation(net.shapes[gate], 1 / 256, -128))
+    left = net.depthwise(parts[1], (3, 3), DilationHFactor=2, DilationWFactor=1)
+    left = writer.add("LEAKY_RELU", [left], net.activation(net.shapes[left], 0.04), Alpha=0.1)
+    both = net.activation(net.shapes[left], 0.02)
+    x = writer.add("MUL", [left, gate], both, FusedActivationFunction=ACT.RELU6)
+    x = writer.add("SUB", [x, net.constant((6,), 0.01)], net.activation(net.shapes[x], 0.03))
+    other = writer.add("QUANTIZE", [parts[0]], net.like(x, net.shapes[parts[0]]))
+    x = writer.add("CONCATENATION", [x, other], net.like(x, (*net.shapes[x][:3], 12)), Axis=-1)
+    high, wide = net.shapes[x][1:3]
+    large = net.like(x, (1, 2 * high, 2 * wide, 12))
+    y = writer.add(
+        "RESIZE_NEAREST_NEIGHBOR", [x, net.list([2 * high, 2 * wide])], large,
+        HalfPixelCenters=True,
+    )  # fmt: skip
+    y = net.conv(y, (3, 3), 5, StrideH=2, StrideW=2)
+    y = writer.add("TANH", [y], net.activation(net.shapes[y], 1 / 128, 0))
+    small = writer.add(
+        "RESIZE_BILINEAR", [x, net.list([3, 4])], net.like(x, (1, 3, 4, 12)), AlignCorners=True
+    )
+    turned = writer.add("TRANSPOSE", [small, net.list([0, 3, 1, 2])], net.like(x, (1, 12, 3, 4)))
+    picks = [net.list(one) for one in ([0, 1, 0, 3], [1, 12, 3, -5], [1, 2, 1, -1])]
+    some = net.like(x, (1, 6, 3, 4))
+    writer.add("STRIDED_SLICE", [turned, *picks], some, EndMask=8)
+    z = net.weighted("FULLY_CONNECTED", some, (7, 72), (1, 7))
+    reals = [writer.tensor(net.shapes[one], dtype=np.float32) for one in (y, z)]
+    for source, target in zip((y, z), reals, strict=True):
+        writer.add("DEQUANTIZE", [source], target)
+    return writer.content([real], [*reals, x])
+
+
+#: Kinds of operators with one input whose output is like it, and options.
+_FUNCTIONS = {
+    "HARD_SWISH": {}, "LEAKY_RELU": {"Alpha": 0.1}, "QUANTIZE": {}, "RELU": {}, "RELU6": {},
+    "RELU_0_TO_1": {}, "RELU_N1_TO_1": {},
+}  # fmt: skip
+#: Kinds of operators that move elements: operands beside the first, shapes after, and options.
+_MOVES: dict[str, tuple[list[Any], tuple[int, ...], dict[str, Any]]] = {
+    "CONCATENATION": ([], (1, 6, 5, 4), {"Axis": 3}),
+    "EXPAND_DIMS": ([[1]], (1, 1, 6, 5, 4), {}),
+    "PACK": ([], (1, 1, 6, 5, 4), {"Axis": 1, "ValuesCount": 1}),
+    "PAD": ([[[0, 0], [1, 0], [0, 2], [0, 0]]], (1, 7, 7, 4), {}),
+    "RESHAPE": ([[5, 24]], (5, 24), {}),
+    "RESIZE_BILINEAR": ([[7, 9]], (1, 7, 9, 4), {}),
+    "RESIZE_NEAREST_NEIGHBOR": ([[7, 9]], (1, 7, 9, 4), {}),
+    "SLICE": ([[0, 1, 0, 0], [1, 3, 5, 4]], (1, 3, 5, 4), {}),
+    "SPLIT_V": ([[5], [2]], (1, 6, 5, 4), {"NumSplits": 1}),
+    "SQUEEZE": ([], (6, 5, 4), {}),
+    "STRIDED_SLICE": ([[0, 1, 0, 0], [1, 4, 5, 4], [1, 1, 1, 1]], (1, 3, 5, 4), {}),
+    "TRANSPOSE": ([[0, 3, 1, 2]], (1, 4, 6, 5), {}),
+    "UNPACK": ([], (6, 5, 4), {"Num": 1}),
+}
+
+
 def single(kind: str, behind: bool = False, **fields: dict[str, Any]) -> bytes:
     """Return a model of one operator; `fields` replace what belongs in its tables."""
     net = Net(11, (1, 6, 5, 4))
@@ -432,18 +539,34 @@ def single(kind: str, behind: bool = False, **fields: dict[str, Any]) -> bytes:
         y = net.depthwise(x, (2, 2))
     elif kind == "FULLY_CONNECTED":
         y = net.weighted(kind, x, (3, 4), (30, 3))
-    elif kind in ("ADD", "SUB"):
+    elif kind in ("ADD", "SUB", "MUL"):
         y = writer.add(kind, [x, net.constant((5, 1), 0.02)], net.activation((1, 6, 5, 4), 0.1))
+    elif kind in ("MAXIMUM", "MINIMUM", "PRELU"):
+        other = net.constant((5, 1), 0.05)
+        shape, scales, _, *rest = writer.tensors[other]
+        writer.tensors[other] = (shape, scales, net.zeros[x], *rest)
+        y = writer.add(kind, [x, other], net.like(x, (1, 6, 5, 4)))
     elif kind in ("AVERAGE_POOL_2D", "MAX_POOL_2D"):
         y = net.pool(kind, x, (2, 2), StrideH=1, StrideW=1)
     elif kind == "MEAN":
         y = writer.add(kind, [x, net.list([1, 2])], net.activation((1, 4), 0.03))
-    elif kind == "PAD":
-        pads = net.list([[0, 0], [1, 0], [0, 2], [0, 0]])
-        y = writer.add(kind, [x, pads], net.like(x, (1, 7, 7, 4)))
-    elif kind == "RESHAPE":
-        y = writer.add(kind, [x, net.list([5, 24])], net.like(x, (5, 24)))
+    elif kind in _MOVES:
+        operands, shape, options = _MOVES[kind]
+        lists = [net.list(one) for one in operands]
+        y = writer.add(kind, [x, *lists], net.like(x, shape), **options)
+    elif kind == "SPLIT":
+        axis = writer.tensor((), data=1, dtype=np.int32)
+        y = writer.add(kind, [axis, x], net.like(x, (1, 6, 5, 4)), NumSplits=1)
+    elif kind == "SHAPE":
+        found = writer.add(kind, [x], writer.tensor((4,), dtype=np.int32), OutType=2)
+        y = writer.add("RESHAPE", [x, found], net.like(x, (1, 6, 5, 4)))
+    elif kind == "DEQUANTIZE":
+        y = writer.add(kind, [x], writer.tensor((1, 6, 5, 4), dtype=np.float32))
+    elif kind == "TANH":
+        y = writer.add(kind, [x], net.activation((1, 6, 5, 4), 1 / 128, 0))
+    elif kind in _FUNCTIONS:
+        y = writer.add(kind, [x], net.like(x, (1, 6, 5, 4)), **_FUNCTIONS[kind])
     else:
-        assert kind == "SOFTMAX"
+        assert kind in ("LOGISTIC", "SOFTMAX")
         y = writer.add(kind, [x], net.activation((1, 6, 5, 4), 1 / 256, -128))
     return net.done(y)
