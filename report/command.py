@@ -121,6 +121,8 @@ class Command(Generic[R]):
         Which of --json, --markdown and --plot it has.
     reads : tuple of str
         Options with the names of files that are read, and so must not be written.
+    writes : tuple of str
+        Options of its own with the names of files that are written.
     epilog : str
         What --help ends with.
     """
@@ -132,6 +134,7 @@ class Command(Generic[R]):
     page: Callable[[R], Page]
     outputs: tuple[str, ...] = ("json", "markdown", "plot")
     reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
     epilog: str = ""
 
     def parser(self) -> OneLineParser:
@@ -154,7 +157,7 @@ class Command(Generic[R]):
         words = list(sys.argv[1:] if argv is None else argv)
         arguments = parser.parse_args(words, argparse.Namespace(words=words))
         try:
-            paths = _check_outputs(arguments, self._read(arguments))
+            paths = _check_outputs(arguments, self._read(arguments), self.writes)
             page = self.page(self.report(arguments))
             files = self._files(page, paths, words)
         except UserError as error:
@@ -239,7 +242,9 @@ def _add_outputs(parser: argparse.ArgumentParser, kinds: Iterable[str]) -> None:
         )  # fmt: skip
 
 
-def _check_outputs(arguments: argparse.Namespace, reads: Sequence[Path]) -> dict[str, Path]:
+def _check_outputs(
+    arguments: argparse.Namespace, reads: Sequence[Path], writes: Sequence[str]
+) -> dict[str, Path]:
     """Return the output files by kind, after refusing what could not be written later.
 
     Raises
@@ -250,7 +255,10 @@ def _check_outputs(arguments: argparse.Namespace, reads: Sequence[Path]) -> dict
     """
     kinds = ("json", "markdown", "plot")
     paths = {kind: getattr(arguments, kind) for kind in kinds if hasattr(arguments, kind)}
-    given = list(paths.values())
+    given = [
+        *paths.values(),
+        *(getattr(arguments, one) for one in writes if hasattr(arguments, one)),
+    ]
     for path in given:
         if given.count(path) > 1:
             raise UserError(f"{path} is named twice as an output")

@@ -1,7 +1,8 @@
 """Compute what docs/performance.md says, and write it: ``make performance``.
 
 Writes performance.json (every table), performance.md and the pictures. Cycles take seconds; with
---areas the shapes of the exploration are synthesized again, which takes minutes.
+--areas the shapes of the exploration are synthesized again, which takes minutes. With --models,
+models.json is measured again, on the RTL; models.md is written of it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from report.jobs import add_executor_options, executor, run_jobs
 from report.tables import Sheet
 from report.template import fill
 
-from . import abconv, compare, explore, network, paper
+from . import abconv, compare, explore, models, network, paper
 from .cost import LayerReport, Memory, layer_report
 from .network import network_cycles, network_report
 from .papers.abconv import BANDWIDTH
@@ -390,12 +391,34 @@ def render(data: dict[str, Any]) -> str:
     return fill(DOCS / "performance.md.in", data["tables"], data["text"])
 
 
+def render_models(found: list[models.Model]) -> str:
+    """Return the text of models.md."""
+    tables = {name: asdict(one) for name, one in models.sheets(found).items()}
+    return fill(DOCS / "models.md.in", tables, {})
+
+
 def _options(parser: OneLineParser) -> None:
+    parser.add_argument(
+        "--models", type=Path, nargs="+", metavar="FILE.tflite", default=[],
+        help="measure the models of docs/models.md again",
+    )  # fmt: skip
     parser.add_argument("--areas", action="store_true", help="synthesize the explored shapes again")
     add_executor_options(parser)
 
 
-def _report(arguments: argparse.Namespace) -> dict[str, Any]:
+def known_models() -> list[models.Model]:
+    """Return what models.json says."""
+    return [models.Model(**one) for one in json.loads((DOCS / "models.json").read_text())]
+
+
+def _models(paths: list[Path]) -> list[models.Model]:
+    """Return what models need: of these files, or as known."""
+    if not paths:
+        return known_models()
+    return [models.measure(path, (8, 16, 32), (8, 16)) for path in paths]
+
+
+def _report(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[models.Model]]:
     areas = known_areas()
     with executor(arguments) as pool:
         if arguments.areas or not areas:
@@ -408,13 +431,16 @@ def _report(arguments: argparse.Namespace) -> dict[str, Any]:
             names = [f"{config.rows}x{config.cols}" for config in configs]
             found = run_jobs(pool, explore.area, [(config,) for config in configs], names)
             areas |= dict(zip(names, found, strict=True))
-        return {"areas": areas, **measure(areas, pool)}
+        return {"areas": areas, **measure(areas, pool)}, _models(arguments.models)
 
 
-def _page(data: dict[str, Any]) -> Page:
+def _page(report: tuple[dict[str, Any], list[models.Model]]) -> Page:
+    data, found = report
     files: dict[Path, str | bytes] = {
         DOCS / "performance.json": json.dumps(data, indent=1) + "\n",
         DOCS / "performance.md": render(data),
+        DOCS / "models.json": json.dumps([vars(one) for one in found], indent=1) + "\n",
+        DOCS / "models.md": render_models(found),
     }
     drawn = {DOCS / name: content for name, content in pictures(data["areas"])}
     return Page(files=files | drawn)
@@ -422,7 +448,7 @@ def _page(data: dict[str, Any]) -> Page:
 
 COMMAND = Command(
     name="sim.pages",
-    about="Compute what docs/performance.md says, and write it.",
+    about="Compute what docs/performance.md and docs/models.md say, and write them.",
     options=_options,
     report=_report,
     page=_page,

@@ -647,6 +647,7 @@ COMMAND = Command(
     report=_report,
     page=_page,
     reads=("model", "input", "labels"),
+    writes=("output",),
 )
 main = COMMAND.main
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import signal
 import struct
 import tempfile
@@ -977,3 +978,106 @@ def test_not_a_model(tmp_path):
             load(content, tmp_path)
     with pytest.raises(OSError):
         tflite.load(tmp_path / "absent.tflite")
+
+
+def retyped(content: bytes, change: Any) -> bytes:
+    """Return a model whose tensors of the first subgraph were changed."""
+    model = newer.ModelT.InitFromObj(newer.Model.GetRootAs(content, 0))
+    change(model)
+    builder = flatbuffers.Builder()
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def types(*found: int | None) -> Any:
+    """Return a change of the types of the first tensors; None leaves one alone."""
+
+    def change(model: Any) -> None:
+        for tensor, kind in zip(model.subgraphs[0].tensors, found, strict=False):
+            if kind is not None:
+                tensor.type = kind
+
+    return change
+
+
+def custom(name: str) -> Any:
+    """Return a change of the first operator to a custom one."""
+
+    def change(model: Any) -> None:
+        code = model.operatorCodes[model.subgraphs[0].operators[0].opcodeIndex]
+        code.builtinCode = code.deprecatedBuiltinCode = newer.BuiltinOperator.CUSTOM
+        code.customCode = name.encode()
+
+    return change
+
+
+def builtin(number: int, subgraphs: int = 1) -> Any:
+    """Return a change of the first operator to another one, in so many subgraphs."""
+
+    def change(model: Any) -> None:
+        code = model.operatorCodes[model.subgraphs[0].operators[0].opcodeIndex]
+        code.builtinCode, code.deprecatedBuiltinCode = number, min(number, 127)
+        model.subgraphs = [model.subgraphs[0]] * subgraphs
+
+    return change
+
+
+KIND = newer.TensorType
+DIAGNOSES = {
+    "float": (types(0, 0, 0, 0), "^a float model: convert with full integer quantization: conv"),
+    "hybrid": (types(0, None, 0, 0), "^a model with dynamic range quantization, int8 weights and"),
+    "int16": (types(KIND.INT16, None, KIND.INT64, KIND.INT16), "^a model with int16 activations"),
+    "edge tpu": (custom("edgetpu-custom-op"), "1 CUSTOM 'edgetpu-custom-op'; compiled for an Edge"),
+    "vela": (custom("ethos-u"), "1 CUSTOM 'ethos-u'; compiled by Vela for an Ethos-U: give the"),
+    "boxes": (custom("TFLite_Detection_PostProcess"), "; detection boxes are put together after"),
+    "flex": (custom("FlexErf"), "1 CUSTOM 'FlexErf'; operators of TensorFlow itself"),
+    "state": (builtin(newer.BuiltinOperator.VAR_HANDLE, 2), "1 VAR_HANDLE; a streaming model, "),
+    "subgraphs": (builtin(3, 2), "^there must be 1 subgraph, not 2$"),
+}
+
+
+@pytest.mark.parametrize("name", DIAGNOSES)
+def test_diagnoses(name, tmp_path):
+    """What cannot run is told in one line, with what to do."""
+    change, text = DIAGNOSES[name]
+    with pytest.raises(tflite.ModelError) as caught:
+        load(retyped(single("CONV_2D"), change), tmp_path)
+    assert re.search(text, str(caught.value).partition(".tflite: ")[2])
+    assert "\n" not in str(caught.value)
+
+
+def test_all_that_is_missing(tmp_path):
+    """All kinds of missing operators are named, with counts; what is there is not."""
+    net = Net(1, (1, 6, 6, 4))
+    y = net.conv(net.input, (1, 1), 4)
+    for kind in ("CUSTOM", "TRANSPOSE_CONV", "CUSTOM"):
+        y = net.writer.add(kind, [y], net.like(y, net.shapes[y]))
+    with pytest.raises(tflite.ModelError, match="3 of 4 operators are not supported: 2 CUSTOM 'W"):
+        load(net.done(y), tmp_path)
+    with pytest.raises(tflite.ModelError, match="'Warp', 1 TRANSPOSE_CONV$"):
+        load(net.done(y), tmp_path)
+
+
+def test_lfs_pointer(tmp_path):
+    """What a clone without Git LFS has in place of a model."""
+    text = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+    with pytest.raises(tflite.ModelError, match="a Git LFS pointer, not the model itself"):
+        load(text, tmp_path)
+
+
+def test_terabytes(tmp_path):
+    """What asks for more memory than there is is refused before it is asked for."""
+    writer = Writer()
+    source = writer.tensor((1, 1, 1, 1), 0.1, 3)
+    target = writer.tensor((1, 1 << 20, 1 << 20, 1), 0.1, 3)
+    size = writer.tensor((2,), data=[1 << 20, 1 << 20], dtype=np.int32)
+    writer.add("RESIZE_BILINEAR", [source, size], target)
+    with pytest.raises(tflite.ModelError, match="from 1 to 67108864 elements"):
+        load(writer.content([source], [target]), tmp_path)
+    writer = Writer()
+    source = writer.tensor((1, 9, 9, 1), 0.1, 3)
+    weights = writer.tensor((1, 3, 3, 1), 0.1, data=np.ones((1, 3, 3, 1)))
+    target = writer.tensor((1, 9, 9, 1), 0.1, 3)
+    writer.add("CONV_2D", [source, weights], target, DilationHFactor=1 << 30, DilationWFactor=9)
+    with pytest.raises(tflite.ModelError, match="elements in a kernel dilated by"):
+        load(writer.content([source], [target]), tmp_path)

@@ -66,8 +66,21 @@ def fold(graph: Graph) -> Graph:
     Graph
         With fewer channels, and other biases; inputs and outputs as they were.
     """
+    while (smaller := _once(graph)) is not graph:
+        graph = smaller
+    graph.check()
+    return graph
+
+
+def _once(graph: Graph) -> Graph:
+    """Return the graph without what can be dropped, or itself.
+
+    What a dropped channel reads may be read by nothing else then.
+    """
     known = _constants(graph)
     dropped = _droppable(graph, known)
+    if not dropped.any():
+        return graph
     moved: dict[Tensor, Tensor] = {}
 
     def smaller(tensor: Tensor) -> Tensor:
@@ -89,9 +102,7 @@ def fold(graph: Graph) -> Graph:
         elif isinstance(one, Reshape):
             changed = replace(changed, target=changed.output.shape)
         operators.append(changed)
-    folded = replace(graph, operators=tuple(operators))
-    folded.check()
-    return folded
+    return replace(graph, operators=tuple(operators))
 
 
 def _kept(tensor: Tensor, kept: Mask) -> Tensor:
