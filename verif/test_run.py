@@ -16,7 +16,7 @@ import sim.run
 from golden.int8 import tflite
 from golden.int8.array_operators import ABConv2D, ArrayOperator, DepthwiseConv2D, FuseConv2D
 from golden.int8.graph import Graph
-from golden.int8.transform import abconv, fuse
+from golden.int8.transform import abconv, fold, fuse
 from golden.machine.schedule import cycles, unroll
 from golden.mapping import MAPPINGS
 from hw.config import ArrayConfig
@@ -25,7 +25,17 @@ from sim.rtl import Simulator
 from sim.rtl.toolchain import find_verilator
 from verif.lib.bench import simulator
 from verif.lib.fetch import find
-from verif.lib.models import VARIANTS, Net, everything, load, needs_models, reference_input, variant
+from verif.lib.models import (
+    VARIANTS,
+    Net,
+    Writer,
+    everything,
+    load,
+    modern,
+    needs_models,
+    reference_input,
+    variant,
+)  # fmt: skip
 
 ARRAYS = {
     "8x8 ST-OS": ArrayConfig(rows=8, cols=8, st_os=True),
@@ -106,6 +116,35 @@ def test_variants(name, tmp_path):
     """What converters write."""
     graph = load(variant(name), tmp_path)
     prove(graph, some_input(graph), ARRAYS["8x8 ST-OS"])
+
+
+@pytest.mark.parametrize("array", ARRAYS)
+def test_modern(array, tmp_path):
+    """Real numbers at the ends, other operators between: what is on the array runs on the RTL."""
+    graph = load(modern(4), tmp_path)
+    x = np.random.default_rng(1).normal(size=graph.inputs[0].shape).astype(np.float32)
+    prove(graph, x, ARRAYS[array])
+    prove(fold(graph), x, ARRAYS[array])
+
+
+@pytest.mark.parametrize("array", ARRAYS)
+def test_uint8_weights(array, tmp_path):
+    """The zero point of weights never enters the array, nor do zeros of a dilated kernel differ."""
+    rng, writer = np.random.default_rng(1), Writer()
+    x = rng.integers(0, 256, (1, 9, 7, 3)).astype(np.uint8)
+    source = writer.tensor(x.shape, 0.1, 77, dtype=np.uint8)
+    for kind, shape, options in (
+        ("CONV_2D", (8, 3, 3, 3), {"DilationHFactor": 2, "DilationWFactor": 1}),
+        ("DEPTHWISE_CONV_2D", (1, 3, 3, 8), {"StrideH": 2, "StrideW": 2}),
+    ):
+        data = rng.integers(0, 256, shape).astype(np.uint8)
+        weights = writer.tensor(shape, 0.01, 201, data=data, dtype=np.uint8)
+        size = (9, 7) if kind == "CONV_2D" else (5, 4)
+        target = writer.tensor((1, *size, 8), 1.0, 99, dtype=np.uint8)
+        source = writer.add(kind, [source, weights], target, **options)
+    graph = load(writer.content([0], [source]), tmp_path)
+    prove(graph, x, ARRAYS[array])
+    assert len(np.unique(graph.run(x))) > 20
 
 
 # Columns of a table in docs/networks.md.

@@ -90,6 +90,59 @@ SOURCES = (
         sha256="808cfdfc0cf3a6fa6f6fa26bfa379ea97c16d5db7334637766e39c3408502e9d",
     ),
     Source(
+        name="models/users/rps_84.tflite",
+        address=f"{_RAW}/SiliconLabs/mltk/5e3d8ce2bb30a3e778fb115a6bdd9eb9ae7218bf"
+        "/cpp/shared/apps/image_classifier/config/tflite/rock_paper_scissors.tflite",
+        sha256="b817435d89dde371e9b90c5f0ed5565824dad9718de205a0643dd01ac55190e4",
+        licence="Zlib",
+    ),
+    Source(
+        name="models/users/dogs_vs_cats.tflite",
+        address=f"{_RAW}/robmarkcole/tensorflow-lite-rest-server/9dd15e31de506486a662d74ac6d8885b98dbf262"
+        "/models/classification/dogs-vs-cats/model.tflite",
+        sha256="5564d594a05f7562b9bbd63bf9a3787020865e426f22fd711c9eb6260e3602d8",
+    ),
+    Source(
+        name="models/users/blazeface_i8.tflite",
+        address=f"{_RAW}/Efinix-Inc/tinyml/e5bc129e17f7a457dff334aa3fd040ccb85dbe27"
+        "/tools/tinyml_generator/model/mediapipe_face_detection.tflite",
+        sha256="886687a6a62e7a9508f5c6cc9f0fcc0fb1462058aa2bbe54496dc570a1e22751",
+        licence="MIT",
+    ),
+    Source(
+        name="models/users/nxp_yolo_face.tflite",
+        address=f"{_RAW}/NXP/eiq-model-zoo/386e32f46cb78855834f7d859ab1592a74da7558"
+        "/tasks/vision/object-detection/faceDet/yolo_face_detect.tflite",
+        sha256="9aac54044b311409d5e371c7e9c8ebbf7eaa27832b12ee869b76bf5f1b13c6cf",
+        licence="NXP permissive",
+    ),
+    Source(
+        name="models/users/mnv2_160_035.tflite",
+        address=f"{_RAW}/google/CFU-Playground/af11c509d5b703dc83405a1d656c76d3c6580795"
+        "/proj/kws_micro_accel/build/src/models/mnv2/model_mobilenetv2_160_035.tflite",
+        sha256="030239860f26cb560e548960a23d77ce3291bea951c75df2cf6d0e3294d31ae1",
+    ),
+    Source(
+        name="models/users/te_vww.tflite",
+        address=f"{_RAW}/mit-han-lab/tinyengine/c71768bb551dae171c815230d247ff4beee5634e"
+        "/assets/vww.tflite",
+        sha256="dfd1a2bec6f170299cba46d797eb7392aca207faa8a26004fffedcdca76befcb",
+        licence="MIT",
+    ),
+    Source(
+        name="models/users/hps_74ops.tflite",
+        address=f"{_RAW}/google/CFU-Playground/ba3e90d18c15f916b0927e6d1438e0500812fa10"
+        "/proj/proj_nn_1/build/src/models/hps_model/hps_model_2022_01_05_74ops.tflite",
+        sha256="d93ecc415207fbc231139a620858b3102c3fb7376a64207fd5e01ff6457b7bbb",
+    ),
+    Source(
+        name="models/users/mlt_ad_reshape.tflite",
+        address=f"{_RAW}/SiliconLabs/mltk/ee2a1fc32dbafa5a2e5af66c54f6b3b62c445f2a"
+        "/mltk/utils/test_helper/data/anomaly_detection.tflite",
+        sha256="2f7e4928d41d1d151bb7a366aab6c15039816a634733872505f91efb91568081",
+        licence="Zlib",
+    ),
+    Source(
         name="pdk/sg13g2_stdcell_typ_1p20V_25C.lib.gz",
         address=f"{_RAW}/IHP-GmbH/IHP-Open-PDK/219e824b1b35244d0db72bb41d32983131f2e826"
         "/ihp-sg13g2/libs.ref/sg13g2_stdcell/lib/sg13g2_stdcell_typ_1p20V_25C.lib",
@@ -103,6 +156,10 @@ SOURCES = (
     ),
 )
 
+_USERS = (
+    "person_detect", "rps_84", "dogs_vs_cats", "blazeface_i8", "nxp_yolo_face", "mnv2_160_035",
+    "te_vww", "hps_74ops", "mlt_ad_reshape", "mnv1_025_128_u8",
+)  # fmt: skip
 _RESULTS = "inputs, and what an interpreter of TensorFlow Lite computed from them"
 #: Files that tests use and nobody publishes: what they are. Their tests are skipped without them.
 UNPUBLISHED = {
@@ -111,7 +168,9 @@ UNPUBLISHED = {
     "models/resnet8_chelsea.npz": _RESULTS,
     "models/kws_random7.npz": _RESULTS,
     "models/autoencoder_random1.npz": _RESULTS,
-    "models/users/person_detect.npz": _RESULTS,
+    "models/users/mnv1_025_128_u8.tflite": "mobilenet_v1_0.25_128_quant.tflite of "
+    "google-coral/edgetpu, at a commit that is not known here",
+    **{f"models/users/{name}.npz": _RESULTS for name in _USERS},
     "faults/buffers_after_the_flatbuffer.tflite": "a MobileNetV2 that a converter wrote",
 }
 
