@@ -301,8 +301,9 @@ def leaky(
         Of x and of the result.
     """
     value = np.asarray(x, np.int64) - zero_points[0]
-    multiplier, shift = quantize_multiplier(abs(negative))
-    below = multiply(value * slope, -multiplier if negative < 0 else multiplier, shift)
+    below = multiply(value * slope, *quantize_multiplier(abs(negative)))
+    if negative < 0:
+        below = -below  # so the sign comes after the rounding, in the kernels, too
     above = multiply(value, *quantize_multiplier(positive))
     return np.clip(np.where(value >= 0, above, below) + zero_points[1], *INT8).astype(np.int8)
 
