@@ -200,7 +200,8 @@ def hard_swish(x: Any, scales: tuple[float, float], zero_points: tuple[int, int]
         If the result's scale is less than 1/128 of that of x.
     """
     hires = np.float32(1 / 128) * np.float32(scales[0])
-    last, shift = quantize_multiplier(float(hires / np.float32(scales[1])))
+    with np.errstate(over="ignore"):  # what is infinite is refused
+        last, shift = quantize_multiplier(float(hires / np.float32(scales[1])))
     if shift > 0:
         raise UserError(f"the output's scale must be at least 1/128 of {scales[0]:g}")
     near, exponent = quantize_multiplier(float(hires / (np.float32(3) / np.float32(32768))))

@@ -245,11 +245,11 @@ class LeakyRelu(Function):
     def function(self, x: IntArray) -> Any:
         """Return the output for values of the input; its multipliers are float32 products."""
         source, target = map(np.float32, self._scales)
+        with np.errstate(over="ignore"):  # what is infinite is refused
+            positive, negative = source / target, source * np.float32(self.alpha) / target
         return quant.leaky(
-            x, 1, positive=float(source / target),
-            negative=float(source * np.float32(self.alpha) / target),
-            zero_points=self._zero_points,
-        )  # fmt: skip
+            x, 1, positive=float(positive), negative=float(negative), zero_points=self._zero_points
+        )
 
     def check(self) -> None:
         """Raise `UserError` unless types, shapes and quantization are what it takes."""

@@ -73,6 +73,7 @@ class Operator:
         if types[0] not in ("int8", "uint8") or len(set(types)) > 1:
             raise UserError(
                 f"activations must all be int8 or all uint8, not {', '.join(dict.fromkeys(types))}"
+                f"{' (float32 may only come in and go out)' * ('float32' in types)}"
             )
 
     def check(self) -> None:
