@@ -8,7 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import sim.compare
+import sim.explore
 import sim.models
+import sim.network
 import sim.pages
 import sim.run
 from golden.int8 import tflite
@@ -108,3 +111,17 @@ def test_command(tmp_path, capsys):
         with pytest.raises(SystemExit) as caught:
             sim.models.main(words)
         assert caught.value.code == 2 and text in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", PAGE)
+def test_reports_take_them(name, capsys):
+    """Cycles of `sim.network` are those of the page; comparisons and shapes take the files, too."""
+    (path,) = files(f"models/{'' if name.startswith('vww') else 'users/'}{name}")
+    size = ["--rows", "16", "--cols", "16"]
+    for flag, which in ((["--st-os"], "st_os"), ([], "plain")):
+        assert sim.network.main(["--network", str(path), *size, *flag, "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["cycles"] == PAGE[name].cycles["16"][which]
+    assert sim.compare.main(["--networks", str(path), *size]) == 0
+    assert sim.explore.main(["--network", str(path), "--pes", "64", "--st-os", "--json"]) == 0
+    assert name in capsys.readouterr().out

@@ -112,7 +112,8 @@ class Graph:
             `golden.arith.activations.softmax`).
         """
         values = self._values(inputs)
-        for name, one in zip(self.names, self.operators, strict=True):
+        last = {t: index for index, one in enumerate(self.operators) for t in one.inputs}
+        for index, (name, one) in enumerate(zip(self.names, self.operators, strict=True)):
             taken = tuple(values[t] if t.data is None else t.data for t in one.inputs)
             sums = None
             try:
@@ -124,6 +125,9 @@ class Graph:
             except UserError as error:
                 raise UserError(f"{name}: {error}") from None
             values[one.output] = output
+            for tensor in set(one.inputs):
+                if last[tensor] == index:  # nobody reads it any more
+                    values.pop(tensor, None)
             yield Step(name=name, operator=one, inputs=taken, sums=sums, output=output)
 
     def _values(self, inputs: Sequence[Any]) -> dict[Tensor, NDArray[Any]]:
@@ -182,9 +186,11 @@ class Graph:
         computed, every = self._values(inputs), {}
         for one in self.steps(*inputs):
             tensor = one.operator.output
-            computed[tensor] = one.output
-            value = tensor.outside(one.output)
-            every[one.name] = value if isinstance(one.operator, Reshape) else _bare(value)
+            if tensor in self.outputs:
+                computed[tensor] = one.output
+            if return_all:
+                value = tensor.outside(one.output)
+                every[one.name] = value if isinstance(one.operator, Reshape) else _bare(value)
         if return_all:
             return every
         found = tuple(map(_bare, self.results(computed)))
