@@ -50,7 +50,8 @@ class Normalization:
     def ends(self) -> tuple[float, float]:
         """The least and the greatest real number that a pixel can be."""
         pairs = list(zip(*np.broadcast_arrays(self.mean, self.deviation), strict=True))
-        return min(-m / d for m, d in pairs), max((255 - m) / d for m, d in pairs)
+        with np.errstate(over="ignore"):
+            return min(-m / d for m, d in pairs), max((255 - m) / d for m, d in pairs)
 
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Return the real numbers of pixels ``(H, W, C)``."""
@@ -104,7 +105,11 @@ def read_input(
     """
     kind = target.dtype
     if path.suffix == ".npy":
+        if normalization:
+            raise UserError(f"--normalize is about pictures, and {path} is taken as it is")
         return _array(path, target), f"{path.name}, {kind} as it is"
+    if path.suffix == ".npz":
+        raise UserError(f"{path}: holds several arrays; give one of them as .npy")
     if path.suffix.lower() in (".wav", ".mp3", ".flac", ".ogg"):
         raise UserError(
             f"{path}: what turns sound into the {extent(target.shape)} features of this network is "
@@ -125,7 +130,7 @@ def read_input(
     words = ""
     if normalization is None and kind != "uint8":
         normalization = _guess(path, graph, target, channels)
-        words = "" if normalization.name == "" else " (a guess: --normalize says it)"
+        words = " (a guess: --normalize says it)"
     pixels, size = _pixels(path, height, width, channels)
     value: NDArray[Any] = pixels
     taken = "pixels as they are"
@@ -135,7 +140,11 @@ def read_input(
         if kind != "float32":
             # In double: float32 would move what lies half way between two integers.
             steps = np.rint(real / target.scale) + target.zero_point
-            value = target.outside(np.clip(steps, -128, 127).astype(np.int8))
+            clipped = np.clip(steps, -128, 127)
+            value = target.outside(clipped.astype(np.int8))
+            lost = float((np.abs(clipped - steps) > 2).mean())
+            if lost:
+                taken += f", {100 * lost:.1f} % of which the input does not span, and are cut off"
     order = (2, 0, 1) if channels_first else (0, 1, 2)
     return np.ascontiguousarray(value.transpose(order)[None]), (
         f"{path.name}, {size[0]} x {size[1]} pixels, cropped and resized to {width} x {height}, "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from golden.mapping import map_workload
 from golden.nets.layers import check_int8
 from hw.config import ArrayConfig
 from report.command import Command, OneLineParser, Page, integers
-from report.errors import UserError, needs_extra, reading
+from report.errors import Failure, needs_extra
 from report.tables import Sheet
 
 from .rtl import Simulator
@@ -94,8 +94,6 @@ def measure(path: Path, sizes: Sequence[int], rtl: Sequence[int] = ()) -> Model:
 
     Raises
     ------
-    OSError
-        If the file cannot be read.
     Mismatch
         If a sum or the number of cycles differs on the RTL.
     """
@@ -105,6 +103,9 @@ def measure(path: Path, sizes: Sequence[int], rtl: Sequence[int] = ()) -> Model:
         graph = tflite.load(path)
     except tflite.ModelError as error:
         text = str(error).removeprefix(f"{path}: ")
+        return Model(name=path.name, error=text, kinds={}, cycles={}, rtl={})
+    except OSError as error:
+        text = f"cannot be read: {error.strerror}"
         return Model(name=path.name, error=text, kinds={}, cycles={}, rtl={})
     folded, cycles, proved = fold(graph), {}, {}
     for size in sizes:
@@ -188,28 +189,27 @@ def _options(parser: OneLineParser) -> None:
 def _report(arguments: argparse.Namespace) -> list[Model]:
     for size in {*arguments.sizes, *arguments.rtl}:
         check_int8(ArrayConfig(rows=size, cols=size))
-    names = [path.name for path in arguments.models]
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise UserError(f"two files are called {twice[0]}")
+    counts = Counter(path.name for path in arguments.models)
     found, console = [], Console(stderr=True)
     for path in track(
         arguments.models, "", transient=True, console=console, disable=not console.is_terminal
     ):
-        with reading(path):
-            found.append(measure(path, arguments.sizes, arguments.rtl))
+        one = measure(path, arguments.sizes, arguments.rtl)
+        found.append(one if counts[path.name] == 1 else replace(one, name=str(path)))
+    if all(one.error for one in found):
+        raise Failure("no model can run\n" + "\n".join(f"{m.name}: {m.error}" for m in found))
     return found
 
 
 def _page(models: list[Model]) -> Page:
     bad = [one for one in models if one.error]
-    notes = [f"{len(models) - len(bad)} of {len(models)} models can run"]
+    tables = sheets(models)
+    kinds = tables.pop("operators").rows  # lines are better than a column of long lists
+    notes = [f"{name}: {some} operators on the array; {listed}" for name, some, listed in kinds]
+    notes += ["", f"{len(models) - len(bad)} of {len(models)} models can run"]
     notes += [f"{one.name}: {one.error}" for one in bad]
-    good = len(bad) < len(models)
-    return Page(
-        tables=list(sheets(models).values()) if good else [], notes=notes,
-        data={"models": [vars(one) for one in models]},
-    )  # fmt: skip
+    data = {"models": [vars(one) for one in models]}
+    return Page(tables=list(tables.values()), notes=notes, data=data)
 
 
 COMMAND = Command(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -204,7 +205,9 @@ def timeline(report: NetworkReport, file_format: str) -> bytes:
         shown.add(name)
         if one.time > 0.035 * report.time:
             axes.text(
-                start + one.time / 2, 100 * one.utilisation + 2, one.layer.name, rotation=90,
+                # op06_CONV_2D would reach beyond the axes.
+                start + one.time / 2, 100 * one.utilisation + 2,
+                re.sub(r"^(op\d+)_.*", r"\1", one.layer.name), rotation=90,
                 ha="center", va="bottom", fontsize="x-small",
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
             )  # fmt: skip

@@ -15,10 +15,15 @@ from golden.int8.tensor import Tensor, extent
 from report.errors import UserError
 from report.tables import Sheet
 
-__all__ = ["Result", "npz", "place_sheet", "read_labels"]
+__all__ = ["Result", "channels", "npz", "place_sheet", "read_labels"]
 
 _SHOWN = 20  # channels in a table
 _CLASSES = 5
+
+
+def channels(value: Any) -> int:
+    """Return how many classes, or channels, an output has: elements of its last axis."""
+    return int(value.shape[-1]) if value.shape else 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +36,7 @@ class Result:
     value : int8, uint8 or float32 array
         As in the file, batch included.
     labels : sequence of str
-        Of the classes, or channels; none if empty.
+        Of the classes, or channels, if there are as many.
     """
 
     tensor: Tensor
@@ -48,7 +53,7 @@ class Result:
     @property
     def is_row(self) -> bool:
         """Whether it is one row, of classes or of numbers."""
-        return self.value.size == self.value.shape[-1]
+        return self.value.size == channels(self.value)
 
     @property
     def classes(self) -> list[tuple[int, Any, float]]:
@@ -79,13 +84,14 @@ class Result:
 
     def name(self, index: int) -> str:
         """Return the label of a class or a channel with a space before it, or nothing."""
-        return f" {self.labels[index]}" if index < len(self.labels) else ""
+        return f" {self.labels[index]}" if len(self.labels) == channels(self.value) else ""
 
     def lines(self) -> Iterator[str]:
-        """Yield the best classes of a row."""
+        """Yield the best classes of a row; of a single number that."""
         for index, value, score in self.classes[:_CLASSES]:
             whole = "" if self.tensor.real else f" ({self.tensor.dtype} {value})"
-            yield f"class {index}{self.name(index)}: {score:.4f}{whole}"
+            name = f"class {index}{self.name(index)}" if self.value.size > 1 else "value"
+            yield f"{name}: {score:.4f}{whole}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain data."""
@@ -137,7 +143,7 @@ def read_labels(path: Path) -> list[str]:
         If it cannot be read, or is no text.
     """
     try:
-        found = path.read_text(encoding="utf-8").splitlines()
+        found = path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError:
         raise UserError(f"{path}: labels must be text, one in a line") from None
-    return [line.strip() for line in found]
+    return [line.strip() for line in found[: len(found) - (found[-1] == "")]]

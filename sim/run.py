@@ -27,7 +27,7 @@ from report.errors import Failure, UserError, needs_extra, reading
 from .cost import LayerReport, Memory, layer_report
 from .inputs import Normalization, read_input
 from .network import NetworkReport, add_mapping, timeline
-from .results import Result, npz, place_sheet, read_labels
+from .results import Result, channels, npz, place_sheet, read_labels
 from .rtl import RtlError, Simulator
 from .run_report import Ran, Report, notes, sheet
 
@@ -214,9 +214,10 @@ def _options(parser: OneLineParser) -> None:
     ArrayConfig.add_options(parser)
     parser.add_argument("model", type=Path, metavar="MODEL.tflite", help="the network")
     parser.add_argument(
-        "--input", type=Path, required=True, metavar="FILE", nargs="+", default=argparse.SUPPRESS,
+        "--input", type=Path, required=True, metavar="FILE", action="append",
+        default=argparse.SUPPRESS,
         help="a picture (cropped in the middle, resized, quantized), or values of the input's type "
-        "as .npy; a file for every input",
+        "as .npy; once for every input",
     )  # fmt: skip
     parser.add_argument(
         "--normalize", type=_numbers, nargs=2, metavar=("MEAN", "STD"), default=argparse.SUPPRESS,
@@ -278,6 +279,13 @@ def _report(arguments: argparse.Namespace) -> Report:
     if hasattr(arguments, "labels"):
         with reading(arguments.labels):
             labels = read_labels(arguments.labels)
+        if len(labels) not in map(channels, graph.outputs):
+            counts = " or ".join(str(channels(tensor)) for tensor in graph.outputs)
+            raise UserError(
+                f"{arguments.labels} has {len(labels)} labels; the outputs have {counts} classes"
+            )
+    if getattr(arguments, "output", Path("x.npz")).suffix != ".npz":
+        raise UserError(f"--output FILE must end in .npz, not {arguments.output}")
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     simulator, ran = None, []
@@ -336,6 +344,8 @@ def _inputs(graph: Graph, arguments: argparse.Namespace) -> tuple[list[NDArray[A
         if 0 in deviation or len({len(mean), len(deviation)} - {1}) > 1:
             raise UserError("--normalize needs numbers for the same channels, and no STD of 0")
         normalization = Normalization(mean=mean, deviation=deviation)
+        if not np.isfinite(normalization.ends).all():
+            raise UserError("--normalize takes pixels to infinity")
     values, words = [], []
     for path, tensor in zip(files, graph.inputs, strict=True):
         with needs_extra("sim"), reading(path):

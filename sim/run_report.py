@@ -202,7 +202,7 @@ def sheet(report: Report) -> Sheet:
         row = [
             ran.name,
             one.detail,
-            " + ".join(extent(tensor.shape) for tensor in one.inputs),
+            _extents([extent(tensor.shape) for tensor in one.inputs]),
             extent(one.output.shape),
         ]
         if layer:
@@ -212,7 +212,7 @@ def sheet(report: Report) -> Sheet:
             row += [f"{100 * layer.utilisation:.1f} %", layer.bound]
             row += ["yes" if done else "-"] * on_rtl
         else:
-            row += ["golden", *[""] * (4 + dram + 2 * on_rtl)]
+            row += ["host", *[""] * (4 + dram + 2 * on_rtl)]
         rows.append(tuple(row))
     whole = report.cycles is not None
     used = f"{100 * cost.utilisation:.1f} %" if cost.layers else ""
@@ -229,6 +229,13 @@ def sheet(report: Report) -> Sheet:
         "predicted", *(["with DRAM"] * dram), "used", "bound", *(["exact"] * on_rtl),
     )  # fmt: skip
     return Sheet(title=cost.title, columns=columns, rows=rows)
+
+
+def _extents(found: list[str]) -> str:
+    """Return shapes for people, those that are the same together."""
+    if len(found) > 2 and len(set(found)) == 1:
+        return f"{len(found)} x {found[0]}"
+    return " + ".join(found)
 
 
 def notes(report: Report) -> Iterator[str]:
@@ -248,9 +255,12 @@ def notes(report: Report) -> Iterator[str]:
         listed = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
         count = len(report.on_host)
         yield (
-            f"host (golden): {count} operator{'s' * (count > 1)} of {len(report.ran)}, "
+            f"host: {count} operator{'s' * (count > 1)} of {len(report.ran)} in golden, "
             f"{report.host_operations:,} elements computed or moved, in no cycle count: {listed}"
         )
+    summed = sum(one.operator.host_operations for one in report.ran if one.cost)
+    if summed:
+        yield f"{summed:,} of the host's elements are summed up for the zero points of weights"
     if report.folded:
         yield from _folding(report)
     if report.changed:

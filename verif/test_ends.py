@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,9 @@ def test_uint8_pixels(tmp_path):
     value, words = read(graph, path, Normalization(mean=(0.0,), deviation=(255.0,)))
     wanted = np.clip(np.rint(pixels / 255 / 0.0123) + 99, 0, 255)
     np.testing.assert_allclose(value[0], wanted, atol=1)
-    assert words.endswith("0 to 255 taken as 0 to 1")
+    assert "0 to 255 taken as 0 to 1, 0.0 % of" not in words and "are cut off" not in words
+    value, words = read(graph, path, Normalization(mean=(0.0,), deviation=(10.0,)))
+    assert re.search(r"taken as 0 to 25.5, 9\d\.\d % of which the input does not span", words)
 
 
 def test_channels_first(tmp_path):
@@ -70,10 +73,11 @@ def test_real_pixels(tmp_path):
         (2 / 255, 0, pixels / 127.5 - 1, "taken as -1 to 1"),
         (1.0, 0, pixels - 128.0, "taken as -128 to 127"),
         ((2.64 + 2.118) / 255, -15, (pixels / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225],
-         "less ImageNet's mean, divided by its deviation (a guess: --normalize says it)"),
+         "less ImageNet's mean, divided by its deviation"),
     ):  # fmt: skip
         value, words = read(load(ends((1, 8, 8, 3), np.float32, scale, zero), tmp_path), path)
-        assert value.dtype == np.float32 and words.endswith(text)
+        assert value.dtype == np.float32
+        assert words.endswith(f"{text} (a guess: --normalize says it)")
         np.testing.assert_allclose(value[0], wanted, atol=1e-5)
     graph = load(ends((1, 8, 8, 3), np.float32, 0.05, -25), tmp_path)
     with pytest.raises(ValueError, match="spans -5.15 to 7.6, and pixels.*--normalize MEAN STD"):
@@ -111,7 +115,7 @@ def test_results(tmp_path, capsys):
     x = np.random.default_rng(1).normal(size=(11, 9, 3)).astype(np.float32)
     np.save(values, x)
     labels = tmp_path / "labels.txt"
-    labels.write_text("cat\ndog\nfish\n")
+    labels.write_text("cat\ndog\nfish\ncow\nhen\n")
     json_file, outputs = tmp_path / "x.json", tmp_path / "out.npz"
     words = [str(model), "--input", str(values), *SIZE, "--labels", str(labels)]
     assert sim.run.main([*words, "--json", str(json_file), "--output", str(outputs)]) == 0
@@ -131,7 +135,7 @@ def test_results(tmp_path, capsys):
     classes = [line for line in lines if line.startswith("class ")]
     assert classes[0].startswith(f"class {best}") and len(classes) == 5
     assert "output 1: 7 float32" in lines
-    host = next(line for line in lines if line.startswith("host (golden): "))
+    host = next(line for line in lines if line.startswith("host: "))
     assert "1 CONCATENATION, 2 DEQUANTIZE, 1 HARD_SWISH" in host
     assert data["host_operations"] == sum(one["host_operations"] for one in data["layers"]) > 0
     assert [one["macs"] > 0 for one in data["layers"]].count(True) == 5
@@ -141,17 +145,28 @@ def test_ends_by_command(tmp_path, capsys):
     """Mistakes are one line and status 2."""
     model, path = tmp_path / "m.tflite", picture(tmp_path)[0]
     model.write_bytes(ends((1, 8, 8, 3), np.float32, 0.05, -25))
+    (tmp_path / "few").write_text("one\n")
+    assert sim.run.main(["--input", str(path), *SIZE, str(model), "--normalize", "9", "9"]) == 0
+    capsys.readouterr()
     bad = tmp_path / "bad.txt"
     bad.write_bytes(b"\xff\xfe")
     good = [str(model), "--input", str(path), *SIZE, "--normalize", "128", "64"]
     for words, text in (
-        ([str(model), "--input", str(path), str(path), *SIZE], "needs 1 file, not 2: tensor0 (8x"),
+        (
+            [str(model), "--input", str(path), "--input", str(path), *SIZE],
+            "needs 1 file, not 2: tensor0 (8x",
+        ),
         ([*good[:-1], "0"], "no STD of 0"),
+        ([*good[:-1], "1e-320"], "takes pixels to infinity"),
         ([*good[:-1], "1,2"], "must be one number or three like 1,2,3, not '1,2'"),
         ([*good[:-1], "nan"], "must be one number or three"),
         ([*good, "--labels", str(bad)], "labels must be text"),
         ([*good, "--labels", str(tmp_path / "absent")], "cannot read"),
-        ([*good, "--output", str(path)], "is read as"),
+        ([*good, "--labels", str(tmp_path / "few")], "has 1 labels; the outputs have 3 classes"),
+        ([*good, "--output", "x.txt"], "--output FILE must end in .npz, not x.txt"),
+        ([str(model), "--input", "x.npz", *SIZE], "holds several arrays; give one of them as .npy"),
+        ([str(model), "--input", "x.npy", *good[3:]], "--normalize is about pictures"),
+        ([*good, "--labels", "a.npz", "--output", "a.npz"], "cannot read a.npz"),
         ([*good, "--json", "a.npz", "--output", "a.npz"], "named twice"),
     ):
         with pytest.raises(SystemExit) as caught:

@@ -103,11 +103,16 @@ def test_command(tmp_path, capsys):
     assert [one["name"] for one in data] == ["modern.tflite", "warp.tflite"]
     assert data[0]["rtl"] == {"5": data[0]["cycles"]["5"]["st_os"]}
     assert list(data[0]["cycles"]) == ["8", "5"] and data[0]["on_array"] == 5
-    for words, text in (
-        ([names[0], names[0]], "two files are called modern.tflite"),
-        ([str(tmp_path / "absent.tflite")], "cannot read"),
-        ([names[0], "--sizes", "0"], "must be"),
-    ):
+    assert sim.models.main([names[1], str(tmp_path / "absent.tflite")]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("sim.models: no model can run\nwarp.tflite: 1 of 2 operators")
+    assert "absent.tflite: cannot be read: No such file" in error
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "modern.tflite").write_bytes(modern(2))
+    other = str(tmp_path / "b" / "modern.tflite")
+    assert sim.models.main([names[0], other, "--sizes", "8"]) == 0
+    assert f"{names[0]}: 5 of " in (out := capsys.readouterr().out) and f"{other}: 5 of" in out
+    for words, text in (([names[0], "--sizes", "0"], "must be"),):
         with pytest.raises(SystemExit) as caught:
             sim.models.main(words)
         assert caught.value.code == 2 and text in capsys.readouterr().err

@@ -264,7 +264,7 @@ def test_command(model, values, tmp_path, capsys):
     assert data["rtl_cycles"] == data["predicted_cycles"] == data["unmodified_predicted_cycles"]
     assert data["macs"] == sum(one["macs"] for one in layers)
     assert data["utilisation"] == data["macs"] / (64 * data["rtl_cycles"])
-    assert "golden" in text and text.count(" yes") == len(layers) + 1
+    assert "host" in text and text.count(" yes") == len(layers) + 1
     assert f"{data['compared']:,} sums compared" in text
     assert data["compared"] == sum(np.prod(one["output"]) for one in layers)
 

@@ -723,7 +723,7 @@ def test_accessors():
 def test_other_schema(tmp_path):
     """Of another schema's file nothing is read but that: its tables may be others."""
     for version, text in (
-        (3, "damaged: its tables do not fit the file"),
+        (3, "damaged, or cut off: its tables do not fit the file"),
         (2, "of version 3, not 2"),
     ):
         content = single("ADD", Model={"Version": version})
@@ -749,7 +749,7 @@ def test_table_outside_the_file(tmp_path):
     ):
         damaged = bytearray(content)
         struct.pack_into(kind, damaged, where, value)
-        with pytest.raises(tflite.ModelError, match="damaged: its tables do not fit the file"):
+        with pytest.raises(tflite.ModelError, match="damaged, or cut off: its tables do not fit"):
             load(bytes(damaged), tmp_path)
 
 
@@ -1024,6 +1024,13 @@ def builtin(number: int, subgraphs: int = 1) -> Any:
     return change
 
 
+def everything_float(model: Any) -> None:
+    """Change a model to a sum of real numbers."""
+    builtin(newer.BuiltinOperator.ADD)(model)
+    for tensor in model.subgraphs[0].tensors:
+        tensor.type = 0
+
+
 KIND = newer.TensorType
 DIAGNOSES = {
     "float": (types(0, 0, 0, 0), "^a float model: convert with full integer quantization: conv"),
@@ -1034,6 +1041,15 @@ DIAGNOSES = {
     "boxes": (custom("TFLite_Detection_PostProcess"), "; detection boxes are put together after"),
     "flex": (custom("FlexErf"), "1 CUSTOM 'FlexErf'; operators of TensorFlow itself"),
     "state": (builtin(newer.BuiltinOperator.VAR_HANDLE, 2), "1 VAR_HANDLE; a streaming model, "),
+    "float, nothing with weights": (everything_float, "^a float model: convert with"),
+    "recurrent": (
+        builtin(newer.BuiltinOperator.UNIDIRECTIONAL_SEQUENCE_LSTM),
+        "; recurrent layers",
+    ),
+    "float and flex": (
+        lambda model: (types(0, 0, 0, 0)(model), custom("FlexErf")(model)),
+        "1 CUSTOM 'FlexErf'; operators of TensorFlow itself.*",
+    ),
     "subgraphs": (builtin(3, 2), "^there must be 1 subgraph, not 2$"),
 }
 

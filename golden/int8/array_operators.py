@@ -404,7 +404,7 @@ class FullyConnected(ArrayOperator):
     def shape(self) -> tuple[int, ...]:
         """Shape of the output."""
         source, (c_in, c_out) = self.inputs[0].shape, self.weights[0].shape
-        if math.prod(source) % c_in or (self.keep_dims and source[-1] != c_in):
+        if math.prod(source) % c_in or (self.keep_dims and source[-1:] != (c_in,)):
             raise UserError(f"the input ({extent(source)}) is not rows of {c_in}")
         return (*source[:-1], c_out) if self.keep_dims else (self.rows, c_out)
 

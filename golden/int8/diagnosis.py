@@ -13,6 +13,12 @@ LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 _WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
 
+#: What takes real numbers as well.
+_MOVES = (
+    "CONCATENATION", "EXPAND_DIMS", "PACK", "PAD", "RESHAPE", "SHAPE", "SLICE", "SPLIT", "SPLIT_V",
+    "SQUEEZE", "STRIDED_SLICE", "TRANSPOSE", "UNPACK",
+)  # fmt: skip
+
 _CONVERT = (
     "convert with full integer quantization: converter.optimizations = [tf.lite.Optimize.DEFAULT], "
     "a representative_dataset, and supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]"
@@ -27,10 +33,8 @@ _HINTS = {
     "CUSTOM 'Flex": "operators of TensorFlow itself: convert without SELECT_TF_OPS",
     "CUSTOM 'Signal": "sound goes in: export the network behind the front end",
 }
-_STATEFUL = (
-    "ASSIGN_VARIABLE", "CALL_ONCE", "READ_VARIABLE", "SVDF", "UNIDIRECTIONAL_SEQUENCE_LSTM",
-    "UNIDIRECTIONAL_SEQUENCE_RNN", "VAR_HANDLE",
-)  # fmt: skip
+_STATEFUL = ("ASSIGN_VARIABLE", "CALL_ONCE", "READ_VARIABLE", "SVDF", "VAR_HANDLE")
+_RECURRENT = ("LSTM", "RNN")  # in the names of operators whose state is their own
 _STATE = (
     "a streaming model, which keeps state from run to run: export it without streaming, for a "
     "whole window"
@@ -39,21 +43,21 @@ _STATE = (
 
 def diagnose(file: File, supported: frozenset[str]) -> str:
     """Return why a model of the right schema cannot be imported, or "" if nothing is known yet."""
-    bad = [one.code for one in file.operators if one.code >= len(file.codes)]
-    if bad:
-        index = next(i for i, one in enumerate(file.operators) if one.code >= len(file.codes))
-        return (
-            f"operator {index} has operator code {bad[0]}; there are {len(file.codes)} operator "
-            "codes"
-        )
+    for index, one in enumerate(file.operators):
+        if one.code >= len(file.codes):
+            return (
+                f"operator {index} has operator code {one.code}; there are {len(file.codes)} "
+                "operator codes"
+            )
     kinds = Counter(file.codes[one.code].name for one in file.operators)
     missing = {kind: count for kind, count in kinds.items() if kind not in supported}
     hints = [hint for start, hint in _HINTS.items() if any(k.startswith(start) for k in missing)]
     names = {code.name for code in file.codes}
-    if names & set(_STATEFUL) or any(tensor.variable for tensor in file.tensors):
+    if any(word in name for name in names for word in _RECURRENT):
+        hints.append("recurrent layers are not supported")
+    elif names & set(_STATEFUL) or any(tensor.variable for tensor in file.tensors):
         hints.append(_STATE)
-    if not hints:
-        hints += _types(file)
+    hints += _types(file)
     if missing:
         listed = ", ".join(f"{count} {kind}" for kind, count in sorted(missing.items()))
         what = f"{sum(missing.values())} of {len(file.operators)} operators are not supported"
@@ -83,13 +87,21 @@ def _types(file: File) -> list[str]:
         elif source == "FLOAT32":
             found["float" if weights.startswith("FLOAT") else "hybrid"] += 1
     total = sum(file.codes[one.code].name in _WEIGHTED for one in file.operators)
+    types = {tensor.type for tensor in file.tensors}
+    computes = any(file.codes[one.code].name not in _MOVES for one in file.operators)
+    if not total and computes and "FLOAT32" in types and not types & {"INT8", "UINT8", "INT16"}:
+        return [f"a float model: {_CONVERT}"]
     words = {
-        "float": "a float model",
-        "hybrid": "a model with dynamic range quantization, int8 weights and float activations",
-        "int16": "a model with int16 activations (16x8)",
+        "float": ("a float model", "float layers"),
+        "hybrid": (
+            "a model with dynamic range quantization, int8 weights and float activations",
+            "layers with int8 weights and float activations",
+        ),
+        "int16": ("a model with int16 activations (16x8)", "layers with int16 activations"),
     }
+    advice = {"int16": f": only int8 is supported; {_CONVERT}"}
     return [
-        (words[kind] if count == total else f"{words[kind]} in {count} of {total} layers")
-        + (f": {_CONVERT}" if kind != "int16" else f": only int8 is supported; {_CONVERT}")
+        (words[kind][0] if count == total else f"{count} of {total} are {words[kind][1]}")
+        + advice.get(kind, f": {_CONVERT}")
         for kind, count in found.items()
     ]

@@ -15,7 +15,6 @@ from ..arith.wrap import IntArray
 from ..nets.layers import Layer, Network
 from .array_operators import ArrayOperator
 from .operators import Operator
-from .shapes import Reshape
 from .tensor import DTYPES, Tensor, extent
 
 __all__ = ["Graph", "Step"]
@@ -190,7 +189,7 @@ class Graph:
                 computed[tensor] = one.output
             if return_all:
                 value = tensor.outside(one.output)
-                every[one.name] = value if isinstance(one.operator, Reshape) else _bare(value)
+                every[one.name] = value if one.operator.kind == "RESHAPE" else _bare(value)
         if return_all:
             return every
         found = tuple(map(_bare, self.results(computed)))

@@ -32,6 +32,7 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "FLOAT32": np.dtype("<f4"),
 }
 _QUANTIZED = ("INT8", "UINT8")
+_SHAPES = 4096  # integers of a shape, or of what it is computed of
 
 
 class Maker(Protocol):
@@ -89,6 +90,7 @@ class Builder:
         self.whole = content
         self.kinds = kinds
         self.tensors: dict[int, Tensor] = {}
+        self.folded = 0  # elements computed of constants
 
     def content(self, tensor: RawTensor) -> NDArray[np.uint8] | None:
         """Return the bytes of a constant; None for a tensor without data."""
@@ -160,8 +162,8 @@ class Builder:
         """Return the data of a constant, or of what was computed of constants."""
         tensor = self.typed(index, *types)
         known = self.tensors.get(index)
-        if known is not None and known.data is not None and tensor.type not in _QUANTIZED:
-            return known.data
+        if known is not None and known.data is not None:
+            return known.outside(known.data)
         dtype = _DTYPES[tensor.type]
         size = math.prod(tensor.shape) * dtype.itemsize
         content = self.content(tensor)
@@ -312,11 +314,21 @@ class Builder:
         for index, each in enumerate(made if isinstance(made, list) else [made]):
             each.check()
             if isinstance(each, Move) and all(t.data is not None for t in each.inputs):
+                self._check_folding(each.output)
                 value = each(*(t.data for t in each.inputs if t.data is not None))
                 self.fold(int(one.outputs[index]), np.array(value))
             else:
                 kept.append(each)
         return kept
+
+    def _check_folding(self, output: Tensor) -> None:
+        """Raise `UserError` if there is too much to fold: a small file may ask for terabytes."""
+        count = math.prod(output.shape)
+        if output.dtype in ("int32", "int64") and count > _SHAPES:
+            raise UserError(f"{count} integers are no shape; at most {_SHAPES} are folded")
+        self.folded += count
+        if self.folded > LARGEST:
+            raise UserError(f"more than {LARGEST} elements are computed of constants")
 
     def fold(self, index: int, value: NDArray[Any]) -> None:
         """Take down the value of a tensor, which is a constant then."""

@@ -187,6 +187,8 @@ def _pool(kind: Any) -> Any:
 
 def _axes(given: list[int], rank: int) -> tuple[int, ...]:
     """Return axes that may count from behind; twice is as good as once."""
+    if given and not rank:
+        raise UserError("the input has no axes")
     if not all(-rank <= axis < rank for axis in given):
         raise UserError(f"axes must be from {-rank} to {rank - 1}, not {given}")
     return tuple(sorted({axis % rank for axis in given}))
@@ -251,8 +253,11 @@ def _strided_slice(build: Builder, one: RawOperator, inputs: Tensors, outputs: T
         if one.options.get(field, 0):
             raise UserError(f"{field} is not supported; it must be 0")
     begin, end, strides = (build.integers(index) for index in one.inputs[1:])
-    masks = tuple(one.options.get(f"{name}Mask", 0) for name in ("Begin", "End", "ShrinkAxis"))
-    picks, dropped = shapes.strided(inputs[0].shape, begin, end, strides, masks)
+    picks, dropped = shapes.strided(
+        inputs[0].shape, begin, end, strides,
+        begin_mask=one.options.get("BeginMask", 0), end_mask=one.options.get("EndMask", 0),
+        drop_mask=one.options.get("ShrinkAxisMask", 0),
+    )  # fmt: skip
     return shapes.StridedSlice(inputs=inputs, output=outputs[0], picks=picks, dropped=dropped)
 
 
@@ -273,7 +278,7 @@ def _parts(
 ) -> list[Operator]:
     """Return an operator for every part of a tensor that is split."""
     source = inputs[0].shape
-    (axis,) = _axes([axis], len(source)) if source else (0,)
+    (axis,) = _axes([axis], len(source))
     if min(sizes) < 1 or sum(sizes) != source[axis]:
         raise UserError(f"{source[axis]} elements cannot be split in {sizes}")
     found: list[Operator] = []

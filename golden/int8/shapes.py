@@ -206,7 +206,10 @@ def strided(
     begin: list[int],
     end: list[int],
     strides: list[int],
-    masks: tuple[int, int, int],
+    *,
+    begin_mask: int,
+    end_mask: int,
+    drop_mask: int,
 ) -> tuple[tuple[range, ...], tuple[int, ...]]:
     """Return `picks` and `dropped` of a `StridedSlice`.
 
@@ -216,8 +219,9 @@ def strided(
         Of the input.
     begin, end, strides : list of int
         Of the first axes; negative ones count from behind, what lies outside is cut off.
-    masks : (int, int, int)
-        Bits of axes where `begin` counts for nothing, where `end` does, and which are dropped.
+    begin_mask, end_mask, drop_mask : int
+        Bits of axes where `begin` counts for nothing, where `end` does, and of which one element is
+        taken, the first, and the axis dropped.
 
     Raises
     ------
@@ -236,22 +240,25 @@ def strided(
         if axis >= len(begin):
             picks.append(range(size))
             continue
-        free_begin, free_end, drop = (mask >> axis & 1 for mask in masks)
-        first = None if free_begin else begin[axis]
-        if drop:
-            place = begin[axis] + size * (begin[axis] < 0)
-            if not 0 <= place < size:
-                raise UserError(f"axis {axis} has {size} elements: {begin[axis]} is not there")
-            picks.append(range(place, place + 1))
+        first = None if begin_mask >> axis & 1 else begin[axis]
+        if drop_mask >> axis & 1:
+            place = first
+            if place is None:
+                place = 0 if strides[axis] > 0 else size - 1
+            if not -size <= place < size:
+                raise UserError(f"axis {axis} has {size} elements: {place} is not there")
+            picks.append(range(place % size, place % size + 1))
             dropped.append(axis)
             continue
-        last = None if free_end else end[axis]
+        last = None if end_mask >> axis & 1 else end[axis]
         picks.append(range(size)[slice(first, last, strides[axis])])
     return tuple(picks), tuple(dropped)
 
 
 def _axis(axis: int, rank: int) -> int:
     """Return an axis that may count from behind."""
+    if not rank:
+        raise UserError("the input has no axes")
     if not -rank <= axis < rank:
         raise UserError(f"the axis must be from {-rank} to {rank - 1}, not {axis}")
     return axis % rank

@@ -66,7 +66,7 @@ def load(path: str | os.PathLike[str]) -> Graph:
     try:
         file = read(content)
     except Exception as error:  # see there
-        raise ModelError(path, "damaged: its tables do not fit the file") from error
+        raise ModelError(path, "damaged, or cut off: its tables do not fit the file") from error
     behind = min((one.offset for one in file.buffers if one.behind), default=len(content))
     if behind < len(content):
         try:

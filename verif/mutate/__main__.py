@@ -88,8 +88,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     configs = [CONFIGS[n] for n in sorted(set(getattr(arguments, "config", range(len(CONFIGS)))))]
     jobs: list[tuple[ArrayConfig, list[Mutant]]] = []
     totals: dict[tuple[ArrayConfig, str], int] = {}
+    texts: set[str] = set()
     for config in configs:
         listed = Netlist(config).mutants
+        texts |= set(map(str, listed))
         wanted = _components(config, components)
         for component in wanted:
             totals[config, component] = sum(one.component == component for one in listed)
@@ -124,7 +126,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         and not {"component", "config"} & vars(arguments).keys()
     )
-    problems = campaign.problems(whole=whole)
+    problems = campaign.problems(texts if whole else None)
     for problem in problems:
         print(f"verif.mutate: {problem}", file=sys.stderr)
     return 1 if problems else 0

@@ -131,21 +131,26 @@ class Campaign:
             if one.survived
         ]
 
-    def problems(self, *, whole: bool) -> list[str]:
+    def problems(self, mutants: Iterable[str] | None) -> list[str]:
         """Return what is wrong: components below the goal, and explanations of nothing.
 
         Parameters
         ----------
-        whole : bool
-            Whether all cores and components were run, so that every explanation is needed.
+        mutants : iterable of str, optional
+            All that there are, of which the campaign ran a sample, if it was of all cores and
+            components: every explanation has to fit one.
         """
         found = [
             f"{row['component']} has a score of {row['score']:.1%}, less than {GOAL:.0%}"
             for row in self.to_dict()["components"]
             if row["score"] is not None and row["score"] < GOAL
         ]
-        stale = set(self.explanations.reasons) - self.explanations.used if whole else set()
-        return found + [f"no mutant that survives fits {pattern}" for pattern in sorted(stale)]
+        if mutants is None:
+            return found
+        stale = set(self.explanations.reasons) - self.explanations.used
+        for mutant in mutants:
+            stale -= {pattern for pattern in stale if re.fullmatch(pattern, mutant)}
+        return found + [f"no mutant fits {pattern}" for pattern in sorted(stale)]
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything that was measured."""
