@@ -204,12 +204,14 @@ def timeline(report: NetworkReport, file_format: str) -> bytes:
         )  # fmt: skip
         shown.add(name)
         if one.time > 0.035 * report.time:
+            # op06_CONV_2D would be longer than most bars; above a high bar is the title.
+            label = re.sub(r"^(op\d+)_.*", r"\1", one.layer.name)
+            inside = one.utilisation > 0.8
             axes.text(
-                # op06_CONV_2D would reach beyond the axes.
-                start + one.time / 2, 100 * one.utilisation + 2,
-                re.sub(r"^(op\d+)_.*", r"\1", one.layer.name), rotation=90,
-                ha="center", va="bottom", fontsize="x-small",
-                bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
+                start + one.time / 2, 100 * one.utilisation + (-2 if inside else 2), label,
+                rotation=90, ha="center", va="top" if inside else "bottom", fontsize="x-small",
+                color="white" if inside else "black",
+                bbox=None if inside else {"facecolor": "white", "edgecolor": "none", "pad": 0.5},
             )  # fmt: skip
         start += one.time
     mean = 100 * report.utilisation
