@@ -333,10 +333,10 @@ def test_jobs(tmp_path, monkeypatch):
 
 def clean_up(left: Path) -> None:
     """End as a job does that is interrupted, late."""
-    left.touch()
     try:
         raise KeyboardInterrupt
     finally:
+        left.touch()  # not before: whoever waits for it interrupts at once
         time.sleep(0.5)
         left.unlink()
 
