@@ -168,7 +168,12 @@ def test_arithmetic(kind, rng, dtype, first, second, ratio, activation):
     inputs = [writer.tensor(a.shape, s, zero(rng, dtype), dtype=dtype) for s in (first, second)]
     target = writer.tensor(a.shape, whole * 10**ratio, zero(rng, dtype), dtype=dtype)
     writer.add(kind, inputs, target, FusedActivationFunction=getattr(ACT, activation))
-    same(writer, inputs, [target], a, b, by=judge(dtype))
+    # LiteRT's MUL computes its multiplier in float32: one unit, in a few of 65,536 pairs.
+    near = kind == "MUL" and dtype == INT8
+    (found,) = same(writer, inputs, [target], a, b, by="micro" if near else judge(dtype))
+    if near:
+        (wanted,) = litert(writer.content(inputs, [target]), a, b)
+        assert np.abs(found.astype(int) - wanted[0]).max() <= 1
 
 
 @pytest.mark.parametrize("kind", ["MAXIMUM", "MINIMUM"])

@@ -253,17 +253,16 @@ def product(
     a: Any,
     b: Any,
     *,
-    scales: tuple[float, float, float],
+    real: float,
     zero_points: tuple[int, int, int],
     limits: tuple[int, int] = INT8,
 ) -> Int8Array:
     """Return the int8 product of two int8 arrays that broadcast against each other.
 
-    ``clip(M((a - zero_a) * (b - zero_b), scale_a * scale_b / scale_out) + zero_out)``, M as in
-    `add`. Parameters as there.
+    ``clip(M((a - zero_a) * (b - zero_b), real) + zero_out)``, M as in `add`. Parameters as there,
+    and `real`, ``scale_a * scale_b / scale_out``.
     """
     total = (np.asarray(a, np.int64) - zero_points[0]) * (np.asarray(b, np.int64) - zero_points[1])
-    real = scales[0] * scales[1] / scales[2]
     return requantize(total, *quantize_multiplier(real), zero_points[2], limits)
 
 

@@ -106,13 +106,24 @@ class Sub(_Arithmetic):
 
 
 class Mul(_Arithmetic):
-    """The product of two tensors."""
+    """The product of two tensors.
+
+    Its multiplier is computed in double, as in TFLM; for uint8, which TFLM has not, in float32, as
+    in LiteRT.
+    """
 
     kind = "MUL"
 
     def __call__(self, *values: NDArray[Any]) -> NDArray[Any]:
         """Return the output."""
-        return quant.product(*values, **self._quantization, limits=self.limits(self.activation))
+        kind = np.float32 if self.inputs[0].dtype == "uint8" else np.float64
+        first, second, target = map(kind, self._quantization["scales"])
+        with np.errstate(over="ignore"):  # what is infinite is refused
+            real = float(first * second / target)
+        return quant.product(
+            *values, real=real, zero_points=self._quantization["zero_points"],
+            limits=self.limits(self.activation),
+        )  # fmt: skip
 
 
 class _Extreme(Pair):
