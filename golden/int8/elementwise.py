@@ -43,6 +43,19 @@ __all__ = [
 ]
 
 
+def _ratio(one: Operator, *factors: float) -> float:
+    """Return the product of some factors, float32 values, over the scale of the output.
+
+    In double, as in TFLM; for uint8, of which TFLM has no kernel, in float32, as in LiteRT.
+    """
+    kind: Any = np.float32 if one.inputs[0].dtype == "uint8" else np.float64
+    found = kind(factors[0])
+    with np.errstate(over="ignore"):  # what is infinite is refused
+        for factor in factors[1:]:
+            found = found * kind(factor)
+        return float(found / kind(one.output.scale))
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Pair(Operator):
     """An operator with two inputs that broadcast against each other."""
@@ -106,20 +119,13 @@ class Sub(_Arithmetic):
 
 
 class Mul(_Arithmetic):
-    """The product of two tensors.
-
-    Its multiplier is computed in double, as in TFLM; for uint8, which TFLM has not, in float32, as
-    in LiteRT.
-    """
+    """The product of two tensors."""
 
     kind = "MUL"
 
     def __call__(self, *values: NDArray[Any]) -> NDArray[Any]:
         """Return the output."""
-        kind = np.float32 if self.inputs[0].dtype == "uint8" else np.float64
-        first, second, target = map(kind, self._quantization["scales"])
-        with np.errstate(over="ignore"):  # what is infinite is refused
-            real = float(first * second / target)
+        real = _ratio(self, self.inputs[0].scale, self.inputs[1].scale)
         return quant.product(
             *values, real=real, zero_points=self._quantization["zero_points"],
             limits=self.limits(self.activation),
@@ -254,13 +260,12 @@ class LeakyRelu(Function):
     alpha: float
 
     def function(self, x: IntArray) -> Any:
-        """Return the output for values of the input; its multipliers are float32 products."""
-        source, target = map(np.float32, self._scales)
-        with np.errstate(over="ignore"):  # what is infinite is refused
-            positive, negative = source / target, source * np.float32(self.alpha) / target
+        """Return the output for values of the input."""
+        source = self.inputs[0].scale
         return quant.leaky(
-            x, 1, positive=float(positive), negative=float(negative), zero_points=self._zero_points
-        )
+            x, 1, positive=_ratio(self, source), negative=_ratio(self, source, self.alpha),
+            zero_points=self._zero_points,
+        )  # fmt: skip
 
     def check(self) -> None:
         """Raise `UserError` unless types, shapes and quantization are what it takes."""
