@@ -327,8 +327,10 @@ class Logistic(_Sigmoid):
 
     def real(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the function of real numbers."""
+        # In double, and rounded: what a C library's exp of a float is.
         with np.errstate(over="ignore"):
-            return np.float32(1) / (np.float32(1) + np.exp(-x))
+            found = np.exp(-x.astype(np.float64)).astype(np.float32)
+        return np.float32(1) / (np.float32(1) + found)
 
     def whole(self, x: IntArray) -> IntArray:
         """Return the function of int8 values."""
@@ -343,7 +345,7 @@ class Tanh(_Sigmoid):
 
     def real(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the function of real numbers."""
-        return np.tanh(x)
+        return np.tanh(x.astype(np.float64)).astype(np.float32)
 
     def whole(self, x: IntArray) -> IntArray:
         """Return the function of int8 values."""
