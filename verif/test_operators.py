@@ -593,6 +593,29 @@ def test_dilation(kind, rng, size, kernel, dilation, pad):
     same(writer, [source], [target], x)
 
 
+@pytest.mark.parametrize("kind", ["RELU", "PRELU", "LEAKY_RELU", "QUANTIZE"])
+@pytest.mark.parametrize("dtype", [INT8, UINT8])
+def test_multipliers_near_halves(kind, dtype):
+    """Scales whose ratio is 3/2 but for a rounding: float32 and double differ at halves.
+
+    TFLM's multipliers are in double, LiteRT's in float32 but for QUANTIZE.
+    """
+    rng, unsigned = np.random.default_rng(1), dtype == UINT8
+    middle = 128 if unsigned else 0
+    for _ in range(20):
+        target_scale = float(FLOAT(10 ** rng.uniform(-3, 0)))
+        scale = float(FLOAT(1.5 * target_scale))
+        writer, x = Writer(), every(dtype).reshape(1, 16, 16, 1)
+        source = writer.tensor(x.shape, scale, middle, dtype=dtype)
+        target = writer.tensor(x.shape, target_scale, middle, dtype=dtype)
+        operands, options = [source], {"Alpha": 0.5} if kind == "LEAKY_RELU" else {}
+        if kind == "PRELU":
+            one = np.full((1, 1, 1), middle + 1, dtype)
+            operands.append(writer.tensor((1, 1, 1), 0.3, middle, data=one, dtype=dtype))
+        writer.add(kind, operands, target, **options)
+        same(writer, [source], [target], x, by="litert" if unsigned else "micro")
+
+
 @pytest.mark.parametrize("kind", tflite.SUPPORTED)
 def test_single(kind):
     """Every operator that is supported, so that none is forgotten here."""

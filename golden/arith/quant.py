@@ -267,18 +267,15 @@ def product(
 
 
 def rescale(
-    x: Any,
-    scales: tuple[float, float],
-    zero_points: tuple[int, int],
-    limits: tuple[int, int] = INT8,
+    x: Any, real: float, zero_points: tuple[int, int], limits: tuple[int, int] = INT8
 ) -> Int8Array:
     """Return int8 values with another scale and zero point.
 
-    ``clip(M(x - zero_in, scale_in / scale_out) + zero_out)``, M as in `add`; `Requantize`, and
-    the kernels of RELU.
+    ``clip(M(x - zero_in, real) + zero_out)``, M as in `add`, `real` being ``scale_in /
+    scale_out``; `Requantize`, and the kernels of RELU.
     """
     total = np.asarray(x, np.int64) - zero_points[0]
-    return requantize(total, *quantize_multiplier(scales[0] / scales[1]), zero_points[1], limits)
+    return requantize(total, *quantize_multiplier(real), zero_points[1], limits)
 
 
 def leaky(

@@ -173,8 +173,8 @@ class PRelu(Pair):
         return quant.leaky(
             values[0],
             np.asarray(values[1], np.int64) - alpha.zero_point,
-            positive=x.scale / self.output.scale,
-            negative=x.scale * alpha.scale / self.output.scale,
+            positive=_ratio(self, x.scale),
+            negative=_ratio(self, x.scale, alpha.scale),
             zero_points=(x.zero_point, self.output.zero_point),
         )
 
@@ -224,7 +224,8 @@ class _Relu(Function):
 
     def function(self, x: IntArray) -> Any:
         """Return the output for values of the input."""
-        return quant.rescale(x, self._scales, self._zero_points, self.limits(self.bound))
+        real = _ratio(self, self.inputs[0].scale)
+        return quant.rescale(x, real, self._zero_points, self.limits(self.bound))
 
 
 class Relu(_Relu):
@@ -362,7 +363,8 @@ class Quantize(Function):
 
     def function(self, x: IntArray) -> Any:
         """Return the output for values of the input."""
-        return quant.rescale(x, self._scales, self._zero_points)
+        source, target = self._scales  # in double for uint8, too
+        return quant.rescale(x, source / target, self._zero_points)
 
     def __call__(self, *values: NDArray[Any]) -> NDArray[Any]:
         """Return the output."""
