@@ -15,16 +15,15 @@ from rich.console import Console
 from rich.progress import track
 
 from golden.int8.array_operators import ArrayOperator
-from golden.int8.graph import Graph
 from golden.int8.tensor import Tensor
 from golden.int8.transform import fold
-from golden.mapping import map_workload
 from golden.nets.layers import check_int8
 from hw.config import ArrayConfig
 from report.command import Command, OneLineParser, Page, integers
 from report.errors import Failure, needs_extra
 from report.tables import Sheet
 
+from .network import network_cycles
 from .rtl import Simulator
 from .run import run
 
@@ -66,15 +65,7 @@ class Model:
     rtl: dict[str, int]
 
 
-def _cycles(graph: Graph, config: ArrayConfig) -> int:
-    return sum(map_workload(layer.workload, config, "best").cycles for layer in graph.layers)
-
-
-def _macs(graph: Graph) -> int:
-    return sum(layer.workload.macs for layer in graph.layers)
-
-
-def some_values(tensor: Tensor) -> NDArray[Any]:
+def _some_values(tensor: Tensor) -> NDArray[Any]:
     """Return values of an input at random, always the same."""
     rng = np.random.default_rng(1)
     if tensor.real:
@@ -101,30 +92,30 @@ def measure(path: Path, sizes: Sequence[int], rtl: Sequence[int] = ()) -> Model:
         from golden.int8 import tflite
     try:
         graph = tflite.load(path)
-    except tflite.ModelError as error:
+    except (tflite.ModelError, OSError) as error:
         text = str(error).removeprefix(f"{path}: ")
+        if isinstance(error, OSError):
+            text = f"cannot be read: {error.strerror}"
         return Model(name=path.name, error=text, kinds={}, cycles={}, rtl={})
-    except OSError as error:
-        text = f"cannot be read: {error.strerror}"
-        return Model(name=path.name, error=text, kinds={}, cycles={}, rtl={})
-    folded, cycles, proved = fold(graph), {}, {}
+    network, folded = graph.network(path.name), fold(graph).network(path.name)
+    cycles, proved = {}, {}
     for size in sizes:
         plain, st_os = (ArrayConfig(rows=size, cols=size, st_os=one) for one in (False, True))
         cycles[str(size)] = {
-            "plain": _cycles(graph, plain), "st_os": _cycles(graph, st_os),
-            "folded": _cycles(folded, st_os),
+            "plain": network_cycles(network, plain), "st_os": network_cycles(network, st_os),
+            "folded": network_cycles(folded, st_os),
         }  # fmt: skip
     for size in rtl:
         config = ArrayConfig(rows=size, cols=size, st_os=True)
-        inputs = [some_values(tensor) for tensor in graph.inputs]
+        inputs = [_some_values(tensor) for tensor in graph.inputs]
         ran = run(graph, inputs, config, simulator=Simulator(config))
         proved[str(size)] = sum(one.cycles or 0 for one in ran)
     return Model(
         name=path.name,
         kinds=dict(sorted(Counter(one.kind for one in graph.operators).items())),
         on_array=sum(isinstance(one, ArrayOperator) for one in graph.operators),
-        macs=_macs(graph),
-        folded_macs=_macs(folded),
+        macs=network.macs,
+        folded_macs=folded.macs,
         host_operations=sum(one.host_operations for one in graph.operators),
         cycles=cycles,
         rtl=proved,

@@ -317,8 +317,7 @@ def _report(arguments: argparse.Namespace) -> Report:
         mapping=arguments.mapping,
         memory=memory,
     )
-    computed = dict(zip(graph.inputs, inputs, strict=True))
-    computed |= {one.operator.output: one.output for one in ran}
+    computed = graph.values(inputs) | {one.operator.output: one.output for one in ran}
     results = tuple(
         Result(tensor=tensor, value=value, labels=labels)
         for tensor, value in zip(graph.outputs, graph.results(computed), strict=True)

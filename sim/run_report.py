@@ -178,7 +178,7 @@ class Report:
             "not_fused": self.left,
             "folded": self.folded
             and {
-                "macs": sum(layer.workload.macs for layer in self.folded.layers),
+                "macs": self.folded.network("").macs,
                 "predicted_cycles": self.predict(self.folded, cost.config, ArrayOperator),
             },
             "compared": sum(one.compared for one in self.ran),
@@ -298,8 +298,7 @@ def _folding(report: Report) -> Iterator[str]:
     """Yield what folding has brought."""
     assert report.folded
     pairs = [
-        (sum(layer.workload.macs for layer in graph.layers),
-         report.predict(graph, report.cost.config, ArrayOperator))
+        (graph.network("").macs, report.predict(graph, report.cost.config, ArrayOperator))
         for graph in (report.original, report.folded)
     ]  # fmt: skip
     (macs, cycles), (less_macs, less_cycles) = pairs

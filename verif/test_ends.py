@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import sim.models
 import sim.run
 from golden.int8.graph import Graph
 from sim.inputs import Normalization, read_input
@@ -139,6 +140,24 @@ def test_results(tmp_path, capsys):
     assert "1 CONCATENATION, 2 DEQUANTIZE, 1 HARD_SWISH" in host
     assert data["host_operations"] == sum(one["host_operations"] for one in data["layers"]) > 0
     assert [one["macs"] > 0 for one in data["layers"]].count(True) == 5
+
+
+def test_input_that_goes_out(tmp_path, capsys):
+    """An input that is an output, too, comes out as it went in."""
+    writer = Writer()
+    source = writer.tensor((1, 8), 0.1, 77, dtype=np.uint8)
+    target = writer.add("QUANTIZE", [source], writer.tensor((1, 8), 0.1, -51))
+    model, values = tmp_path / "m.tflite", tmp_path / "x.npy"
+    model.write_bytes(writer.content([source], [target, source]))
+    np.save(values, np.arange(8, dtype=np.uint8))
+    outputs = tmp_path / "o.npz"
+    words = [str(model), "--input", str(values), *SIZE, "--output", str(outputs)]
+    assert sim.run.main(words) == 0
+    found = np.load(outputs)
+    assert found["output1"].tolist() == [list(range(8))] and found["output1"].dtype == np.uint8
+    assert found["output0"].tolist() == [list(range(-128, -120))]
+    assert sim.models.main([str(model), "--sizes", "8"]) == 0  # nothing of it is on the array
+    assert "0 of 1 operators on the array" in capsys.readouterr().out
 
 
 def test_ends_by_command(tmp_path, capsys):

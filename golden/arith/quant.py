@@ -50,6 +50,7 @@ __all__ = [
     "quantize_multiplier",
     "requantize",
     "rescale",
+    "round_half_away",
     "round_once",
     "rounding_shift",
 ]
@@ -74,6 +75,13 @@ Int8Array = NDArray[np.int8]
 def _round(value: float) -> int:
     """Return the nearest integer, halves away from zero."""
     return int(math.copysign(math.floor(abs(value) + 0.5), value))
+
+
+def round_half_away(values: NDArray[Any]) -> NDArray[Any]:
+    """Return the nearest integers, halves away from zero, as floats of the same kind."""
+    half = values.dtype.type(0.5)
+    found: NDArray[Any] = np.trunc(values + np.copysign(half, values))
+    return found
 
 
 def divide(a: IntArray, b: Any) -> IntArray:
@@ -199,8 +207,7 @@ def round_once(acc: Any, real: Any, zero_point: int, limits: tuple[int, int] = I
     with real multipliers.
     """
     value = np.asarray(acc, np.float64) * real
-    nearest = np.copysign(np.floor(np.abs(value) + 0.5), value) + zero_point
-    return np.clip(nearest, *limits).astype(np.int8)
+    return np.clip(round_half_away(value) + zero_point, *limits).astype(np.int8)
 
 
 def add(
@@ -318,8 +325,7 @@ def quantize(x: Any, scale: float, zero_point: int) -> Int8Array:
     if np.isnan(steps).any():
         raise UserError("a value that is to be quantized is NaN")
     steps = np.clip(steps, -512, 512)
-    nearest = np.trunc(steps + np.copysign(np.float32(0.5), steps))
-    return np.clip(nearest + zero_point, *INT8).astype(np.int8)
+    return np.clip(round_half_away(steps) + zero_point, *INT8).astype(np.int8)
 
 
 def dequantize(x: Any, scale: float, zero_point: int) -> NDArray[np.float32]:

@@ -110,7 +110,7 @@ class Graph:
             kernel of an operator cannot take its values either (see
             `golden.arith.activations.softmax`).
         """
-        values = self._values(inputs)
+        values = self.values(inputs)
         last = {t: index for index, one in enumerate(self.operators) for t in one.inputs}
         for index, (name, one) in enumerate(zip(self.names, self.operators, strict=True)):
             taken = tuple(values[t] if t.data is None else t.data for t in one.inputs)
@@ -129,8 +129,8 @@ class Graph:
                     values.pop(tensor, None)
             yield Step(name=name, operator=one, inputs=taken, sums=sums, output=output)
 
-    def _values(self, inputs: Sequence[Any]) -> dict[Tensor, NDArray[Any]]:
-        """Return the inputs as they are inside."""
+    def values(self, inputs: Sequence[Any]) -> dict[Tensor, NDArray[Any]]:
+        """Return the inputs as they are inside the graph, by tensor; errors as of `steps`."""
         if len(inputs) != len(self.inputs):
             raise UserError(f"the network has {len(self.inputs)} inputs, not {len(inputs)}")
         values = {}
@@ -182,7 +182,7 @@ class Graph:
         TypeError, ValueError
             As `steps`.
         """
-        computed, every = self._values(inputs), {}
+        computed, every = self.values(inputs), {}
         for one in self.steps(*inputs):
             tensor = one.operator.output
             if tensor in self.outputs:

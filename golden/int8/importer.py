@@ -16,7 +16,7 @@ from .flatbuffer import RANK, SCHEMA, Buffer, File, RawOperator, RawTensor
 from .graph import Graph
 from .operators import Operator
 from .shapes import Move
-from .tensor import Tensor
+from .tensor import Tensor, signed
 
 __all__ = ["LARGEST", "Builder", "Kind"]
 
@@ -221,7 +221,7 @@ class Builder:
             zero = int(tensor.zero_points[0])
             if (tensor.zero_points != zero).any() or not 0 <= zero <= 255:
                 raise UserError("uint8 weights must have one zero point, 0 to 255")
-            data, zero = (data ^ np.uint8(128)).view(np.int8), zero - 128
+            data, zero = signed(data), zero - 128
         elif tensor.zero_points.any():
             raise UserError("weights must have zero point 0")
         # Copies are aligned, as data in the file need not be.

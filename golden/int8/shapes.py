@@ -310,8 +310,9 @@ class Concatenation(Move):
         scale = np.float32(source.scale) * (np.float32(1) / np.float32(target.scale))
         bias = np.float32(-(source.zero_point + 128)) * scale
         steps = (value.astype(np.float32) + np.float32(128)) * scale + bias
-        nearest = np.trunc(steps + np.copysign(np.float32(0.5), steps)) + target.zero_point
-        return np.clip(nearest, *quant.INT8).astype(np.int8)
+        return np.clip(quant.round_half_away(steps) + target.zero_point, *quant.INT8).astype(
+            np.int8
+        )
 
     def check(self) -> None:
         """Raise `UserError` unless types, shapes and quantization are what it takes."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from report.errors import UserError
 
-__all__ = ["DTYPES", "Tensor", "extent", "image"]
+__all__ = ["DTYPES", "Tensor", "extent", "image", "signed"]
 
 #: Types of activations in a file.
 DTYPES = {"int8": np.int8, "uint8": np.uint8, "float32": np.float32}
@@ -19,6 +19,11 @@ DTYPES = {"int8": np.int8, "uint8": np.uint8, "float32": np.float32}
 def extent(shape: tuple[int, ...]) -> str:
     """Return a shape for people, batch left out, as in ``48x48x8``."""
     return "x".join(map(str, shape[1:] if len(shape) > 1 and shape[0] == 1 else shape)) or "1"
+
+
+def signed(values: NDArray[np.uint8]) -> NDArray[np.int8]:
+    """Return uint8 values, less 128, as int8."""
+    return (values ^ np.uint8(128)).view(np.int8)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -67,7 +72,7 @@ class Tensor:
 
     def inside(self, value: NDArray[Any]) -> NDArray[Any]:
         """Return values as they are in the file as they are inside a graph."""
-        return (value ^ np.uint8(128)).view(np.int8) if self.offset else value
+        return signed(value) if self.offset else value
 
     def outside(self, value: NDArray[Any]) -> NDArray[Any]:
         """Return values as they are inside a graph as they are in the file."""
