@@ -275,15 +275,7 @@ def _report(arguments: argparse.Namespace) -> Report:
     _check_widths(graph, config)
     chosen = _chosen(graph, arguments.layers) if hasattr(arguments, "layers") else None
     inputs, sources = _inputs(graph, arguments)
-    labels = []
-    if hasattr(arguments, "labels"):
-        with reading(arguments.labels):
-            labels = read_labels(arguments.labels)
-        if len(labels) not in map(channels, graph.outputs):
-            counts = " or ".join(str(channels(tensor)) for tensor in graph.outputs)
-            raise UserError(
-                f"{arguments.labels} has {len(labels)} labels; the outputs have {counts} classes"
-            )
+    labels = _labels(graph, arguments.labels) if hasattr(arguments, "labels") else []
     if getattr(arguments, "output", Path("x.npz")).suffix != ".npz":
         raise UserError(f"--output FILE must end in .npz, not {arguments.output}")
     console = Console(stderr=True)
@@ -352,6 +344,16 @@ def _inputs(graph: Graph, arguments: argparse.Namespace) -> tuple[list[NDArray[A
         values.append(value)
         words.append(source)
     return values, words
+
+
+def _labels(graph: Graph, path: Path) -> list[str]:
+    """Return the names of the classes, or channels, of some output."""
+    with reading(path):
+        found = read_labels(path)
+    if len(found) not in map(channels, graph.outputs):
+        counts = " or ".join(str(channels(tensor)) for tensor in graph.outputs)
+        raise UserError(f"{path} has {len(found)} labels; the outputs have {counts} classes")
+    return found
 
 
 def _page(report: Report) -> Page:
