@@ -252,7 +252,7 @@ def test_select_on_array():
             ValueError,
             "grouped convolutions have no mapping",
         ),
-        (lambda: build("mobilenet_v1", resolution=10**9), ValueError, "at most 65536"),
+        (lambda: build("mobilenet_v1", resolution=10**9), ValueError, "from 1 to 65536"),
         (lambda: intensity(8, 8, 1, 4, "dense"), ValueError, "not 'dense'"),
     ],
 )

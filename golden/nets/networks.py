@@ -5,19 +5,20 @@ FuSeConv (DATE 2021): ``baseline``; ``full`` and ``half``, whose depthwise (in R
 convolutions are FuSeConv; ``full50`` and ``half50``, where only some blocks are replaced. Those of
 `ABCONV_NETWORKS` (CIFAR-100) come as patterns like ``A-P-P``, which go round over the layers
 that group selection would replace: P keeps the pointwise convolution, A makes it ABConv, E
-ABConv-exp (MLSys 2023 on-device intelligence workshop).
+ABConv-exp (MLSys 2023 on-device intelligence workshop). Width, strides, classes and the operator of
+every block can be others than the published ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import cycle
 from typing import Any
 
 from report.errors import UserError
 
-from ..arith.window import Window
+from ..arith.window import Padding, Window
 from ..workload import Workload
 from .abconv import Intensity, check_groups, expansion, select_groups
 from .layers import Layer, Network
@@ -25,6 +26,7 @@ from .layers import Layer, Network
 __all__ = [
     "ABCONV_NETWORKS",
     "ABCONV_STEPS",
+    "BLOCK_OPERATORS",
     "FUSE_NETWORKS",
     "FUSE_VARIANTS",
     "NETWORKS",
@@ -35,6 +37,9 @@ __all__ = [
 ]
 
 FUSE_VARIANTS = ("baseline", "full", "half", "full50", "half50")
+
+#: What the spatial convolution of a block can be.
+BLOCK_OPERATORS = ("depthwise", "fuse_half", "fuse_full")
 
 #: Blocks, counted from 1, that full50 and half50 replace. As published, but for ResNet50, where
 #: nothing is: there those eight that save most as half, in the model of `sim.paper` at 64 x 64.
@@ -54,10 +59,16 @@ class _Chain:
 
     channels: int
     size: tuple[int, int]
+    classes: int = 1000
+    width: float = 1.0
+    padding: Padding = None  # None: half of the kernel on every side
+    strides: Iterator[int] | None = None  # of stem and stages; None: the published ones
+    operator: Callable[[int], str] = lambda block: "depthwise"  # of a block, counted from 1
     unused: int = 0  # parameters
-    replaced: str = ""  # half or full
-    blocks: frozenset[int] | None = None  # where; None is everywhere
     layers: list[Layer] = field(default_factory=list)
+    blocks: int = 0  # that have an operator to choose
+    stages: int = 0  # that have asked for a stride, the stem among them
+    shrunk: int = 1  # product of all strides
 
     def add(
         self, name: str, kind: str, c_out: int, *, bias: int = 0, norm: int = 0, **shape: Any
@@ -66,25 +77,44 @@ class _Chain:
         self.layers.append(Layer(name=name, workload=work, bias=bias, norm=norm))
         self.size, self.channels = work.output, c_out
 
+    def wide(self, channels: int) -> int:
+        """Return channels times the width, as the MobileNets do: a multiple of 8, at least 0.9."""
+        if self.width == 1:
+            return channels
+        wanted = channels * self.width
+        found = max(8, int(wanted + 4) // 8 * 8)
+        return found if found >= 0.9 * wanted else found + 8
+
+    def stride(self, published: int) -> int:
+        """Return the stride of the next stage."""
+        self.stages += 1
+        stride = published if self.strides is None else next(self.strides, published)
+        self.shrunk *= stride
+        return stride
+
+    def around(self, kernel: int) -> Padding:
+        """Return the padding of a kernel."""
+        return kernel // 2 if self.padding is None else self.padding
+
     def conv(
         self, name: str, c_out: int, kernel: int = 1, stride: int = 1, bias: bool = False
     ) -> None:
         """Add a convolution; with a bias it has no normalization."""
         self.add(
-            name, "conv", c_out, kernel=kernel, stride=stride, padding=kernel // 2,
+            name, "conv", c_out, kernel=kernel, stride=stride, padding=self.around(kernel),
             bias=c_out if bias else 0, norm=0 if bias else c_out,
         )  # fmt: skip
 
-    def fuses(self, block: int) -> bool:
-        """Whether the spatial convolution of a block becomes FuSeConv."""
-        return bool(self.replaced) and (self.blocks is None or block in self.blocks)
-
     def depthwise(self, block: int, kernel: int, stride: int) -> None:
         """Add a depthwise convolution, or what replaces it."""
-        kind = f"fuse_{self.replaced}" if self.fuses(block) else "depthwise"
+        self.blocks = block
+        kind = self.operator(block)
         c_out = 2 * self.channels if kind == "fuse_full" else self.channels
         name = f"block{block}.{'depthwise' if kind == 'depthwise' else 'fuse'}"
-        self.add(name, kind, c_out, kernel=kernel, stride=stride, padding=kernel // 2, norm=c_out)
+        self.add(
+            name, kind, c_out, kernel=kernel, stride=stride, padding=self.around(kernel),
+            norm=c_out,
+        )  # fmt: skip
 
     def linear(self, name: str, c_out: int, bias: bool = True) -> None:
         """Add a fully connected layer on the mean over the image."""
@@ -109,66 +139,68 @@ class _Chain:
             self.squeeze_excite(block)
         self.conv(f"block{block}.project", c_out)
 
-    def stages(self, first: int, settings: list[tuple[int, int, int, int, int]]) -> None:
-        """Add stages of inverted residuals: expansion, channels, blocks, first stride, kernel."""
-        block = first
-        for expand, c_out, count, stride, kernel in settings:
+    def residual_stages(self, settings: list[tuple[int, int, int, int, int]]) -> None:
+        """Add stages of inverted residuals: expansion, channels, blocks, first stride, kernel.
+
+        Expansion 1 is none.
+        """
+        block = 1
+        for expand, c_out, count, published, kernel in settings:
+            stride = self.stride(published)
             for index in range(count):
-                hidden = expand * self.channels
-                self.inverted_residual(block, hidden, c_out, kernel, 1 if index else stride)
+                hidden = expand * self.channels if expand > 1 else 0
+                self.inverted_residual(
+                    block, hidden, self.wide(c_out), kernel, 1 if index else stride
+                )
                 block += 1
 
 
-def _mobilenet_v1(chain: _Chain, classes: int = 1000, stem_stride: int = 2) -> None:
-    chain.conv("stem", 32, 3, stem_stride)
+def _mobilenet_v1(chain: _Chain, stem_stride: int = 2) -> None:
+    chain.conv("stem", chain.wide(32), 3, chain.stride(stem_stride))
     settings = [(64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2)]
     settings += [(512, 1)] * 5 + [(1024, 2), (1024, 1)]
     for block, (c_out, stride) in enumerate(settings, 1):
-        chain.depthwise(block, 3, stride)
-        chain.conv(f"block{block}.pointwise", c_out)
-    chain.linear("classifier", classes)
+        chain.depthwise(block, 3, chain.stride(stride))
+        chain.conv(f"block{block}.pointwise", chain.wide(c_out))
+    chain.linear("classifier", chain.classes)
 
 
 def _mobilenet_v2(chain: _Chain) -> None:
-    chain.conv("stem", 32, 3, 2)
-    if chain.fuses(1):
-        # The published model holds a 1 x 1 expansion here that it never uses.
-        chain.unused = 32 * 32 + 2 * 32
-    chain.inverted_residual(1, 0, 16, 3, 1)
-    chain.stages(
-        2,
+    chain.conv("stem", chain.wide(32), 3, chain.stride(2))
+    chain.residual_stages(
         [
-            (6, 24, 2, 2, 3), (6, 32, 3, 2, 3), (6, 64, 4, 2, 3), (6, 96, 3, 1, 3),
-            (6, 160, 3, 2, 3), (6, 320, 1, 1, 3),
+            (1, 16, 1, 1, 3), (6, 24, 2, 2, 3), (6, 32, 3, 2, 3), (6, 64, 4, 2, 3),
+            (6, 96, 3, 1, 3), (6, 160, 3, 2, 3), (6, 320, 1, 1, 3),
         ],
     )  # fmt: skip
-    chain.conv("head", 1280)
-    chain.linear("classifier", 1000)
+    chain.conv("head", max(1280, chain.wide(1280)))
+    chain.linear("classifier", chain.classes)
 
 
 def _mnasnet_b1(chain: _Chain) -> None:
-    chain.conv("stem", 32, 3, 2)
-    chain.inverted_residual(1, 0, 16, 3, 1)
-    chain.stages(
-        2,
+    chain.conv("stem", chain.wide(32), 3, chain.stride(2))
+    chain.residual_stages(
         [
-            (3, 24, 3, 2, 3), (3, 40, 3, 2, 5), (6, 80, 3, 2, 5), (6, 96, 2, 1, 3),
-            (6, 192, 4, 2, 5), (6, 320, 1, 1, 3),
+            (1, 16, 1, 1, 3), (3, 24, 3, 2, 3), (3, 40, 3, 2, 5), (6, 80, 3, 2, 5),
+            (6, 96, 2, 1, 3), (6, 192, 4, 2, 5), (6, 320, 1, 1, 3),
         ],
     )  # fmt: skip
-    chain.conv("head", 1280)
-    chain.linear("classifier", 1000)
+    chain.conv("head", max(1280, chain.wide(1280)))
+    chain.linear("classifier", chain.classes)
 
 
 def _mobilenet_v3(
     chain: _Chain, settings: list[tuple[int, int, int, bool, int]], head: int
 ) -> None:
-    chain.conv("stem", 16, 3, 2)
-    for block, (kernel, hidden, c_out, excite, stride) in enumerate(settings, 1):
-        chain.inverted_residual(block, hidden, c_out, kernel, stride, excite)
-    chain.conv("head", head)
-    chain.linear("features", 1280)
-    chain.linear("classifier", 1000)
+    chain.conv("stem", chain.wide(16), 3, chain.stride(2))
+    for block, (kernel, hidden, c_out, excite, published) in enumerate(settings, 1):
+        stride = chain.stride(published)
+        chain.inverted_residual(
+            block, chain.wide(hidden), chain.wide(c_out), kernel, stride, excite
+        )
+    chain.conv("head", chain.wide(head))
+    chain.linear("features", max(1280, chain.wide(1280)))
+    chain.linear("classifier", chain.classes)
 
 
 def _mobilenet_v3_small(chain: _Chain) -> None:
@@ -191,47 +223,44 @@ def _mobilenet_v3_large(chain: _Chain) -> None:
     _mobilenet_v3(chain, settings, 960)
 
 
-def _resnet50(chain: _Chain, classes: int = 1000, small: bool = False) -> None:
+def _resnet50(chain: _Chain, small: bool = False) -> None:
     """Add ResNet50 with the stride in the 3 x 3; `small` has a 3 x 3 stem and no pooling."""
     if small:
-        chain.conv("stem", 64, 3)
+        chain.conv("stem", chain.wide(64), 3, chain.stride(1))
     else:
-        chain.conv("stem", 64, 7, 2)
-        chain.size = Window.of(chain.size, (3, 3), 2, 1).output  # max pooling
+        chain.conv("stem", chain.wide(64), 7, chain.stride(2))
+        chain.size = Window.of(chain.size, (3, 3), 2, chain.around(3)).output  # max pooling
+        chain.shrunk *= 2
     block = 0
-    for width, count, stride in [(64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2)]:
+    for published, count, first in [(64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2)]:
+        stride, width = chain.stride(first), chain.wide(published)
         for index in range(count):
             block += 1
             step = stride if index == 0 else 1
             size, channels = chain.size, chain.channels
             chain.conv(f"block{block}.conv1", width)
-            if chain.fuses(block):
+            if chain.operator(block) != "depthwise":
                 chain.depthwise(block, 3, step)
             else:
+                chain.blocks = block
                 chain.conv(f"block{block}.conv2", width, 3, step)
             chain.conv(f"block{block}.conv3", 4 * width)
             if index == 0:
                 chain.size, chain.channels = size, channels
                 chain.conv(f"block{block}.shortcut", 4 * width, 1, step)
-    chain.linear("classifier", classes)
+    chain.linear("classifier", chain.classes)
 
 
 def _mobilenet_v1_cifar100(chain: _Chain) -> None:
-    _mobilenet_v1(chain, 100, stem_stride=1)
+    _mobilenet_v1(chain, stem_stride=1)
 
 
 def _resnet50_cifar100(chain: _Chain) -> None:
-    _resnet50(chain, 100, small=True)
+    _resnet50(chain, small=True)
 
 
 #: Steps of the paper's machine in input and output channels (Ethos-U65-256).
 ABCONV_STEPS = (32, 16)
-
-#: Product of the strides: a smaller image leaves less than one pixel.
-_LOWEST = {
-    "mobilenet_v1": 32, "mobilenet_v2": 32, "mobilenet_v3_small": 32, "mobilenet_v3_large": 32,
-    "mnasnet_b1": 32, "resnet50": 32, "mobilenet_v1_cifar100": 16, "resnet50_cifar100": 8,
-}  # fmt: skip
 
 _HIGHEST = 65536
 
@@ -335,7 +364,17 @@ def counted(layers: Sequence[Layer]) -> Intensity:
     )
 
 
-def build(name: str, variant: str | None = None, resolution: int | None = None) -> Network:
+def build(
+    name: str,
+    variant: str | None = None,
+    resolution: int | None = None,
+    *,
+    width: float = 1.0,
+    strides: Sequence[int] | None = None,
+    classes: int | None = None,
+    operators: Sequence[str] | None = None,
+    padding: Padding = None,
+) -> Network:
     """Build a network.
 
     Parameters
@@ -347,18 +386,29 @@ def build(name: str, variant: str | None = None, resolution: int | None = None) 
         unmodified network (``baseline``, ``P``) if left out.
     resolution : int, optional
         Height and width of the input; 224, or 32 for CIFAR-100, if left out.
+    width : float
+        What channels are multiplied by, and then rounded to a multiple of 8.
+    strides : sequence of int, optional
+        Of the stem and of every stage (of MobileNetV1 and V3: of every block), 1 or 2.
+    classes : int, optional
+        1000, or 100 for CIFAR-100, if left out.
+    operators : sequence of str, optional
+        One of `BLOCK_OPERATORS` for every block, in place of a variant.
+    padding : optional
+        As of the golden operators; half of the kernel on every side, as in PyTorch, if left out.
 
     Raises
     ------
     UserError
-        If there is no such network or variant, or the resolution is below the product of the
-        network's strides.
+        If there is no such network, variant or operator, or the resolution is below the product of
+        the network's strides.
     """
     if name not in NETWORKS:
         raise UserError(f"network must be one of {', '.join(NETWORKS)}, not {name!r}")
     patterned = name in ABCONV_NETWORKS
+    unmodified = "P" if patterned else "baseline"
     if variant is None:
-        variant = "P" if patterned else "baseline"
+        variant = unmodified
     if patterned and not set(variant.split("-")) <= {"A", "P", "E"}:
         raise UserError(
             f"variant of {name} must be a pattern of A, P and E like A-P-P, not {variant!r}"
@@ -371,22 +421,65 @@ def build(name: str, variant: str | None = None, resolution: int | None = None) 
         resolution = 32 if patterned else 224
     if isinstance(resolution, bool) or not hasattr(resolution, "__index__"):
         raise TypeError(f"resolution must be an integer, not {resolution!r}")
-    chain = _Chain(channels=3, size=(resolution, resolution))
-    if not patterned and variant != "baseline":
-        chain.replaced = variant.removesuffix("50")
-        if variant.endswith("50"):
-            chain.blocks = frozenset(REPLACED_50[name])
-    lowest = _LOWEST[name]
-    if resolution < lowest:
-        raise UserError(f"resolution of {name} must be at least {lowest}, not {resolution}")
-    if resolution > _HIGHEST:
-        raise UserError(f"resolution must be at most {_HIGHEST}, not {resolution}")
+    if not 1 <= resolution <= _HIGHEST:
+        raise UserError(f"resolution must be from 1 to {_HIGHEST}, not {resolution}")
+    if not 0 < width <= 16:
+        raise UserError(f"width must be above 0 and at most 16, not {width}")
+    if classes is None:
+        classes = 100 if patterned else 1000
+    if classes < 1:
+        raise UserError(f"classes must be at least 1, not {classes}")
+    if any(stride not in (1, 2) for stride in strides or ()):
+        raise UserError(f"strides must be 1 or 2, not {'-'.join(map(str, strides or ()))}")
+    chain = _Chain(
+        channels=3, size=(resolution, resolution), classes=classes, width=width, padding=padding,
+        strides=None if strides is None else iter(strides),
+        operator=_operator(name, variant, operators),
+    )  # fmt: skip
     NETWORKS[name](chain)
+    for what, given, wanted in (
+        ("strides", strides, chain.stages), ("operators", operators, chain.blocks),
+    ):  # fmt: skip
+        if given is not None and len(given) != wanted:
+            raise UserError(f"{what} of {name} must be {wanted}, not {len(given)}")
+    if resolution < chain.shrunk:
+        raise UserError(f"resolution of {name} must be at least {chain.shrunk}, not {resolution}")
+    if name == "mobilenet_v2" and chain.operator(1) != "depthwise" and operators is None:
+        # The published model holds a 1 x 1 expansion here that it never uses.
+        stem = chain.layers[0].workload.c_out
+        chain.unused = stem * stem + 2 * stem
     layers = _pattern(chain.layers, variant) if patterned else chain.layers
     return Network(
         name=name,
-        variant=variant,
+        variant=variant if operators is None else _named(operators),
         size=(resolution, resolution),
         layers=tuple(layers),
         unused=chain.unused,
     )
+
+
+def _operator(name: str, variant: str, operators: Sequence[str] | None) -> Callable[[int], str]:
+    """Return the function that says what the spatial convolution of a block is."""
+    if operators is not None:
+        if variant not in ("baseline", "P"):
+            raise UserError(f"operators take the place of variant {variant!r}: give one of them")
+        for one in operators:
+            if one not in BLOCK_OPERATORS:
+                raise UserError(
+                    f"operator must be one of {', '.join(BLOCK_OPERATORS)}, not {one!r}"
+                )
+        return lambda block: operators[block - 1] if block <= len(operators) else "depthwise"
+    if name in ABCONV_NETWORKS or variant == "baseline":
+        return lambda block: "depthwise"
+    kind = f"fuse_{variant.removesuffix('50')}"
+    if not variant.endswith("50"):
+        return lambda block: kind
+    return lambda block: kind if block in REPLACED_50[name] else "depthwise"
+
+
+def _named(operators: Sequence[str]) -> str:
+    """Return the operators of all blocks in few words: the only one, or a letter for each."""
+    if len(set(operators)) == 1:
+        return operators[0]
+    letters = {"depthwise": "D", "fuse_half": "H", "fuse_full": "F"}
+    return "".join(letters[one] for one in operators)
