@@ -481,7 +481,15 @@ def test_unreadable_files(tmp_path, capsys):
     """Damaged pictures and arrays are refused in one line, whatever is wrong with them."""
     net = Net(1, (1, 8, 8, 3))
     model = tmp_path / "net.tflite"
-    net.writer.tensors[0] = ((1, 8, 8, 3), np.float32([1 / 255]), -128, None, np.dtype(np.int8), 0)
+    net.writer.tensors[0] = (
+        (1, 8, 8, 3),
+        np.float32([1 / 255]),
+        -128,
+        None,
+        np.dtype(np.int8),
+        0,
+        "x",
+    )
     model.write_bytes(net.done(net.conv(net.input, (1, 1), 2)))
     whole = picture(tmp_path / "whole.png", (90, 90), 1, 2).read_bytes()
     header = b"\x93NUMPY\x01\x00v\x00{'descr': '|i1', 'fortran_order': False, 'shape': (%s), }"

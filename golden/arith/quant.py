@@ -116,8 +116,8 @@ def quantize_multiplier(real: float) -> tuple[int, int]:
 def high_mul(a: Any, b: Any) -> IntArray:
     """Return ``round(a * b / 2**31)``, halves up, saturated to int32.
 
-    ``(a * b + (2**30 if a * b >= 0 else 1 - 2**30)) / 2**31``:
-    `SaturatingRoundingDoublingHighMul`.
+    `SaturatingRoundingDoublingHighMul`, whose ``(a * b + (2**30 if a * b >= 0 else 1 - 2**30)) /
+    2**31`` is ``(a * b + 2**30) >> 31`` for both signs.
 
     Parameters
     ----------
@@ -125,8 +125,7 @@ def high_mul(a: Any, b: Any) -> IntArray:
         In the range of int32.
     """
     product = np.asarray(a, np.int64) * np.asarray(b, np.int64)
-    nudged = product + np.where(product >= 0, 1 << 30, 1 - (1 << 30))
-    return np.minimum(divide(nudged, 1 << 31), INT32[1])
+    return np.minimum((product + (1 << 30)) >> 31, INT32[1])
 
 
 def rounding_shift(x: Any, exponent: Any) -> IntArray:

@@ -22,9 +22,10 @@ from .array_operators import ABConv2D, ArrayOperator, Conv2D, DepthwiseConv2D, F
 from .fold import fold
 from .graph import Graph
 from .operators import Operator
+from .shapes import Concatenation, Reshape
 from .tensor import Tensor
 
-__all__ = ["abconv", "fold", "fuse", "unfit"]
+__all__ = ["abconv", "fold", "fuse", "quantize_weights", "recognize", "unfit"]
 
 Real = NDArray[np.float64]
 
@@ -37,7 +38,7 @@ def _real(one: ArrayOperator) -> tuple[Real, Real]:
     ) * scales, one.bias * scales * one.inputs[0].scale
 
 
-def _quantize(
+def quantize_weights(
     weights: Sequence[Real], bias: Real, source: float
 ) -> tuple[tuple[Int8Array, ...], NDArray[np.float32], NDArray[np.int32]]:
     """Return real weights and bias as integers, with a scale per output channel.
@@ -184,7 +185,7 @@ def _fused(one: DepthwiseConv2D, variant: str) -> FuseConv2D:
         bias = np.tile(bias, 2)
         shape = (*one.output.shape[:-1], 2 * one.channels)
         output = replace(one.output, shape=shape)
-    weights, scales, integers = _quantize((rows, columns), bias, one.inputs[0].scale)
+    weights, scales, integers = quantize_weights((rows, columns), bias, one.inputs[0].scale)
     return FuseConv2D(
         inputs=one.inputs, output=output, weights=weights, weight_scales=scales, bias=integers,
         activation=one.activation, stride=one.stride, padding=one.padding, variant=variant,
@@ -195,7 +196,7 @@ def _mean_of_two(one: Conv2D) -> Conv2D:
     """Return a convolution that reads every input channel twice, and takes the mean."""
     weights, bias = _real(one)
     both = np.concatenate([weights, weights], axis=2) / 2
-    integers, scales, bias_integers = _quantize((both,), bias, one.inputs[0].scale)
+    integers, scales, bias_integers = quantize_weights((both,), bias, one.inputs[0].scale)
     return replace(one, weights=integers, weight_scales=scales, bias=bias_integers, weight_zero=0)
 
 
@@ -263,7 +264,7 @@ def _shared(one: Conv2D, groups: int, expand: bool) -> list[Operator]:
             zero_point=0,
         )
         zeros = np.zeros(groups * middle)
-        integers, scales, zero = _quantize((first[None, None],), zeros, source.scale)
+        integers, scales, zero = quantize_weights((first[None, None],), zeros, source.scale)
         made.append(
             ABConv2D(
                 inputs=one.inputs,
@@ -275,7 +276,7 @@ def _shared(one: Conv2D, groups: int, expand: bool) -> list[Operator]:
             )  # fmt: skip
         )
         source = between
-    integers, scales, bias_integers = _quantize((shared[None, None],), bias, source.scale)
+    integers, scales, bias_integers = quantize_weights((shared[None, None],), bias, source.scale)
     last = ABConv2D(
         inputs=(source,), output=one.output, weights=integers, weight_scales=scales,
         bias=bias_integers, activation=one.activation, stride=one.stride, padding=one.padding,
@@ -306,3 +307,118 @@ def _factors(w: Real, rank: int, source: Tensor) -> tuple[Real, Real]:
     )
     reach = np.where(reach > 0, reach, 1.0)
     return first / reach, second * reach[:, None]
+
+
+def recognize(graph: Graph) -> Graph:
+    """Return the network with FuSe and ABConv layers where operators compute just that.
+
+    A DEPTHWISE_CONV_2D whose kernels are zero but for the middle row (first half of the channels)
+    or the middle column (second half) is FuSe half; a CONCATENATION of one with row filters and one
+    with column filters, on the same input, FuSe full; RESHAPE, 1 x 1 CONV_2D, RESHAPE, by which
+    blocks of channels are pixels, ABConv. That is how `golden.int8.writer.to_tflite` writes them.
+    Every output is the same, bit for bit.
+    """
+    makers = {one.output: one for one in graph.operators}
+    readers: dict[Tensor, int] = dict.fromkeys(graph.outputs, 1)
+    for one in graph.operators:
+        for tensor in one.inputs:
+            readers[tensor] = readers.get(tensor, 0) + 1
+    found: dict[Operator, Operator] = {}
+    gone: set[Operator] = set()
+    for one in graph.operators:
+        before = [makers.get(tensor) for tensor in one.inputs]
+        private = all(readers[tensor] == 1 for tensor in one.inputs)
+        if isinstance(one, DepthwiseConv2D) and (fused := _unmasked(one)):
+            found[one] = fused
+        elif isinstance(one, Concatenation) and private and (fused := _joined(one, before)):
+            found[one] = fused
+            gone.update(part for part in before if part)
+        elif isinstance(one, Reshape) and private and isinstance(before[0], Conv2D):
+            conv, first = before[0], makers.get(before[0].inputs[0])
+            if isinstance(first, Reshape) and readers[conv.inputs[0]] == 1:
+                shared = _blocked(first, conv, one)
+                if shared:
+                    found[one] = shared
+                    gone |= {first, conv}
+    operators = tuple(found.get(one, one) for one in graph.operators if one not in gone)
+    return replace(graph, operators=operators) if found else graph
+
+
+def _filters(one: DepthwiseConv2D, rows: slice, columns: slice) -> tuple[Int8Array, ...] | None:
+    """Return row and column filters of some channels, if their kernels are zero elsewhere."""
+    (k, width), kernel = one.kernel, one.weights[0]
+    if k != width or k < 2 or one.weight_zero or one.dilation != (1, 1):
+        return None
+    around = np.arange(k) != k // 2
+    if kernel[around][..., rows].any() or kernel[:, around][..., columns].any():
+        return None
+    return kernel[k // 2][None, :, rows], kernel[:, k // 2][:, None, columns]
+
+
+def _fuse_of(
+    one: DepthwiseConv2D, weights: Sequence[Int8Array], variant: str, **changed: Any
+) -> FuseConv2D:
+    common: dict[str, Any] = {
+        "output": one.output, "weight_scales": one.weight_scales, "bias": one.bias
+    } | changed  # fmt: skip
+    return FuseConv2D(
+        inputs=one.inputs, weights=tuple(map(np.ascontiguousarray, weights)),
+        activation=one.activation, stride=one.stride, padding=one.padding, variant=variant,
+        **common,
+    )  # fmt: skip
+
+
+def _unmasked(one: DepthwiseConv2D) -> FuseConv2D | None:
+    """Return a depthwise convolution as FuSe half, if it is that."""
+    half, odd = divmod(one.channels, 2)
+    weights = _filters(one, slice(half), slice(half, None))
+    return None if odd or weights is None else _fuse_of(one, weights, "half")
+
+
+def _joined(one: Concatenation, parts: Sequence[Operator | None]) -> FuseConv2D | None:
+    """Return two depthwise convolutions end to end as FuSe full, if they are that."""
+    if len(parts) != 2 or one.axis not in (3, -1):
+        return None
+    first, second = parts
+    if not (isinstance(first, DepthwiseConv2D) and isinstance(second, DepthwiseConv2D)):
+        return None
+    every, none = slice(None), slice(0)
+    rows, columns = _filters(first, every, none), _filters(second, none, every)
+    alike = [
+        (part.inputs, part.activation, part.stride, part.padding, part.kernel, part.channels)
+        for part in (first, second)
+    ]
+    if rows is None or columns is None or alike[0] != alike[1]:
+        return None
+    quantized = {part.output.quantization for part in (first, second)} | {one.output.quantization}
+    if len(quantized) > 1:
+        return None
+    scales = [np.broadcast_to(p.weight_scales, (p.channels,)) for p in (first, second)]
+    return _fuse_of(
+        first, (rows[0], columns[1]), "full", output=one.output,
+        weight_scales=np.concatenate(scales), bias=np.concatenate([first.bias, second.bias]),
+    )  # fmt: skip
+
+
+def _blocked(first: Reshape, conv: Conv2D, last: Reshape) -> ABConv2D | None:
+    """Return a convolution between two reshapes as ABConv, if it is that."""
+    source, target = first.inputs[0], last.output
+    if len(source.shape) != 4 or len(target.shape) != 4 or conv.kernel != (1, 1):
+        return None
+    groups = source.shape[3] // conv.weights[0].shape[2]
+    _, h, w, c = source.shape
+    if groups < 2 or conv.stride != (1, 1) or conv.weight_zero:
+        return None
+    if conv.inputs[0].shape != (1, h, w * groups, c // groups):
+        return None
+    if target.shape != (1, h, w, groups * conv.channels):
+        return None
+    pairs = ((source, conv.inputs[0]), (conv.output, target))
+    if any(a.quantization != b.quantization for a, b in pairs):
+        return None
+    return ABConv2D(
+        inputs=(source,), output=target, weights=conv.weights, groups=groups,
+        weight_scales=np.resize(conv.weight_scales, groups * conv.channels)
+        if len(conv.weight_scales) > 1 else conv.weight_scales,
+        bias=np.tile(conv.bias, groups), activation=conv.activation, padding=conv.padding,
+    )  # fmt: skip

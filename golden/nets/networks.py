@@ -30,6 +30,7 @@ __all__ = [
     "FUSE_NETWORKS",
     "FUSE_VARIANTS",
     "NETWORKS",
+    "OPERATOR_LETTERS",
     "abconv_layers",
     "build",
     "counted",
@@ -40,6 +41,7 @@ FUSE_VARIANTS = ("baseline", "full", "half", "full50", "half50")
 
 #: What the spatial convolution of a block can be.
 BLOCK_OPERATORS = ("depthwise", "fuse_half", "fuse_full")
+OPERATOR_LETTERS = dict(zip("DHF", BLOCK_OPERATORS, strict=True))
 
 #: Blocks, counted from 1, that full50 and half50 replace. As published, but for ResNet50, where
 #: nothing is: there those eight that save most as half, in the model of `sim.paper` at 64 x 64.
@@ -481,5 +483,5 @@ def _named(operators: Sequence[str]) -> str:
     """Return the operators of all blocks in few words: the only one, or a letter for each."""
     if len(set(operators)) == 1:
         return operators[0]
-    letters = {"depthwise": "D", "fuse_half": "H", "fuse_full": "F"}
+    letters = {name: letter for letter, name in OPERATOR_LETTERS.items()}
     return "".join(letters[one] for one in operators)
