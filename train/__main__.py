@@ -6,7 +6,7 @@ from importlib import import_module
 from report.output import run, write_out
 
 #: What each command's module is called.
-COMMANDS = ("fit", "nos")
+COMMANDS = ("fit", "nos", "search", "abconv", "quantize")
 
 
 def main() -> int:

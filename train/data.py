@@ -89,6 +89,14 @@ def as_input(pixels: NDArray[np.uint8] | torch.Tensor) -> torch.Tensor:
     return (x.to(torch.float32) - 128) / 128
 
 
+def check_batch(batch: int, pictures: int, parts: int = 1) -> None:
+    """Raise `UserError` unless batches can be made of some pictures, for so many processes."""
+    if not 1 <= batch <= pictures:
+        raise UserError(f"batch must be from 1 to the {pictures} pictures, not {batch}")
+    if batch % parts:
+        raise UserError(f"batch must be a multiple of the {parts} processes, not {batch}")
+
+
 class Batches:
     """The batches of every epoch: shuffled, cropped from a mirrored margin, flipped.
 
@@ -113,10 +121,7 @@ class Batches:
         self._labels = torch.from_numpy(pictures.labels)
         self._size = int(pictures.pixels.shape[1])
         self._batch, self._seed, self._part, self._parts = batch, seed, part, parts
-        if not 1 <= batch <= len(pictures):
-            raise UserError(f"batch must be from 1 to the {len(pictures)} pictures, not {batch}")
-        if batch % parts:
-            raise UserError(f"batch must be a multiple of the {parts} processes, not {batch}")
+        check_batch(batch, len(pictures), parts)
 
     def __len__(self) -> int:
         """Return the batches of an epoch."""

@@ -173,7 +173,7 @@ class _Export:
 
     def layer(self, step: Step, source: Tensor, quantization: tuple[float, int]) -> Tensor:
         """Add a layer."""
-        unit = self.net.unit(step)
+        unit = self.net.layer(step.layer)
         if unit.norm is not None:
             raise UserError(f"{step.layer} has a normalization")
         one, work = unit.operator, unit.operator.work

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shlex
 from dataclasses import asdict
@@ -17,7 +18,7 @@ from report.command import Command, OneLineParser, Page, without
 from report.errors import UserError
 from report.tables import Sheet
 
-from .data import Data, load
+from .data import Data, check_batch, load
 from .loop import Recipe, evaluate, finish, prepare, processes, train
 from .networks import Net, transfer
 from .runs import Run
@@ -212,8 +213,13 @@ def _options(parser: OneLineParser) -> None:
     add_recipe(parser)
 
 
-def recipe_of(arguments: argparse.Namespace, distillation: float = 0.0) -> Recipe:
-    """Return the recipe that the options say."""
+def recipe_of(
+    arguments: argparse.Namespace, data: Data, distillation: float = 0.0, least: int = 1
+) -> Recipe:
+    """Return the recipe that the options say for some data, of at least so many epochs."""
+    check_batch(arguments.batch, len(data.train), int(os.environ.get("WORLD_SIZE", 1)))
+    if arguments.epochs < least:
+        raise UserError(f"--epochs must be at least {least}, not {arguments.epochs}")
     names = ("epochs", "batch", "seed", "rate", "decay", "smoothing")
     return Recipe(**{name: getattr(arguments, name) for name in names}, distillation=distillation)
 
@@ -223,7 +229,7 @@ def _report(arguments: argparse.Namespace) -> Run:
     teacher = Run.open(arguments.teacher) if hasattr(arguments, "teacher") else None
     start = Run.open(arguments.start) if hasattr(arguments, "start") else None
     data = load_data(arguments)
-    recipe = recipe_of(arguments, arguments.distillation if teacher else 0.0)
+    recipe = recipe_of(arguments, data, arguments.distillation if teacher else 0.0)
     description = described(arguments, data)
     given = getattr(arguments, "operators", None) or (arguments.operator,) * blocks(description)
     description["operators"] = given

@@ -66,7 +66,7 @@ class Recipe:
     def __post_init__(self) -> None:
         """Refuse what cannot be trained with."""
         for name, low, high in (
-            ("epochs", 1, 100_000), ("batch", 1, 65_536), ("seed", 0, 2**32 - 1),
+            ("epochs", 0, 100_000), ("batch", 1, 65_536), ("seed", 0, 2**32 - 1),
             ("rate", 1e-9, 100), ("decay", 0, 1), ("smoothing", 0, 0.99), ("distillation", 0, 100),
         ):  # fmt: skip
             value = getattr(self, name)
@@ -128,15 +128,21 @@ class Processes:
 
 @contextmanager
 def processes(device: str) -> Iterator[Processes]:
-    """Join the processes that torchrun has started; alone without it."""
+    """Join the processes that torchrun has started; alone without it.
+
+    All but the first end here with the block: what comes after it is the first one's.
+    """
     if "WORLD_SIZE" not in os.environ:
         yield Processes()
         return
     torch.distributed.init_process_group("nccl" if device == "cuda" else "gloo")
     try:
-        yield Processes(torch.distributed.get_rank(), torch.distributed.get_world_size())
+        work = Processes(torch.distributed.get_rank(), torch.distributed.get_world_size())
+        yield work
     finally:
         torch.distributed.destroy_process_group()
+    if work.rank:
+        raise SystemExit(0)
 
 
 @torch.no_grad()
@@ -191,18 +197,18 @@ def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.SGD:
 
 #: Called before every step with the network, a random generator and the share of training that is
 #: done, 0 to 1.
-Draw = Callable[[Net, np.random.Generator, float], None]
+Draw = Callable[[Any, np.random.Generator, float], None]
 
 
 def train(
-    model: Net,
+    model: nn.Module,
     data: Data,
     recipe: Recipe,
     run: Run,
     *,
     teacher: nn.Module | None = None,
     draw: Draw | None = None,
-    judge: Callable[[Net], dict[str, Score]] | None = None,
+    judge: Callable[[Any], dict[str, Score]] | None = None,
     device: str = "cpu",
     work: Processes | None = None,
     stop_after: int | None = None,
@@ -214,7 +220,7 @@ def train(
 
     Parameters
     ----------
-    model : Net
+    model : Module
         With the weights of the start.
     data : Data
     recipe : Recipe
@@ -237,9 +243,11 @@ def train(
     batches = Batches(data.train, recipe.batch, recipe.seed, work.rank, work.count)
     optimizer = _optimizer(model, recipe)
     steps = recipe.epochs * len(batches)
+    if steps < 2:
+        raise UserError("training must be at least 2 steps, not 1: use more --epochs")
     rates = [group["lr"] for group in optimizer.param_groups]
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, rates, total_steps=steps, pct_start=0.25, cycle_momentum=False
+        optimizer, rates, total_steps=steps, pct_start=max(0.25, 1.5 / steps), cycle_momentum=False
     )
     lines = run.epochs
     if lines:
@@ -318,7 +326,7 @@ def train(
                 run.write(lines, checkpoint=state)
 
 
-def _held_out(model: Net, data: Data, device: str) -> dict[str, Score]:
+def _held_out(model: nn.Module, data: Data, device: str) -> dict[str, Score]:
     return {"held_out": evaluate(model, data.held_out, device)} if len(data.held_out) else {}
 
 

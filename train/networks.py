@@ -202,9 +202,9 @@ class Net(nn.Module):
             {_key(layer.name): Unit(layer, scaffold) for layer in network.layers}
         )
 
-    def unit(self, step: Step) -> Unit:
-        """Return the unit of a step of kind ``layer``."""
-        return cast(Unit, self.units[_key(step.layer)])
+    def layer(self, name: str) -> Unit:
+        """Return the unit of a layer."""
+        return cast(Unit, self.units[_key(name)])
 
     @property
     def scaffolds(self) -> list[ScaffoldedConv2d]:
@@ -234,7 +234,7 @@ class Net(nn.Module):
     def result(self, step: Step, sources: Sequence[torch.Tensor]) -> torch.Tensor:
         """Return the result of one step."""
         if step.kind == "layer":
-            y = self.unit(step)(sources[0])
+            y = self.layer(step.layer)(sources[0])
         elif step.kind == "add":
             y = sources[0] + sources[1]
         elif step.kind == "multiply":
@@ -274,7 +274,7 @@ def transfer(source: Net, target: Net) -> None:
         If a layer of the target has no counterpart.
     """
     for layer in target.network.layers:
-        unit = cast(Unit, target.units[_key(layer.name)])
+        unit = target.layer(layer.name)
         name = _key(layer.name)
         others = (name, name.replace("_fuse", "_depthwise"))
         found = next((source.units[one] for one in others if one in source.units), None)

@@ -138,7 +138,7 @@ def _report(arguments: argparse.Namespace) -> Run:
         raise UserError(f"--probability must be from 0 to 1, not {arguments.probability}")
     teacher = Run.open(arguments.teacher)
     data = load_data(arguments)
-    recipe = recipe_of(arguments, arguments.distillation)
+    recipe = recipe_of(arguments, data, arguments.distillation)
     description = _check(teacher, data)
     fused = [True] * len(description["operators"])
     given = {

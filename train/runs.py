@@ -140,7 +140,9 @@ class Run:
                 raise UserError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
 
     def draw(self) -> None:
-        """Write the curves."""
+        """Write the curves, if there are any."""
+        if not self.epochs:
+            return
         plt = pyplot()
         drawing, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
         lines = self.epochs
