@@ -30,6 +30,9 @@ MODULES = {
     "timing": "synth.timing",
 }
 
+#: Packages with commands of their own, which take long to import, or need an extra.
+PACKAGES = {"train": "Train FuSe and ABConv networks, down to int8 (extra `train`)."}
+
 
 def _command(name: str) -> Command[Any]:
     found: Command[Any] = importlib.import_module(MODULES[name]).COMMAND
@@ -42,19 +45,29 @@ def list_commands(package: str = "") -> int:
     width = max(len(MODULES[name]) for name in names)
     lines = [f"  stos {name:8} python -m {MODULES[name]:{width}}  {_command(name).about}\n"
              for name in names]  # fmt: skip
+    if not package:
+        lines += [
+            f"  stos {name:8} python -m {name:{width}}  {about}\n"
+            for name, about in PACKAGES.items()
+        ]
     how = f"python -m {package}COMMAND" if package else "stos COMMAND"
     write_out(f"usage: {how} ...   ({how} --help says more)\n\n" + "".join(lines))
     return 0
 
 
 def _refuse(name: str) -> int:
-    print(f"stos: there is no command {name!r}; legal: {', '.join(MODULES)}", file=sys.stderr)
+    print(
+        f"stos: there is no command {name!r}; legal: {', '.join([*MODULES, *PACKAGES])}",
+        file=sys.stderr,
+    )
     return 2
 
 
 def main() -> None:
     """Run the command that the first word names, and leave with its exit status."""
     name, *words = sys.argv[1:] or ["--help"]
+    if name in PACKAGES:
+        run(partial(importlib.import_module(f"{name}.__main__").main, words), name)
     if name in MODULES:
         run(partial(_command(name).main, words), MODULES[name])
     run(list_commands if name in ("-h", "--help") else partial(_refuse, name), "stos")

@@ -16,7 +16,7 @@ from rich.progress import track
 
 from golden.int8.array_operators import ArrayOperator
 from golden.int8.tensor import Tensor
-from golden.int8.transform import fold
+from golden.int8.transform import fold, recognize
 from golden.nets.layers import check_int8
 from hw.config import ArrayConfig
 from report.command import Command, OneLineParser, Page, integers
@@ -97,7 +97,9 @@ def measure(path: Path, sizes: Sequence[int], rtl: Sequence[int] = ()) -> Model:
         if isinstance(error, OSError):
             text = f"cannot be read: {error.strerror}"
         return Model(name=path.name, error=text, kinds={}, cycles={}, rtl={})
-    network, folded = graph.network(path.name), fold(graph).network(path.name)
+    folded = recognize(fold(graph)).network(path.name)
+    graph = recognize(graph)
+    network = graph.network(path.name)
     cycles, proved = {}, {}
     for size in sizes:
         plain, st_os = (ArrayConfig(rows=size, cols=size, st_os=one) for one in (False, True))

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from golden.int8.transform import fuse
+from golden.int8.transform import fuse, recognize
 from golden.mapping import MAPPINGS, map_workload
 from golden.nets.layers import Network, check_widths
 from golden.nets.networks import NETWORKS, build
@@ -254,7 +254,7 @@ def load_network(path: Path, variant: str | None = None) -> Network:
     if variant not in ("baseline", "half", "full"):
         raise UserError(f"variant of {path} must be one of baseline, half, full, not {variant!r}")
     with reading(path):
-        graph = tflite.load(path)
+        graph = recognize(tflite.load(path))
     if variant != "baseline":
         graph = fuse(graph, variant)
     if not graph.layers:

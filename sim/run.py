@@ -268,8 +268,9 @@ def _report(arguments: argparse.Namespace) -> Report:
     if arguments.golden_only and hasattr(arguments, "layers"):
         raise UserError("--layers is about the RTL, and --golden-only uses none")
     with reading(arguments.model):
-        original = tflite.load(arguments.model)
-    folded = transform.fold(original) if arguments.fold else None
+        loaded = tflite.load(arguments.model)
+    original = transform.recognize(loaded)
+    folded = transform.recognize(transform.fold(loaded)) if arguments.fold else None
     graph, changes = _changed(folded or original, arguments)
     left = transform.unfit(folded or original, arguments.fuse) if hasattr(arguments, "fuse") else {}
     _check_widths(graph, config)

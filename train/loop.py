@@ -8,7 +8,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -261,7 +261,7 @@ def train(
     shared: nn.Module = model
     if work.count > 1:
         shared = nn.parallel.DistributedDataParallel(model, find_unused_parameters=draw is not None)
-    with _bar(work) as bar:
+    with run.alone() if work.rank == 0 else nullcontext(), _bar(work) as bar:
         task = bar.add_task("", total=steps, completed=len(lines) * len(batches), text="")
         for number in range(len(lines), recipe.epochs):
             if number == stop_after:

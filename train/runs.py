@@ -11,9 +11,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,6 +94,24 @@ class Run:
         if version != FORMAT:
             raise UserError(f"{folder} is a run of format {version}; this version reads {FORMAT}")
         return cls(folder, config)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other processes from writing to the folder.
+
+        Raises
+        ------
+        UserError
+            If one does already.
+        """
+        with open(self.folder / "config.json") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(
+                    f"another process trains in {self.folder}; wait, or name another folder"
+                ) from None
+            yield
 
     @property
     def log(self) -> list[dict[str, Any]]:

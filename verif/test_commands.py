@@ -412,7 +412,8 @@ def test_console_script(tmp_path):
 
     ran = stos("network", "--network", "mobilenet_v2", "--rows", "16", "--cols", "16")
     assert ran.returncode == 0 and "1,698,058" in ran.stdout, ran.stderr
-    assert stos("--help").stdout.count("python -m") == len(report.stos.MODULES)
+    count = len(report.stos.MODULES) + len(report.stos.PACKAGES)
+    assert stos("--help").stdout.count("python -m") == count
     for words, text in (
         ("fly", "there is no command 'fly'; legal: gen, run,"),
         ("gen --rows 0 --cols 1", "hw.gen: rows must be"),

@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("hw", "golden", "sim", "synth", "report", "pages")
+PACKAGES = ("hw", "golden", "sim", "synth", "report", "pages", "train")
 KINDS = (".py", ".typed", ".cpp", ".vlt")
 
 
