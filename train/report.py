@@ -27,7 +27,7 @@ from sim.network import network_cycles, network_report
 
 from .runs import Run
 
-__all__ = ["COMMAND", "Study", "main", "render"]
+__all__ = ["COMMAND", "Study", "committed", "main", "plot", "render"]
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -277,7 +277,8 @@ def render(study: Study) -> str:
     return fill(DOCS / "training.md.in", plain, text)
 
 
-def _plot(study: Study, file_format: str) -> bytes:
+def plot(study: Study, file_format: str) -> bytes:
+    """Return the picture of accuracy against cycles, every seed a point."""
     plt = pyplot()
     drawing, axes = plt.subplots(figsize=(7.5, 4.5), layout="constrained")
     shown = {
@@ -339,10 +340,16 @@ def _collect(folder: Path, data: dict[str, Any]) -> None:
         run = Run.open(path.parent)
         if run.end is not None:
             config = {key: value for key, value in run.config.items() if key != "format"}
+            config["command"] = " ".join(map(_placed, config["command"].split()))
             data["runs"][path.parent.name] = {"config": config, "log": run.log}
     for path in sorted(folder.glob("search_*.json")):
         with reading(path):
             data["searches"][path.stem] = json.loads(path.read_text())
+
+
+def _placed(word: str) -> str:
+    """Return a word of a command; a run lies in ``runs``, whoever made it."""
+    return f"runs/{Path(word).name}" if "/" in word else word
 
 
 def _report(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -357,7 +364,7 @@ def _page(data: dict[str, Any]) -> Page:
     files: dict[Path, str | bytes] = {
         DOCS / "training.json": json.dumps(data, separators=(",", ":")) + "\n",
         DOCS / "training.md": render(study),
-        DOCS / "training.svg": _plot(study, "svg"),
+        DOCS / "training.svg": plot(study, "svg"),
     }
     return Page(files=files)
 

@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -27,7 +28,7 @@ from golden.workload import Operands, Workload
 from hw.config import ArrayConfig
 from report.errors import UserError
 from sim.network import network_cycles
-from train import abconv, fit, nos, quantize, search
+from train import abconv, fit, nos, quantize, report, search
 from train.__main__ import COMMANDS
 from train.data import Batches, Data, as_input, load
 from train.export import Range, calibrate, to_graph
@@ -615,6 +616,65 @@ def test_runs_of_others(tmp_path):
     (folder / "weights.pt").write_bytes(b"nothing")
     with pytest.raises(UserError, match="cannot be read"):
         Run(folder, {}).load("weights")
+
+
+def test_one_process_writes_a_run(tmp_path):
+    """A second process that trains in the same folder is refused."""
+    run = Run.create(tmp_path / "run", {})
+    with run.alone(), pytest.raises(UserError, match="another process trains in"):
+        train(net(), few(64), Recipe(epochs=1, batch=16), run)
+
+
+def test_training_page():
+    """docs/training.md and its picture are what the committed logs give."""
+    study = report.Study(report.committed())
+    assert (report.DOCS / "training.md").read_text() == report.render(study), "make pages"
+    assert (report.DOCS / "training.svg").read_bytes() == report.plot(study, "svg"), "make pages"
+
+
+def made(name: str, test: float, **more) -> dict:
+    """Return a run of a study as a log has it."""
+    network = {**V2, "operators": ("depthwise",) * BLOCKS}
+    lines = [{"epoch": 1, "held_out_accuracy": test - 1, "pictures_per_cpu_second": 100.0}]
+    last = {"end": True, "test": {"accuracy": test}, "cpu_hours": 0.5, **more}
+    return {"config": {"kind": "fit", "network": network}, "log": [*lines, last]}
+
+
+def test_study():
+    """The tables have the means and deviations of all seeds, and the gap is that of the means."""
+    runs = {}
+    for name, values in (("depthwise_30", (90, 91, 92)), ("fuse_half_30", (86, 87, 88)),
+                         ("nos_20", (89, 90, 91)), ("nos_20_first", (80,))):  # fmt: skip
+        for seed, value in enumerate(values):
+            runs[f"{name}_s{seed}"] = made(name, float(value))
+    text = report.render(report.Study({"runs": runs, "searches": {}}))
+    assert (
+        "FuSe half in place is 4.00 points below its depthwise teacher; NOS gains 3.00, 75 %"
+        in (" ".join(text.split()))
+    )
+    assert "| depthwise, the teacher | 1 | 3 | 90.00 +- 1.00 | 91.00 +- 1.00 | 0.50 |" in text
+    assert (
+        "| adapters begin first, as in the authors' code | 1 | 1 | 79.00 | 80.00 | 0.50 |" in text
+    )
+    assert "took 5.0 CPU hours" in text and not re.search(r"@\w+@", text)
+
+
+def test_runs_are_collected(tmp_path, monkeypatch):
+    """Finished runs of a folder are added, without the places where they lay."""
+    template = (report.DOCS / "training.md.in").read_text()
+    monkeypatch.setattr(report, "DOCS", tmp_path)
+    (tmp_path / "training.md.in").write_text(template)
+    folder = tmp_path / "elsewhere"
+    network = {**V2, "operators": ["depthwise"] * BLOCKS}
+    settings = {"kind": "fit", "network": network, "command": "python -m train fit --start /a/b/c"}
+    for name, lines in (("depthwise_30_s0", made("", 90.0)["log"]), ("half_s0", [])):
+        Run.create(folder / name, settings).write(lines)
+    assert report.main(["--runs", str(folder)]) == 0
+    found = json.loads((tmp_path / "training.json").read_text())["runs"]
+    assert list(found) == ["depthwise_30_s0"]
+    assert found["depthwise_30_s0"]["config"]["command"] == "python -m train fit --start runs/c"
+    assert report.main([]) == 0
+    assert "90.00" in (tmp_path / "training.md").read_text()
 
 
 def test_commands_are_listed():

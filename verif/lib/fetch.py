@@ -172,6 +172,7 @@ UNPUBLISHED = {
     "google-coral/edgetpu, at a commit that is not known here",
     **{f"models/users/{name}.npz": _RESULTS for name in _USERS},
     "faults/buffers_after_the_flatbuffer.tflite": "a MobileNetV2 that a converter wrote",
+    "data/cifar10_jpeg.npz": "CIFAR-10 as JPEG files, in an .npz",
 }
 
 
