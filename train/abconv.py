@@ -16,9 +16,18 @@ from golden.nets.networks import ABCONV_NETWORKS, build
 from report.command import Command, OneLineParser
 from report.errors import UserError
 
-from .fit import add_data, add_recipe, config, load_data, load_net, page, recipe_of
-from .loop import evaluate, finish, prepare, processes, train
+from .loop import End, carry_out, evaluate, prepare, processes
 from .networks import Net, transfer
+from .options import (
+    add_data,
+    add_recipe,
+    check_data,
+    config,
+    load_data,
+    load_net,
+    page,
+    recipe_of,
+)
 from .runs import Run
 
 __all__ = ["COMMAND", "main"]
@@ -41,38 +50,35 @@ def _options(parser: OneLineParser) -> None:
 
 
 def _report(arguments: argparse.Namespace) -> Run:
-    prepare(arguments.threads)
+    prepare(arguments.threads, arguments.device)
     start = Run.open(arguments.start) if hasattr(arguments, "start") else None
     data = load_data(arguments)
+    check_data([start] if start else [], data)
     recipe = recipe_of(arguments, data)
     description = {
         "name": arguments.network, "variant": arguments.pattern, "resolution": data.size,
         "width": arguments.width, "classes": len(data.classes), "padding": "same",
     }  # fmt: skip
-    network = build(**description)
-    shared = [layer.workload.kind == "abconv" for layer in network.layers]
+    torch.manual_seed(recipe.seed)
+    model = Net(build(**description))
+    shared = [layer.workload.kind == "abconv" for layer in model.network.layers]
     if set(arguments.pattern) & {"A", "E"} and not any(shared):
         raise UserError(
             f"no layer of {arguments.network} at width {arguments.width:g} has channels enough for "
             f"groups; a larger --width has"
         )
-    settings = config(arguments, "abconv", description, recipe, data)
     if start:
-        settings["start"] = start.folder.name
-    name = (
-        f"{arguments.network}_{arguments.width:g}_{arguments.pattern}_{recipe.epochs}"
-        f"_s{recipe.seed}"
-    )
-    run = Run.create(getattr(arguments, "out", Path("runs") / name), settings)
-    if run.end is None:
-        torch.manual_seed(recipe.seed)
-        model = Net(network)
-        if start:
-            transfer(load_net(start), model)
-        with processes(arguments.device) as work:
-            train(model, data, recipe, run, device=arguments.device, work=work)
-            if work.rank == 0:
-                finish(run, model, {"test": evaluate(model, data.test, arguments.device)})
+        transfer(load_net(start), model)
+    settings = config(arguments, "abconv", description, recipe, data, start=start)
+    width = f"_{arguments.width:g}" if arguments.width != 1 else ""
+    name = f"{arguments.network}{width}_{arguments.pattern}_{recipe.epochs}_s{recipe.seed}"
+    with processes(arguments.device) as work:
+        run = work.first(lambda: Run.create(arguments.out or Path("runs") / name, settings))
+        carry_out(
+            run, model, data, recipe,
+            lambda: End(model, {"test": evaluate(model, data.test, arguments.device)}),
+            device=arguments.device, work=work,
+        )  # fmt: skip
     return run
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -52,6 +53,13 @@ class Pictures:
     def take(self, chosen: Any) -> Pictures:
         """Return some of them."""
         return Pictures(self.pixels[chosen], self.labels[chosen])
+
+    def sample(self, count: int) -> Pictures:
+        """Return so many of them at random, or all, in random order; always the same ones.
+
+        Pictures may be in the order of their classes.
+        """
+        return self.take(np.random.default_rng(0).permutation(len(self))[:count])
 
 
 @dataclass(frozen=True, eq=False)
@@ -255,27 +263,32 @@ def _pickled(folder: Path, fine: bool) -> Data:
     )  # fmt: skip
 
 
-def _decode(content: bytes) -> NDArray[np.uint8]:
-    from PIL import Image  # optional
+def _decode(path: Path, content: bytes) -> NDArray[np.uint8]:
+    from PIL import Image, UnidentifiedImageError  # optional
 
-    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+    try:
+        return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+    except (UnidentifiedImageError, OSError):
+        raise UserError(f"{path} holds what is no picture") from None
 
 
 def _npz(path: Path) -> Data:
     """Read an .npz with JPEG files end to end: header, body, size, label, test, classes."""
-    with reading(path), np.load(path, allow_pickle=False) as file:
+    keys = ("header", "body", "size", "label", "test", "classes")
+    with reading(path):
         try:
-            arrays = {
-                key: file[key] for key in ("header", "body", "size", "label", "test", "classes")
-            }
-        except (KeyError, ValueError) as error:
-            raise UserError(f"{path} is not such an .npz: {error}") from None
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {key: file[key] for key in keys}
+        except (KeyError, ValueError, AttributeError, zipfile.BadZipFile) as error:
+            raise UserError(f"{path} is no .npz with {', '.join(keys)}: {error}") from None
     header, body = arrays["header"].tobytes(), arrays["body"].tobytes()
     ends = np.cumsum(arrays["size"].astype(np.int64)).tolist()
     starts = [0, *ends[:-1]]
-    pixels = np.stack(
-        [_decode(header + body[a:b]) for a, b in zip(starts, ends, strict=True)], dtype=np.uint8
-    )
+    decoded = [_decode(path, header + body[a:b]) for a, b in zip(starts, ends, strict=True)]
+    shapes = {one.shape for one in decoded}
+    if len(shapes) != 1 or len({*shapes.pop()[:2]}) != 1:
+        raise UserError(f"{path}: pictures must be square, and all of one size")
+    pixels = np.stack(decoded)
     every = Pictures(pixels, arrays["label"].astype(np.int64))
     test = arrays["test"].astype(bool)
     train = every.take(~test)

@@ -37,7 +37,15 @@ from .data import Pictures, as_input
 from .networks import Net, Step
 from .operators import FuseConv2d
 
-__all__ = ["CALIBRATION", "INPUT_SCALE", "Range", "calibrate", "to_graph"]
+__all__ = [
+    "CALIBRATION",
+    "INPUT_SCALE",
+    "RELU6_RANGE",
+    "Range",
+    "calibrate",
+    "quantization",
+    "to_graph",
+]
 
 #: Pictures from which ranges of activations are taken.
 CALIBRATION = 512
@@ -66,18 +74,38 @@ class Range:
         return scale, int(np.clip(np.rint(-128 - low / scale), -128, 127))
 
 
+#: What is between the two operators that a hard sigmoid is written as.
+RELU6_RANGE = Range(0, 6)
+
+
 @torch.no_grad()
 def calibrate(net: Net, pictures: Pictures, count: int = CALIBRATION) -> list[Range]:
-    """Return what the result of every step reaches on the first pictures."""
+    """Return what the result of every step reaches on some pictures, drawn at random."""
     net.eval()
     low = [np.inf] * len(net.steps)
     high = [-np.inf] * len(net.steps)
-    for first in range(0, min(count, len(pictures)), 128):
-        some = pictures.take(slice(first, min(first + 128, count)))
-        for index, y in enumerate(net.run(as_input(some.pixels))):
+    some = pictures.sample(count)
+    for first in range(0, len(some), 128):
+        x = as_input(some.pixels[first : first + 128])
+        for index, y in enumerate(net.run(x)):
             low[index] = min(low[index], float(y.min()))
             high[index] = max(high[index], float(y.max()))
     return [Range(a, b) for a, b in zip(low, high, strict=True)]
+
+
+def quantization(steps: Sequence[Step], ranges: Sequence[Range], index: int) -> tuple[float, int]:
+    """Return scale and zero point of the result of a step; those of the input for -1.
+
+    A mean and a pool have those of what they read; a hard sigmoid is from 0 to 1.
+    """
+    if index < 0:
+        return INPUT_SCALE, 0
+    step = steps[index]
+    if step.kind in ("mean", "pool"):
+        return quantization(steps, ranges, step.sources[0])
+    if step.activation == "HARD_SIGMOID":
+        return Range(0, 1).quantization
+    return ranges[index].quantization
 
 
 def to_graph(net: Net, ranges: Sequence[Range]) -> Graph:
@@ -101,13 +129,13 @@ def to_graph(net: Net, ranges: Sequence[Range]) -> Graph:
 class _Export:
     def __init__(self, net: Net, ranges: Sequence[Range]) -> None:
         size = net.network.size
-        self.net, self.ranges = net, ranges
+        self.net = net
         self.operators: list[GoldenOperator] = []
         self.values = [
             Tensor(name="pictures", shape=(1, *size, 3), scale=INPUT_SCALE, zero_point=0)
         ]
-        for step, reach in zip(net.steps, ranges, strict=True):
-            self.values.append(self.step(step, reach))
+        for index, step in enumerate(net.steps):
+            self.values.append(self.step(step, quantization(net.steps, ranges, index)))
         last = self.values[-1]
         flat = Tensor(
             name="logits", shape=(1, last.shape[-1]), scale=last.scale, zero_point=last.zero_point
@@ -127,19 +155,18 @@ class _Export:
         self.operators.append(one)
         return one.output
 
-    def step(self, step: Step, reach: Range) -> Tensor:
+    def step(self, step: Step, quantization: tuple[float, int]) -> Tensor:
         """Add the operators of a step; return its result."""
         sources = tuple(self.values[index + 1] for index in step.sources)
         first, name = sources[0], step.layer or f"{step.kind}{len(self.operators)}"
-        quantization = reach.quantization
         if step.kind == "layer":
             return self.layer(step, first, quantization)
         if step.kind == "mean":
-            output = self.tensor(name, (1, 1, first.shape[3]), (first.scale, first.zero_point))
+            output = self.tensor(name, (1, 1, first.shape[3]), quantization)
             return self.append(Mean(inputs=sources, output=output, axes=(1, 2), keep_dims=True))
         if step.kind == "pool":
             size = [-(-n // 2) for n in first.shape[1:3]]
-            output = self.tensor(name, (*size, first.shape[3]), (first.scale, first.zero_point))
+            output = self.tensor(name, (*size, first.shape[3]), quantization)
             return self.append(MaxPool2D(inputs=sources, output=output, size=(3, 3), stride=(2, 2)))
         if step.kind == "activation":
             return self.activation(step, first, quantization)
@@ -165,10 +192,10 @@ class _Export:
         moved = self.append(
             Add(
                 inputs=(source, three), activation="RELU6",
-                output=self.tensor(f"{name}/sum", shape, Range(0, 6).quantization),
+                output=self.tensor(f"{name}/sum", shape, RELU6_RANGE.quantization),
             )
         )  # fmt: skip
-        output = self.tensor(name, shape, Range(0, 1).quantization)
+        output = self.tensor(name, shape, quantization)
         return self.append(Mul(inputs=(moved, sixth), output=output))
 
     def layer(self, step: Step, source: Tensor, quantization: tuple[float, int]) -> Tensor:

@@ -7,10 +7,10 @@ import ctypes
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -22,11 +22,25 @@ from torch.nn import functional
 from report.errors import UserError
 
 from .data import Batches, Data, Pictures, as_input
-from .networks import Net
 from .operators import ScaffoldedConv2d
 from .runs import Run
 
-__all__ = ["Recipe", "Score", "evaluate", "prepare", "processes", "recalibrate", "train"]
+__all__ = [
+    "End",
+    "Objective",
+    "Processes",
+    "Recipe",
+    "Score",
+    "carry_out",
+    "evaluate",
+    "held_out",
+    "prepare",
+    "processes",
+    "recalibrate",
+    "train",
+]
+
+T = TypeVar("T")
 
 #: Pictures that the statistics of a normalization are computed again with.
 RECALIBRATION = 2048
@@ -36,6 +50,7 @@ RECALIBRATION = 2048
 ADAPTER_RATE = 0.1
 
 _EVALUATED = 250  # pictures at a time
+_RECALIBRATED = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,12 +113,21 @@ class Score:
         return 100 * math.sqrt(p * (1 - p) / self.pictures)
 
 
-def prepare(threads: int = 1) -> None:
+def prepare(threads: int = 1, device: str = "cpu") -> None:
     """Set up PyTorch: deterministic, and memory that is kept, not given back for every step.
 
     Without the latter, glibc returns every large tensor to the kernel, which then clears its pages
     again: training is 1.5 times slower.
+
+    Raises
+    ------
+    UserError
+        If there is no such device.
     """
+    if not 1 <= threads <= 1024:
+        raise UserError(f"--threads must be from 1 to 1024, not {threads}")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: PyTorch finds no GPU here")
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -125,6 +149,19 @@ class Processes:
     rank: int = 0
     count: int = 1
 
+    def first(self, function: Callable[[], T]) -> T:
+        """Return what a function returns in the first process: only there it is called."""
+        found: list[Any] = [function() if self.rank == 0 else None]
+        if self.count > 1:
+            torch.distributed.broadcast_object_list(found)
+        return cast(T, found[0])
+
+    def total(self, values: torch.Tensor) -> torch.Tensor:
+        """Return the sum of the values of all processes."""
+        if self.count > 1:
+            torch.distributed.all_reduce(values)
+        return values
+
 
 @contextmanager
 def processes(device: str) -> Iterator[Processes]:
@@ -135,6 +172,8 @@ def processes(device: str) -> Iterator[Processes]:
     if "WORLD_SIZE" not in os.environ:
         yield Processes()
         return
+    if device == "cuda":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     torch.distributed.init_process_group("nccl" if device == "cuda" else "gloo")
     try:
         work = Processes(torch.distributed.get_rank(), torch.distributed.get_world_size())
@@ -147,7 +186,15 @@ def processes(device: str) -> Iterator[Processes]:
 
 @torch.no_grad()
 def evaluate(model: nn.Module, pictures: Pictures, device: str = "cpu") -> Score:
-    """Return the score of a network."""
+    """Return the score of a network.
+
+    Raises
+    ------
+    UserError
+        If there are no pictures.
+    """
+    if not len(pictures):
+        raise UserError("there are no pictures to judge with")
     model.eval()
     loss, right = 0.0, 0
     for first in range(0, len(pictures), _EVALUATED):
@@ -163,7 +210,8 @@ def evaluate(model: nn.Module, pictures: Pictures, device: str = "cpu") -> Score
 def recalibrate(model: nn.Module, pictures: Pictures, device: str = "cpu") -> None:
     """Compute the statistics of all normalizations again, as the mean over batches.
 
-    As once-for-all does for every network that it takes from a supernet.
+    As once-for-all does for every network that it takes from a supernet. The pictures are drawn at
+    random.
     """
     norms = [one for one in model.modules() if isinstance(one, nn.BatchNorm2d)]
     before = [one.momentum for one in norms]
@@ -171,8 +219,9 @@ def recalibrate(model: nn.Module, pictures: Pictures, device: str = "cpu") -> No
         one.reset_running_stats()
         one.momentum = None  # a plain mean
     model.train()
-    for first in range(0, min(len(pictures), RECALIBRATION), _EVALUATED):
-        model(as_input(pictures.take(slice(first, first + _EVALUATED)).pixels).to(device))
+    some = pictures.sample(RECALIBRATION)
+    for first in range(0, len(some), _RECALIBRATED):
+        model(as_input(some.pixels[first : first + _RECALIBRATED]).to(device))
     for one, momentum in zip(norms, before, strict=True):
         one.momentum = momentum
 
@@ -241,27 +290,27 @@ def train(
     work = work or Processes()
     model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     batches = Batches(data.train, recipe.batch, recipe.seed, work.rank, work.count)
-    optimizer = _optimizer(model, recipe)
     steps = recipe.epochs * len(batches)
     if steps < 2:
         raise UserError("training must be at least 2 steps, not 1: use more --epochs")
+    optimizer = _optimizer(model, recipe)
     rates = [group["lr"] for group in optimizer.param_groups]
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, rates, total_steps=steps, pct_start=max(0.25, 1.5 / steps), cycle_momentum=False
     )
-    lines = run.epochs
-    if lines:
-        state = run.load("checkpoint")
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
-        lines = lines[: state["epoch"]]
-    if teacher is not None:
-        teacher = teacher.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    shared: nn.Module = model
-    if work.count > 1:
-        shared = nn.parallel.DistributedDataParallel(model, find_unused_parameters=draw is not None)
+    loss = Objective(recipe, teacher, device)
     with run.alone() if work.rank == 0 else nullcontext(), _bar(work) as bar:
+        state = work.first(lambda: run.checkpoint)
+        lines: list[dict[str, Any]] = state["lines"] if state else []
+        if state:
+            model.load_state_dict(state["model"])
+            optimizer.load_state_dict(state["optimizer"])
+            schedule.load_state_dict(state["schedule"])
+        shared: nn.Module = model
+        if work.count > 1:
+            shared = nn.parallel.DistributedDataParallel(
+                model, find_unused_parameters=draw is not None
+            )
         task = bar.add_task("", total=steps, completed=len(lines) * len(batches), text="")
         for number in range(len(lines), recipe.epochs):
             if number == stop_after:
@@ -269,56 +318,43 @@ def train(
             begun, cpu = time.monotonic(), time.process_time()
             shared.train()
             rng = np.random.default_rng([recipe.seed, number, 1])
-            loss_sum = torch.zeros((), dtype=torch.float64)
-            right = torch.zeros((), dtype=torch.int64)
-            seen = 0
+            totals = torch.zeros(3, dtype=torch.float64)  # loss, right, seen
             for index, (x, labels) in enumerate(batches.epoch(number)):
                 x, labels = x.to(device), labels.to(device)
                 if draw is not None:
                     draw(model, rng, (number + index / len(batches)) / recipe.epochs)
                 logits = shared(x)
-                loss = functional.cross_entropy(logits, labels, label_smoothing=recipe.smoothing)
-                if teacher is not None and recipe.distillation:
-                    with torch.no_grad():
-                        wanted = teacher(x).softmax(1)
-                    loss = loss + recipe.distillation * functional.cross_entropy(logits, wanted)
+                value = loss(logits, x, labels)
                 optimizer.zero_grad()
-                loss.backward()
+                value.backward()
                 optimizer.step()
                 schedule.step()
-                with torch.no_grad():
-                    loss_sum += loss.detach().double().cpu()
-                    right += (logits.argmax(1) == labels).sum().cpu()
-                seen += len(labels)
+                right = (logits.detach().argmax(1) == labels).sum()
+                totals += torch.tensor([float(value.detach()), float(right), len(labels)])
                 if index % 10 == 0:
-                    share = 100 * int(right) / seen
-                    text = f"epoch {number + 1}, loss {float(loss.detach()):.2f}, {share:.1f} %"
+                    done = (
+                        f"loss {totals[0] / (index + 1):.2f}, {100 * totals[1] / totals[2]:.1f} %"
+                    )
+                    text = f"epoch {number + 1}, {done}"
                     bar.update(task, completed=number * len(batches) + index, text=text)
-            mean = float(loss_sum) / len(batches)
-            if not math.isfinite(mean):
+            spent = torch.tensor([time.process_time() - cpu], dtype=torch.float64)
+            everywhere = work.total(torch.cat([totals, spent]).to(device)).tolist()
+            lines = [*lines, _line(number + 1, everywhere, work.count * len(batches), schedule)]
+            if not math.isfinite(everywhere[0]):
                 raise UserError(
                     f"the loss is no longer a number in epoch {number + 1}: a --rate below "
                     f"{recipe.rate} may help"
                 )
-            spent = time.process_time() - cpu
-            line = {
-                "epoch": number + 1,
-                "loss": round(mean, 5),
-                "accuracy": round(100 * int(right) / seen, 3),
-                "rate": round(float(schedule.get_last_lr()[0]), 6),
-                "cpu_seconds": round(spent, 2),
-                "pictures_per_cpu_second": round(seen / spent, 1),
-            }
             if work.rank == 0:
-                scores = judge(model) if judge else _held_out(model, data, device)
+                cpu = time.process_time()
+                scores = judge(model) if judge else held_out(model, data, device)
                 for name, score in scores.items():
-                    line[f"{name}_loss"] = round(score.loss, 5)
-                    line[f"{name}_accuracy"] = round(score.accuracy, 3)
-                line["seconds"] = round(time.monotonic() - begun, 1)
-                line["cpu_seconds_evaluation"] = round(time.process_time() - cpu - spent, 2)
-                lines.append(line)
+                    lines[-1][f"{name}_loss"] = round(score.loss, 5)
+                    lines[-1][f"{name}_accuracy"] = round(score.accuracy, 3)
+                lines[-1]["seconds"] = round(time.monotonic() - begun, 1)
+                lines[-1]["cpu_seconds_evaluation"] = round(time.process_time() - cpu, 2)
                 state = {
-                    "epoch": number + 1,
+                    "lines": lines,
                     "model": model.state_dict(),
                     "optimizer": optimizer.state_dict(),
                     "schedule": schedule.state_dict(),
@@ -326,7 +362,48 @@ def train(
                 run.write(lines, checkpoint=state)
 
 
-def _held_out(model: nn.Module, data: Data, device: str) -> dict[str, Score]:
+def _line(number: int, totals: Sequence[float], steps: int, schedule: Any) -> dict[str, Any]:
+    """Return the line of an epoch; totals are of loss, right, seen and CPU seconds."""
+    loss, right, seen, cpu = totals
+    return {
+        "epoch": number,
+        "loss": round(loss / steps, 5),
+        "accuracy": round(100 * right / seen, 3),
+        "rate": round(float(schedule.get_last_lr()[0]), 6),
+        "cpu_seconds": round(cpu, 2),
+        "pictures_per_cpu_second": round(seen / cpu, 1),
+    }
+
+
+class Objective:
+    """What is minimized: cross entropy to the classes, and to the teacher's probabilities.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    teacher : Module, optional
+        Where the recipe distills from.
+    device : str
+    """
+
+    def __init__(self, recipe: Recipe, teacher: nn.Module | None, device: str) -> None:
+        self._recipe, self._teacher = recipe, None
+        if teacher is not None and recipe.distillation:
+            self._teacher = teacher.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+
+    def __call__(self, logits: torch.Tensor, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Return the loss of a batch."""
+        smoothing, weight = self._recipe.smoothing, self._recipe.distillation
+        loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
+        if self._teacher is None:
+            return loss
+        with torch.no_grad():
+            wanted = self._teacher(x).softmax(1)
+        return loss + weight * functional.cross_entropy(logits, wanted)
+
+
+def held_out(model: nn.Module, data: Data, device: str = "cpu") -> dict[str, Score]:
+    """Return the score on the held-out pictures, by the name ``held_out``, if there are any."""
     return {"held_out": evaluate(model, data.held_out, device)} if len(data.held_out) else {}
 
 
@@ -338,15 +415,61 @@ def _bar(work: Processes) -> Progress:
     )  # fmt: skip
 
 
-def finish(run: Run, model: Net, scores: dict[str, Score], **more: Any) -> None:
-    """Write the end of a run: its weights, and what the network does on the test pictures."""
+@dataclass(frozen=True)
+class End:
+    """What a run ends with.
+
+    Parameters
+    ----------
+    model : Module
+        Whose weights are kept.
+    scores : dict of str to Score
+    more : dict
+        Plain data for the last line of the log.
+    """
+
+    model: nn.Module
+    scores: dict[str, Score]
+    more: dict[str, Any] = field(default_factory=dict)
+
+
+def carry_out(
+    run: Run,
+    model: nn.Module,
+    data: Data,
+    recipe: Recipe,
+    end: Callable[[], End],
+    *,
+    work: Processes,
+    device: str = "cpu",
+    **more: Any,
+) -> None:
+    """Train a network as `train` does, unless the run is finished, and write the end of the run.
+
+    Parameters
+    ----------
+    run, model, data, recipe, work, device, **more
+        As of `train`. No epochs is no training.
+    end : callable
+        Judges the network; called by the first process alone.
+    """
+    if work.first(lambda: run.end is not None):
+        return
+    if recipe.epochs:
+        train(model, data, recipe, run, device=device, work=work, **more)
+    if work.rank:
+        return
+    cpu = time.process_time()
+    found = end()
     lines = run.epochs
-    total = sum(line["cpu_seconds"] + line.get("cpu_seconds_evaluation", 0) for line in lines)
-    end = {
+    spent = found.more.pop("cpu_seconds_elsewhere", 0) + time.process_time() - cpu
+    for line in lines:
+        spent += line["cpu_seconds"] + line["cpu_seconds_evaluation"]
+    last = {
         "end": True,
-        **{name: {**asdict(score), "error": score.error} for name, score in scores.items()},
-        "cpu_hours": round(total / 3600, 4),
-        **more,
+        **{name: {**asdict(score), "error": score.error} for name, score in found.scores.items()},
+        "cpu_hours": round(spent / 3600, 4),
+        **found.more,
     }
-    run.write([*lines, end], weights=copy.deepcopy(model).cpu().state_dict())
+    run.write([*lines, last], weights=copy.deepcopy(found.model).cpu().state_dict())
     run.draw()

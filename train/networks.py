@@ -111,7 +111,8 @@ def program(network: Network) -> list[Step]:
         last = "NONE"
         shortcut = None
         for layer in layers:
-            part = layer.name.split(".")[1] if block else top
+            words = layer.name.split(".")
+            part = top if not block else words[-1] if words[-1] == "expand" else words[1]
             activation = _activation(network, block, part)
             if layer.workload.kind == "linear" and not pooled and part != "excite":
                 flat = step("mean", here)

@@ -13,7 +13,6 @@ Edge" (arXiv 2108.11441). The paper gives no loss and no schedule; these are thi
 from __future__ import annotations
 
 import argparse
-import copy
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,11 +23,21 @@ from golden.nets.networks import build
 from report.command import Command, OneLineParser
 from report.errors import UserError
 
-from .data import Data, Pictures
-from .fit import add_data, add_recipe, config, load_data, load_net, page, recipe_of
-from .loop import Score, evaluate, finish, prepare, processes, recalibrate, train
+from .data import Pictures
+from .loop import End, carry_out, evaluate, held_out, prepare, processes, recalibrate
 from .networks import Net, transfer
-from .operators import ADAPTERS, ScaffoldedConv2d
+from .operators import ADAPTERS
+from .options import (
+    add_data,
+    add_distillation,
+    add_recipe,
+    check_data,
+    config,
+    load_data,
+    load_net,
+    page,
+    recipe_of,
+)
 from .runs import Run
 
 __all__ = ["COMMAND", "RISE", "chosen", "draw", "main", "scaffold"]
@@ -111,78 +120,65 @@ def _options(parser: OneLineParser) -> None:
         "--adapters", choices=ADAPTERS, default="middle",
         help="which row and column of a kernel the adapters pick at first",
     )  # fmt: skip
-    parser.add_argument(
-        "--distillation",
-        type=float,
-        default=1.0,
-        metavar="X",
-        help="weight of the cross entropy to the teacher's probabilities",
-    )
+    add_distillation(parser)
     add_data(parser)
     add_recipe(parser, rate=0.1)
 
 
-def _check(teacher: Run, data: Data) -> dict[str, Any]:
+def _check(teacher: Run) -> dict[str, Any]:
     """Return the description of the teacher's network."""
     description = dict(teacher.config["network"])
     if set(description.get("operators", ())) != {"depthwise"} or "scaffold" in description:
         raise UserError(f"{teacher.folder} must be a run of a depthwise network")
-    if description["classes"] != len(data.classes) or description["resolution"] != data.size:
-        raise UserError(f"{teacher.folder} was trained on other pictures than {data.name}")
     return description
 
 
 def _report(arguments: argparse.Namespace) -> Run:
-    prepare(arguments.threads)
+    prepare(arguments.threads, arguments.device)
     if not 0 <= arguments.probability <= 1:
         raise UserError(f"--probability must be from 0 to 1, not {arguments.probability}")
     teacher = Run.open(arguments.teacher)
+    description = _check(teacher)
     data = load_data(arguments)
+    check_data([teacher], data)
     recipe = recipe_of(arguments, data, arguments.distillation)
-    description = _check(teacher, data)
-    fused = [True] * len(description["operators"])
+    guide = load_net(teacher)
+    net = scaffold(guide, description, arguments.adapters)
+    everywhere = [True] * len(net.scaffolds)
+
+    def fused() -> Net:
+        return chosen(net, description, everywhere, data.train)
+
+    def end() -> End:
+        fuse = fused()
+        depthwise = chosen(net, description, [False] * len(everywhere), data.train)
+        both = held_out(depthwise, data, arguments.device)
+        scores = {f"{name}_depthwise": score for name, score in both.items()}
+        scores["test"] = evaluate(fuse, data.test, arguments.device)
+        adapters = [
+            [one.row_adapter.tolist(), one.column_adapter.tolist()] for one in net.scaffolds
+        ]
+        return End(net if arguments.supernet else fuse, scores, {"adapters": adapters})
+
     given = {
-        "teacher": teacher.folder.name, "probability": arguments.probability,
-        "supernet": arguments.supernet, "adapters": arguments.adapters,
+        "probability": arguments.probability, "supernet": arguments.supernet,
+        "adapters": arguments.adapters,
     }  # fmt: skip
     final = (
         description | {"scaffold": arguments.adapters}
         if arguments.supernet
-        else description | {"operators": ("fuse_half",) * len(fused)}
+        else description | {"operators": ("fuse_half",) * len(everywhere)}
     )
+    settings = config(arguments, "nos", final, recipe, data, teacher=teacher, nos=given)
     name = f"nos_{'supernet_' if arguments.supernet else ''}{recipe.epochs}_s{recipe.seed}"
-    run = Run.create(
-        getattr(arguments, "out", Path("runs") / name),
-        config(arguments, "nos", final, recipe, data) | {"nos": given},
-    )
-    if run.end is not None:
-        return run
-    guide = load_net(teacher)
-    net = scaffold(guide, description, arguments.adapters)
-
-    def judge(model: Net) -> dict[str, Score]:
-        fuse = chosen(model, description, fused, data.train)
-        return {"held_out": evaluate(fuse, data.held_out, arguments.device)}
-
     with processes(arguments.device) as work:
-        train(
-            net, data, recipe, run, teacher=guide.absorbed() if recipe.distillation else None,
-            draw=draw(arguments.probability, not arguments.supernet), judge=judge,
+        run = work.first(lambda: Run.create(arguments.out or Path("runs") / name, settings))
+        carry_out(
+            run, net, data, recipe, end, teacher=guide.absorbed(),
+            draw=draw(arguments.probability, not arguments.supernet),
+            judge=lambda _: held_out(fused(), data, arguments.device),
             device=arguments.device, work=work,
         )  # fmt: skip
-        if work.rank == 0:
-            fuse = chosen(net, description, fused, data.train)
-            depthwise = chosen(net, description, [False] * len(fused), data.train)
-            held_out = {"held_out_depthwise": evaluate(depthwise, data.held_out, arguments.device)}
-            finish(
-                run, copy.deepcopy(net) if arguments.supernet else fuse,
-                {"test": evaluate(fuse, data.test, arguments.device), **held_out},
-                adapters=[
-                    [one.row_adapter.tolist(), one.column_adapter.tolist()]
-                    for one in net.modules()
-                    if isinstance(one, ScaffoldedConv2d)
-                ],
-            )  # fmt: skip
     return run
 
 

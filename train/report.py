@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
@@ -25,6 +26,7 @@ from report.template import fill
 from sim.cost import Memory
 from sim.network import network_cycles, network_report
 
+from .options import recorded
 from .runs import Run
 
 __all__ = ["COMMAND", "Study", "committed", "main", "plot", "render"]
@@ -34,26 +36,26 @@ DOCS = Path(__file__).parents[1] / "docs"
 #: The rows of the first table: name of the runs without their seed, and what they are.
 IN_PLACE = {
     "depthwise_30": "depthwise, the teacher",
-    "depthwise_50": "depthwise, the ceiling for 50 epochs",
+    "depthwise_60": "depthwise, double budget: the ceiling",
     "fuse_half_30": "FuSe half in place",
-    "fuse_half_50": "FuSe half in place, 50 epochs",
+    "fuse_half_60": "FuSe half in place, double budget",
     "fuse_full_30": "FuSe full in place",
-    "nos_20": "FuSe half by NOS, 20 epochs after the teacher's 30",
+    "fuse_full_60": "FuSe full in place, double budget",
+    "nos_20": "FuSe half by NOS, after the teacher's 30 epochs",
 }
-#: Those of the ablations, each after the teacher's 30 epochs.
+#: Those of the ablations.
 ABLATIONS = {
     "nos_20": "NOS: adapters begin in the middle",
     "nos_20_first": "adapters begin first, as in the authors' code",
     "nos_20_mean": "adapters begin as the mean",
     "nos_20_p1": "no drawing: always FuSe, from the teacher's weights",
     "nos_20_noteacher": "no distillation",
-    "fuse_half_distilled_20": "no scaffold: distillation into fresh weights",
+    "fuse_half_distilled_30": "no scaffold: fresh weights, distillation",
 }
 PATTERNS = ("P", "A", "A-P", "A-P-P", "E", "E-P", "E-P-P")
 #: Accuracy of the ABConv paper's Table 4 (MobileNetV1, CIFAR-100), percent.
 PAPER = dict(zip(PATTERNS, (66.73, 64.72, 66.69, 67.18, 65.26, 66.95, 66.92), strict=True))
 ABCONV_RUN = "v1_{}_8"
-BASELINE_RUN = "v1_P_30_s0"
 
 SIZES = (16, 32)
 
@@ -87,10 +89,11 @@ class Study:
             return [epochs(run)[-1]["held_out_accuracy"] for run in self.seeds(name)]
         return [end(run)[what]["accuracy"] for run in self.seeds(name)]
 
-    def cycles(self, name: str, size: int, st_os: bool = True) -> int:
-        """Return the exact cycles of a run's network."""
-        network = build(**self.runs[name]["config"]["network"])
-        return network_cycles(network, machine(size, st_os))
+    @property
+    def points(self) -> dict[str, dict[str, Any]]:
+        """The trained networks of the fronts, by their operators."""
+        named = re.compile(r"point_([DH]+)_s\d+")
+        return {match[1]: run for key, run in self.runs.items() if (match := named.fullmatch(key))}
 
 
 def end(run: dict[str, Any]) -> dict[str, Any]:
@@ -104,6 +107,11 @@ def epochs(run: dict[str, Any]) -> list[dict[str, Any]]:
     return [line for line in run["log"] if "epoch" in line]
 
 
+def cycles(run: dict[str, Any], size: int, st_os: bool = True) -> int:
+    """Return the exact cycles of a run's network."""
+    return network_cycles(build(**run["config"]["network"]), machine(size, st_os))
+
+
 def spread(values: Sequence[float]) -> str:
     """Return a mean, and the standard deviation of several seeds."""
     if len(values) == 1:
@@ -111,23 +119,22 @@ def spread(values: Sequence[float]) -> str:
     return f"{mean(values):.2f} +- {stdev(values):.2f}"
 
 
+def _cost(runs: Sequence[dict[str, Any]]) -> tuple[str, str, str]:
+    """Return epochs, seeds and CPU hours of each of some runs."""
+    hours = mean(end(run)["cpu_hours"] for run in runs)
+    return str(len(epochs(runs[0]))), str(len(runs)), f"{hours:.2f}"
+
+
 def _operators(study: Study, rows: dict[str, str], title: str) -> Sheet:
     found: list[tuple[str, ...]] = []
     for name, what in rows.items():
         runs = study.seeds(name)
-        if not runs:
-            continue
-        hours = [end(run)["cpu_hours"] for run in runs]
-        found.append(
-            (
-                what, str(len(epochs(runs[0]))), str(len(runs)),
-                spread(study.accuracies(name, "held_out")), spread(study.accuracies(name)),
-                f"{mean(hours):.2f}",
-            )
-        )  # fmt: skip
+        if runs:
+            both = (spread(study.accuracies(name, which)) for which in ("held_out", "test"))
+            found.append((what, *_cost(runs), *both))
     return Sheet(
         title=title,
-        columns=("network", "epochs", "seeds", "held out, %", "test, %", "CPU hours each"),
+        columns=("network", "epochs", "seeds", "CPU hours each", "held out, %", "test, %"),
         rows=found,
     )
 
@@ -138,105 +145,121 @@ def _front(study: Study) -> Sheet:
         search = study.searches.get(f"search_{size}")
         if search is None:
             continue
-        for name, (cycles, accuracy) in search["ends"].items():
-            rows.append((f"{size} x {size}: {name} everywhere", f"{cycles:,}", "",
-                         f"{accuracy:.2f}", "", ""))  # fmt: skip
+        place = f"{size} x {size}"
+        for name, (count, accuracy) in search["ends"].items():
+            rows.append((place, f"{name} everywhere", f"{count:,}", f"{accuracy:.2f}", "", "", ""))
         for index in search["picked"]:
             point = search["points"][index]
-            run = study.runs.get(f"point_{point['operators']}_s0")
-            same = point["evolved"] == point["operators"]
+            run = study.points.get(point["operators"])
+            trained = (f"{end(run)['test']['accuracy']:.2f}", _cost([run])[0]) if run else ("", "")
+            evolved = "yes" if point["found"] else f"no: {point['evolved_predicted']:.2f}"
             rows.append(
                 (
-                    f"{size} x {size}: {point['operators']}", f"{point['cycles']:,}",
-                    f"{point['predicted']:.2f}", "",
-                    f"{end(run)['test']['accuracy']:.2f}" if run else "",
-                    "yes" if same else f"{point['evolved_predicted']:.2f}",
+                    place, point["operators"], f"{point['cycles']:,}",
+                    f"{point['predicted']:.2f} predicted", *trained, evolved,
                 )
             )  # fmt: skip
     return Sheet(
         title="Points of the front, cycles on an ST-OS array, two accumulators",
-        columns=("operators of the 17 blocks", "cycles", "predicted, %", "in the supernet, %",
-                 "trained on, test, %", "found by evolution"),
+        columns=("array", "operators of the 17 blocks", "cycles", "in the supernet, held out, %",
+                 "trained on, test, %", "epochs", "found by evolution"),
         rows=rows,
     )  # fmt: skip
 
 
 def _abconv(study: Study) -> Sheet:
     rows: list[tuple[str, ...]] = []
+    memory = Memory(dram_bytes_per_cycle=8, activations_on_chip=True)
     for pattern in PATTERNS:
         name = ABCONV_RUN.format(pattern)
         runs = study.seeds(name)
         if not runs:
             continue
         network = build(**runs[0]["config"]["network"])
-        report = network_report(
-            network, machine(16), memory=Memory(dram_bytes_per_cycle=8, activations_on_chip=True)
-        )
+        report = network_report(network, machine(16), memory=memory)
         weights = sum(layer.workload.weights for layer in network.layers)
         rows.append(
             (
-                pattern, str(len(runs)), spread(study.accuracies(name)), f"{PAPER[pattern]:.2f}",
+                pattern, *_cost(runs), spread(study.accuracies(name)), f"{PAPER[pattern]:.2f}",
                 f"{report.cycles:,}", f"{report.time:,.0f}", f"{weights:,}", f"{network.macs:,}",
             )
         )  # fmt: skip
     return Sheet(
         title="MobileNetV1 x0.5 with ABConv, 16 x 16 ST-OS",
-        columns=("pattern", "seeds", "test, % (CIFAR-10)", "paper, % (CIFAR-100, x1)", "cycles",
-                 "cycles with DRAM", "bytes of weights", "MACs"),
+        columns=("pattern", "epochs", "seeds", "CPU hours each", "test, % (CIFAR-10)",
+                 "paper, % (CIFAR-100, x1)", "cycles", "cycles with DRAM", "bytes of weights",
+                 "MACs"),
         rows=rows,
     )  # fmt: skip
 
 
 def _int8(study: Study) -> Sheet:
     rows: list[tuple[str, ...]] = []
-    for name, run in sorted(study.runs.items()):
+    for _, run in sorted(study.runs.items()):
         if run["config"]["kind"] != "quantize":
             continue
-        last, trained = end(run), len(epochs(run))
+        last = end(run)
         floating, int8 = last["test_float"]["accuracy"], last["test_int8"]["accuracy"]
-        source = run["config"]["start"]
+        rtl = last.get("rtl")
         rows.append(
             (
-                source, str(trained), f"{floating:.2f}", f"{int8:.2f}", f"{floating - int8:.2f}",
-                f"{last['bytes']:,}",
-                *(f"{study.cycles(name, 16, st_os):,}" for st_os in (False, True)),
+                run["config"]["start"], str(len(epochs(run))), f"{floating:.2f}", f"{int8:.2f}",
+                f"{floating - int8:.2f}", f"{last['bytes']:,}",
+                *(f"{last['cycles'][name]:,}" for name in ("plain", "st_os")),
+                f"{rtl['pictures']}: {rtl['sums']:,}" if rtl else "",
             )
         )  # fmt: skip
     return Sheet(
         title="int8, all 10,000 test pictures in the golden model",
         columns=("run", "epochs for int8", "float, %", "int8, %", "lost", "bytes of the file",
-                 "cycles 16 x 16 plain", "cycles 16 x 16 ST-OS"),
+                 "cycles 16 x 16 plain", "cycles 16 x 16 ST-OS", "pictures on the RTL: sums equal"),
         rows=rows,
     )  # fmt: skip
 
 
 def _speeds(study: Study) -> Sheet:
     rows: list[tuple[str, ...]] = []
-    for name in ("depthwise_30", "fuse_half_30", "fuse_full_30", "nos_20", "v1_P_30"):
+    for name in ("depthwise_30", "fuse_half_30", "fuse_full_30", "nos_20"):
         rates = [
             line["pictures_per_cpu_second"] for run in study.seeds(name) for line in epochs(run)
         ]
         if rates:
             rows.append((name, f"{max(rates):,.0f}", f"{mean(rates):,.0f}", f"{min(rates):,.0f}"))
     return Sheet(
-        title="Pictures per CPU second, one thread, forward, backward and step, two runs at a time",
+        title="Pictures per CPU second: forward, backward and step, one thread",
         columns=("runs", "fastest epoch", "mean", "slowest epoch"),
         rows=rows,
     )
 
 
+def _difference(study: Study, name: str, other: str) -> tuple[float, float]:
+    """Return how far one is above another, and a standard error of it.
+
+    That of 10,000 test pictures, and of seeds where there are several.
+    """
+    values = [study.accuracies(one) for one in (name, other)]
+    shares = [mean(some) / 100 for some in values]
+    error = sum(1e4 * share * (1 - share) / 10_000 for share in shares)
+    error += sum(stdev(some) ** 2 / len(some) for some in values if len(some) > 1)
+    return mean(values[0]) - mean(values[1]), error**0.5
+
+
 def _gap(study: Study) -> str:
-    """Return the answer to the paper's question in a sentence."""
-    names = ("depthwise_30", "fuse_half_30", "nos_20")
-    if not all(study.seeds(name) for name in names):
-        return "Not all runs that the question needs are finished."
-    depthwise, half, nos = (mean(study.accuracies(name)) for name in names)
-    gap, closed = depthwise - half, nos - half
-    share = f", {100 * closed / gap:.0f} % of it" if gap > 0.2 else ""
-    return (
-        f"FuSe half in place is {gap:.2f} points below its depthwise teacher; NOS gains "
-        f"{closed:.2f}{share}."
-    )
+    """Return the answers to the paper's question."""
+    found = []
+    for what, budget in (("30 epochs", 30), ("double budget, 60 epochs", 60)):
+        names = (f"depthwise_{budget}", f"fuse_half_{budget}", "nos_20")
+        if not all(study.seeds(name) for name in names):
+            continue
+        gap, error = _difference(study, *names[:2])
+        closed, also = _difference(study, names[2], names[1])
+        share = f", {100 * closed / gap:.0f} % of the gap" if gap > 2 * error else ""
+        found.append(
+            f"- Against {what}: FuSe half in place is {gap:.2f} points below depthwise (standard "
+            f"error {error:.2f}); NOS is {closed:.2f} points above FuSe half in place ({also:.2f})"
+            f"{share}."
+        )
+    return "\n".join(found) or "Not all runs that the question needs are finished."
 
 
 def _correlations(study: Study) -> str:
@@ -246,19 +269,34 @@ def _correlations(study: Study) -> str:
         if search:
             kept, left_out = search["counts"]
             best = [search["points"][index] for index in search["picked"]]
-            same = sum(one["evolved"] == one["operators"] for one in best)
             found.append(
-                f"At {size} x {size} {len(search['points'])} of {search['size']:,} networks are on "
-                f"the front; the predictor, fitted to {kept} networks, has a rank correlation of "
-                f"{search['correlation']:.3f} on {left_out} others, and is off by "
-                f"{search['error']:.2f} points (root mean square); evolution finds {same} of the "
-                f"{len(best)} enumerated optima."
+                f"- At {size} x {size} {len(search['points'])} of {search['size']:,} networks are "
+                f"on the front. The predictor, fitted to {kept} networks, has a rank correlation "
+                f"of {search['correlation']:.3f} on {left_out} others, and is off by "
+                f"{search['error']:.2f} points (root mean square). Evolution finds as good a "
+                f"network as enumeration within the cycles of "
+                f"{sum(one['found'] for one in best)} of these {len(best)} points."
             )
     return "\n".join(found) or "No search is finished."
 
 
+def _golden_speed(study: Study) -> str:
+    rates = [
+        end(run)["int8_pictures_per_second"]
+        for run in study.runs.values()
+        if run["config"]["kind"] == "quantize" and "v1" not in run["config"]["start"]
+    ]
+    if not rates:
+        return "Golden int8 inference has not been timed yet."
+    return (
+        f"Golden int8 inference of MobileNetV2 x0.35 in batches (`golden.int8.batch`), two "
+        f"processes on two cores: {min(rates):,.0f} to {max(rates):,.0f} pictures per second."
+    )
+
+
 def _hours(study: Study) -> str:
     total = sum(end(run)["cpu_hours"] for run in study.runs.values())
+    total += max((one["cpu_hours"] for one in study.searches.values()), default=0)
     return f"{total:.1f}"
 
 
@@ -272,43 +310,47 @@ def render(study: Study) -> str:
         "int8": _int8(study),
         "speeds": _speeds(study),
     }
-    text = {"gap": _gap(study), "correlations": _correlations(study), "hours": _hours(study)}
+    text = {
+        "gap": _gap(study), "correlations": _correlations(study), "hours": _hours(study),
+        "golden_speed": _golden_speed(study),
+    }  # fmt: skip
     plain = {name: vars(sheet) for name, sheet in tables.items()}
     return fill(DOCS / "training.md.in", plain, text)
 
 
 def plot(study: Study, file_format: str) -> bytes:
-    """Return the picture of accuracy against cycles, every seed a point."""
+    """Return the picture of accuracy against cycles: every seed a point, int8 hollow."""
     plt = pyplot()
     drawing, axes = plt.subplots(figsize=(7.5, 4.5), layout="constrained")
-    shown = {
-        "depthwise_30": "depthwise", "fuse_half_30": "FuSe half in place",
-        "fuse_full_30": "FuSe full in place", "nos_20": "FuSe half by NOS",
+
+    def points(runs: Sequence[dict[str, Any]], mark: str, colour: str, label: str) -> None:
+        if runs:
+            x = [cycles(run, 16) for run in runs]
+            y = [end(run)["test"]["accuracy"] for run in runs]
+            axes.plot(x, y, mark, color=colour, label=label)
+
+    named = {
+        "depthwise": "depthwise", "fuse_half": "FuSe half in place",
+        "fuse_full": "FuSe full in place",
     }  # fmt: skip
-    for (name, label), colour in zip(shown.items(), PALETTE, strict=False):
-        if study.seeds(name):
-            values = study.accuracies(name)
-            cycles = study.cycles(f"{name}_s0", 16)
-            axes.plot(len(values) * [cycles], values, "o", color=colour, label=label)
-    points = [name for name in study.runs if name.startswith("point_")]
-    if points:
+    for (name, label), colour in zip(named.items(), PALETTE, strict=False):
+        points(study.seeds(f"{name}_30"), "o", colour, f"{label}, 30 epochs")
+        points(study.seeds(f"{name}_60"), "D", colour, "60 epochs")
+    points(study.seeds("nos_20"), "o", PALETTE[3], "FuSe half by NOS, 30 + 20 epochs")
+    points(list(study.points.values()), "s", PALETTE[4], "chosen by search")
+    for pattern in PATTERNS:
+        runs = study.seeds(ABCONV_RUN.format(pattern))
+        points(runs, "^", PALETTE[5], "MobileNetV1 x0.5, ABConv" if pattern == "P" else "")
+        if runs:
+            place = (cycles(runs[0], 16), mean(end(run)["test"]["accuracy"] for run in runs))
+            axes.annotate(pattern, place, (3, 3), textcoords="offset points", fontsize=7)
+    quantized = [run for run in study.runs.values() if run["config"]["kind"] == "quantize"]
+    if quantized:
         axes.plot(
-            [study.cycles(name, 16) for name in points],
-            [end(study.runs[name])["test"]["accuracy"] for name in points],
-            "s", color=PALETTE[4], label="chosen by search",
+            [end(run)["cycles"]["st_os"] for run in quantized],
+            [end(run)["test_int8"]["accuracy"] for run in quantized],
+            "o", color="black", fillstyle="none", markersize=9, label="int8",
         )  # fmt: skip
-    names = [ABCONV_RUN.format(pattern) for pattern in PATTERNS]
-    names = [name for name in names if study.seeds(name)]
-    if names:
-        axes.plot(
-            [study.cycles(f"{name}_s0", 16) for name in names],
-            [mean(study.accuracies(name)) for name in names], "^", color=PALETTE[5],
-            label="MobileNetV1 x0.5, ABConv",
-        )  # fmt: skip
-        for name in names:
-            place = (study.cycles(f"{name}_s0", 16), mean(study.accuracies(name)))
-            axes.annotate(name.split("_")[1], place, fontsize=7, xytext=(3, 3),
-                          textcoords="offset points")  # fmt: skip
     axes.set(xlabel="cycles, 16 x 16 ST-OS", ylabel="test accuracy, %")
     axes.grid(alpha=0.3)
     if axes.has_data():
@@ -332,24 +374,25 @@ def _options(parser: OneLineParser) -> None:
     )  # fmt: skip
 
 
+#: Runs of the study; others in the same folder are none of it.
+_STUDY = re.compile(r"(depthwise|fuse_half|fuse_full|nos|supernet|point|v1)_.+_s\d+(_int8)?")
+
+
 def _collect(folder: Path, data: dict[str, Any]) -> None:
     """Add the finished runs of a folder."""
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder")
     for path in sorted(folder.glob("*/config.json")):
-        run = Run.open(path.parent)
-        if run.end is not None:
-            config = {key: value for key, value in run.config.items() if key != "format"}
-            config["command"] = " ".join(map(_placed, config["command"].split()))
-            data["runs"][path.parent.name] = {"config": config, "log": run.log}
+        if _STUDY.fullmatch(path.parent.name):
+            run = Run.open(path.parent)
+            if run.end is not None:
+                config = {key: value for key, value in run.config.items() if key != "format"}
+                data["runs"][path.parent.name] = {"config": config, "log": run.log}
     for path in sorted(folder.glob("search_*.json")):
         with reading(path):
-            data["searches"][path.stem] = json.loads(path.read_text())
-
-
-def _placed(word: str) -> str:
-    """Return a word of a command; a run lies in ``runs``, whoever made it."""
-    return f"runs/{Path(word).name}" if "/" in word else word
+            found = json.loads(path.read_text())
+        found["command"] = f"python -m train search {recorded(shlex.split(found['command'])[4:])}"
+        data["searches"][path.stem] = found
 
 
 def _report(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -120,7 +120,11 @@ class Run:
         if not path.exists():
             return []
         with reading(path):
-            return [json.loads(line) for line in path.read_text().splitlines()]
+            text = path.read_text()
+        try:
+            return [json.loads(line) for line in text.splitlines()]
+        except json.JSONDecodeError:
+            raise UserError(f"{path} is not what a run writes") from None
 
     @property
     def epochs(self) -> list[dict[str, Any]]:
@@ -133,15 +137,19 @@ class Run:
         return next((line for line in self.log if line.get("end")), None)
 
     def write(self, lines: list[dict[str, Any]], **parts: Any) -> None:
-        """Write the log, and what else there is by file name without suffix, all or nothing."""
-        files: dict[Path, str | bytes] = {
-            self.folder / "log.jsonl": "".join(f"{json.dumps(line)}\n" for line in lines)
-        }
+        """Write what there is by file name without suffix, and then the log that speaks of it."""
+        files: dict[Path, str | bytes] = {}
         for name, value in parts.items():
             buffer = io.BytesIO()
             torch.save(value, buffer)
             files[self.folder / f"{name}.pt"] = buffer.getvalue()
+        files[self.folder / "log.jsonl"] = "".join(f"{json.dumps(line)}\n" for line in lines)
         write_atomically(files)
+
+    @property
+    def checkpoint(self) -> Any:
+        """What was last written as ``checkpoint``; None if nothing was."""
+        return self.load("checkpoint") if (self.folder / "checkpoint.pt").exists() else None
 
     def load(self, name: str) -> Any:
         """Return what `write` has written as ``name.pt``.

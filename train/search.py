@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import argparse
 import functools
+import hashlib
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -31,11 +33,11 @@ from report.plots import PALETTE, picture, pyplot
 from report.tables import Sheet
 from sim.network import network_report
 
-from .data import Data, load
-from .fit import add_data, load_net
+from .data import NAMES, Data, load
 from .loop import evaluate, prepare
 from .networks import Net
 from .nos import chosen
+from .options import add_data, check_data, load_data, load_net
 from .runs import Run
 
 __all__ = ["COMMAND", "Latency", "Predictor", "evolve", "front", "main", "space"]
@@ -48,6 +50,9 @@ POPULATION, GENERATIONS, PARENTS, MUTATION = 100, 500, 0.25, 0.1
 
 #: Penalty of the ridge regression's weights; that of a pair's is as large.
 _PENALTY = 1.0
+
+#: Networks that a job measures.
+_EACH = 5
 
 Bits = NDArray[np.bool_]
 
@@ -190,24 +195,25 @@ def evolve(latency: Latency, predictor: Predictor, limit: int, seed: int = 0) ->
 
 
 @functools.lru_cache(maxsize=1)
-def _loaded(folder: Path, name: str, root: Path | None, held_out: int) -> tuple[Net, Run, Data]:
+def _loaded(
+    folder: Path, name: str, root: Path | None, held_out: int, size: int | None
+) -> tuple[Net, Run, Data]:
     prepare()
     run = Run.open(folder)
-    return load_net(run), run, load(name, root, held_out=held_out)
+    return load_net(run), run, load(name, root, held_out=held_out, size=size)
 
 
-def _measure(
-    folder: Path, name: str, root: Path | None, held_out: int, networks: Bits
-) -> list[float]:
-    """Return the held-out accuracies of some networks of a supernet."""
-    net, run, data = _loaded(folder, name, root, held_out)
+def _measure(options: tuple[Any, ...], networks: Bits) -> tuple[list[float], float]:
+    """Return the held-out accuracies of some networks of a supernet, and CPU seconds."""
+    net, run, data = _loaded(*options)
+    cpu = time.process_time()
     description = dict(run.config["network"])
     description.pop("scaffold")
     found = []
     for fused in networks:
         one = chosen(net, description, fused.tolist(), data.train)
         found.append(round(evaluate(one, data.held_out).accuracy, 4))
-    return found
+    return found, time.process_time() - cpu
 
 
 def letters(fused: Sequence[bool] | Bits) -> str:
@@ -219,36 +225,61 @@ def _bits(names: Sequence[str]) -> Bits:
     return np.array([[letter == "H" for letter in name] for name in names], bool)
 
 
-def measured(run: Run, wanted: Bits, arguments: argparse.Namespace) -> NDArray[np.float64]:
+@dataclass(frozen=True)
+class Measured:
+    """Accuracies of networks of a supernet.
+
+    Parameters
+    ----------
+    accuracies : float array (n,)
+        On the held-out pictures, percent.
+    cpu_hours : float
+        That all networks took that are known by now.
+    """
+
+    accuracies: NDArray[np.float64]
+    cpu_hours: float
+
+
+def measure(run: Run, wanted: Bits, data: Data, arguments: argparse.Namespace) -> Measured:
     """Return the accuracies of networks of a supernet, each measured once.
 
-    They are kept in the run's folder, as ``subnets.json``.
+    They are kept in the run's folder, as ``subnets.json``, with what they were measured with.
     """
     path = run.folder / "subnets.json"
-    known: dict[str, float] = {}
+    source = {
+        "data": data.name, "held_out": len(data.held_out), "size": data.size,
+        "weights": hashlib.sha256((run.folder / "weights.pt").read_bytes()).hexdigest(),
+    }  # fmt: skip
+    kept: dict[str, Any] = {"source": source, "cpu_seconds": 0.0, "accuracies": {}}
     if path.exists():
         with reading(path):
-            known = json.loads(path.read_text())
+            text = path.read_text()
+        try:
+            there = json.loads(text)
+            kept = there if there["source"] == source else kept
+        except (json.JSONDecodeError, KeyError, TypeError):
+            raise UserError(f"{path} is not what train search writes; remove it") from None
+    known = kept["accuracies"]
     names = [letters(one) for one in wanted]
     missing = [name for name in dict.fromkeys(names) if name not in known]
-    root = getattr(arguments, "root", None)
-    jobs = [
-        (
-            run.folder.absolute(), arguments.data, root and root.absolute(), arguments.held_out,
-            _bits(missing[i : i + 5]),
-        )
-        for i in range(0, len(missing), 5)
-    ]  # fmt: skip
+    name, root = arguments.data, getattr(arguments, "root", None)
+    options = (
+        run.folder.absolute(), name if name in NAMES else str(Path(name).absolute()),
+        root and root.absolute(), arguments.held_out, getattr(arguments, "size", None),
+    )  # fmt: skip
+    jobs = [(options, _bits(missing[i : i + _EACH])) for i in range(0, len(missing), _EACH)]
     with executor(arguments) as pool:
         # In parts, so that little is lost by an interruption.
         for first in range(0, len(jobs), 20):
             some = jobs[first : first + 20]
-            titles = [f"networks {5 * (first + i) + 1:,} to {5 * (first + i + 1):,}"
-                      for i in range(len(some))]  # fmt: skip
-            for job, found in zip(some, run_jobs(pool, _measure, some, titles), strict=True):
-                known |= dict(zip(map(letters, job[4]), found, strict=True))
-            write_atomically({path: json.dumps(known, indent=0) + "\n"})
-    return np.array([known[name] for name in names])
+            titles = [f"networks from {_EACH * (first + i) + 1:,}" for i in range(len(some))]
+            found = run_jobs(pool, _measure, some, titles)
+            for (_, networks), (accuracies, spent) in zip(some, found, strict=True):
+                known |= dict(zip(map(letters, networks), accuracies, strict=True))
+                kept["cpu_seconds"] += spent
+            write_atomically({path: json.dumps(kept, indent=0) + "\n"})
+    return Measured(np.array([known[name] for name in names]), kept["cpu_seconds"] / 3600)
 
 
 # --- The command --------------------------------------------------------------------------------
@@ -273,8 +304,13 @@ class Point:
     operators: str
     cycles: int
     predicted: float
-    evolved: str = ""
-    evolved_predicted: float = float("nan")
+    evolved: str | None = None
+    evolved_predicted: float | None = None
+
+    @property
+    def found(self) -> bool:
+        """Whether the evolutionary search found as good a network."""
+        return self.evolved_predicted is not None and self.evolved_predicted > self.predicted - 1e-9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -300,6 +336,8 @@ class Report:
         Networks in the space.
     ends : dict of str to (int, float)
         Cycles and measured accuracy of the networks with one operator.
+    cpu_hours : float
+        For the measurements.
     """
 
     title: str
@@ -311,6 +349,7 @@ class Report:
     counts: tuple[int, int]
     size: int
     ends: dict[str, tuple[int, float]]
+    cpu_hours: float
 
 
 def _options(parser: OneLineParser) -> None:
@@ -352,6 +391,8 @@ def _report(arguments: argparse.Namespace) -> Report:
     from scipy.stats import spearmanr
 
     prepare()
+    if arguments.seed < 0:
+        raise UserError(f"--seed must be at least 0, not {arguments.seed}")
     config = ArrayConfig(rows=arguments.rows, cols=arguments.cols, st_os=arguments.st_os)
     run = Run.open(arguments.supernet)
     description = dict(run.config["network"])
@@ -368,11 +409,15 @@ def _report(arguments: argparse.Namespace) -> Report:
             raise UserError(f"--{option} must be from {low} to {high}, not {value}")
     if size > _LARGEST:
         raise UserError(f"a space of 2**{blocks} networks is too large to enumerate (2**20)")
+    data = load_data(arguments)
+    check_data([run], data)
+    if not len(data.held_out):
+        raise UserError("--held-out must be at least 1: accuracies are those of held-out pictures")
     latency = Latency.of(description, config)
     sample = _random(arguments.subnets, blocks, arguments.seed)
     uniform = np.array([[False] * blocks, [True] * blocks])
-    accuracies = measured(run, np.concatenate([sample, uniform]), arguments)
-    known, ends = accuracies[: len(sample)], accuracies[len(sample) :]
+    found = measure(run, np.concatenate([sample, uniform]), data, arguments)
+    known, ends = np.split(found.accuracies, [len(sample)])
     kept = len(sample) - arguments.left_out
     predictor = Predictor(sample[:kept], known[:kept])
     guesses = predictor(sample[kept:])
@@ -380,16 +425,15 @@ def _report(arguments: argparse.Namespace) -> Report:
     every = space(blocks)
     cycles, predicted = latency(every), predictor(every)
     points = []
-    found = front(cycles, predicted)
-    wanted = np.linspace(cycles[found[0]], cycles[found[-1]], arguments.points + 2)[1:-1]
-    picked = sorted({int(np.searchsorted(cycles[found], w, "right")) - 1 for w in wanted})
-    for position, index in enumerate(found):
+    best = front(cycles, predicted)
+    wanted = np.linspace(cycles[best[0]], cycles[best[-1]], arguments.points + 2)[1:-1]
+    picked = sorted({int(np.searchsorted(cycles[best], w, "right")) - 1 for w in wanted})
+    for position, index in enumerate(best):
         more: dict[str, Any] = {}
         if position in picked:
-            best = evolve(latency, predictor, int(cycles[index]), arguments.seed)
-            more = {
-                "evolved": letters(best), "evolved_predicted": float(predictor(best[None])[0]),
-            }  # fmt: skip
+            one = evolve(latency, predictor, int(cycles[index]), arguments.seed)
+            guess = float(predictor(one[None])[0])
+            more = {"evolved": letters(one), "evolved_predicted": guess}
         points.append(
             Point(
                 operators=letters(every[index]), cycles=int(cycles[index]),
@@ -401,7 +445,7 @@ def _report(arguments: argparse.Namespace) -> Report:
         picked=picked, correlation=correlation,
         error=float(np.sqrt(np.mean((guesses - known[kept:]) ** 2))),
         sampled=list(zip(latency(sample).tolist(), known.tolist(), strict=True)),
-        counts=(kept, arguments.left_out), size=size,
+        counts=(kept, arguments.left_out), size=size, cpu_hours=found.cpu_hours,
         ends={
             name: (int(latency(one[None])[0]), float(accuracy))
             for name, one, accuracy in zip(
@@ -436,7 +480,7 @@ def _page(report: Report) -> Page:
     ]
     for index in report.picked:
         one = report.points[index]
-        same = "the same" if one.evolved == one.operators else f"{one.evolved_predicted:.2f}"
+        same = "as good" if one.found else f"{one.evolved_predicted:.2f}"
         rows.append((one.operators, f"{one.cycles:,}", f"{one.predicted:.2f}", same))
     sheet = Sheet(
         title=report.title,
@@ -455,7 +499,8 @@ def _page(report: Report) -> Page:
         "train fit --start SUPERNET --operators LETTERS trains one on",
     ]
     data = {
-        "points": [vars(point) for point in report.points], "picked": report.picked,
+        "points": [vars(point) | {"found": point.found} for point in report.points],
+        "picked": report.picked, "cpu_hours": report.cpu_hours,
         "correlation": report.correlation, "error": report.error, "ends": report.ends,
         "counts": report.counts, "size": report.size, "sampled": report.sampled,
     }  # fmt: skip

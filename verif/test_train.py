@@ -35,6 +35,7 @@ from train.export import Range, calibrate, to_graph
 from train.loop import Recipe, evaluate, prepare, recalibrate, train
 from train.networks import Net, transfer
 from train.operators import ADAPTERS, ScaffoldedConv2d, operator
+from train.options import check_data, load_net, recorded
 from train.runs import FORMAT, Run
 from verif.lib.fetch import needs
 from verif.lib.interpreters import litert, micro
@@ -226,28 +227,32 @@ def test_absorbed_is_the_network():
             assert torch.allclose(model.absorbed()(x), model(x), rtol=0, atol=1e-9)
 
 
-def test_fake_quantization_is_the_graph():
-    """Every step gives what the int8 graph does for the same values, but for rounding twice."""
-    model = calibrated(FAMILIES["v2 mixed"]).absorbed()
+@pytest.mark.parametrize("family", FAMILIES)
+def test_fake_quantization_is_the_graph(family):
+    """Every step gives what the int8 graph does for the same values, but for rounding twice.
+
+    So every layer, residual and activation of the graph is that of the network that was trained.
+    """
+    model = calibrated(FAMILIES[family]).absorbed()
     data = stripes()
     ranges = calibrate(model, data.train, 64)
     graph = to_graph(model, ranges)
     fake = quantize.FakeQuantized(model, ranges)
     picture = data.test.pixels[:1]
+    steps = {one.operator.output: one.output for one in graph.steps((picture ^ 128).view(np.int8))}
+    # The tensors of the program's steps: a hard sigmoid is two operators, the last is a RESHAPE.
+    outputs = [one.output for one in graph.operators if not one.output.name.endswith("/sum")]
     values = [as_input(picture)]
-    for index, one in enumerate(graph.steps((picture ^ 128).view(np.int8))):
-        if index == len(model.steps):
-            continue  # the last RESHAPE
-        y, golden = one.operator.output, one.output.astype(int)
-        sources = [values[source + 1] for source in model.steps[index].sources]
+    for index, (step, y) in enumerate(zip(model.steps, outputs[:-1], strict=True)):
+        golden = steps[y].astype(int)
         with torch.no_grad():
-            found = fake.result(index, sources)
-        found = found.permute(0, 2, 3, 1) if found.ndim == 4 else found[:, None, None]
+            found = fake.result(index, [values[source + 1] for source in step.sources])
+        flat = found.ndim == 2
+        found = found[:, None, None] if flat else found.permute(0, 2, 3, 1)
         off = np.abs(np.rint(found.numpy() / y.scale) + y.zero_point - golden)
-        assert off.max() <= 1
-        assert off.mean() < 0.02 or model.steps[index].kind == "mean"  # which ties more often
+        assert off.max() <= 1, step
+        assert off.mean() < 0.1 or step.kind == "mean", step  # which ties more often
         real = torch.from_numpy((y.scale * (golden - y.zero_point)).astype(np.float32))
-        flat = model.steps[index].kind == "mean" or index > len(model.steps) - 2
         values.append(real[:, 0, 0] if flat else real.permute(0, 3, 1, 2))
 
 
@@ -363,21 +368,41 @@ def test_batches_share_an_epoch():
     assert torch.equal(x, again) and not torch.equal(x, other)
 
 
+SCRIPT = """
+import sys
+import torch
+from pathlib import Path
+from verif.test_train import few, net, prepare
+from train.loop import Recipe, processes, train
+from train.runs import Run
+
+prepare()
+model = net(strides=(2, 2, 2, 2, 2, 1, 1, 1))
+with processes("cpu") as work:
+    run = work.first(lambda: Run.create(Path(sys.argv[1]), {}))
+    train(model, few(128), Recipe(epochs=2, batch=32, rate=0.05), run, work=work)
+    torch.save(model.state_dict(), f"{sys.argv[1]}-{work.rank}-of-{work.count}.pt")
+"""
+
+
 def test_two_processes(tmp_path):
-    """Two processes of torchrun share the batches, keep the same weights, and write one run."""
-    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-             "-m", "train", "fit", "--data", "synthetic", "--width", "0.35", "--strides",
-             "2-2-2-2-1-1-1", "--stem-stride", "2", "--epochs", "1", "--batch", "128",
-             "--out"]  # fmt: skip
+    """Two processes of torchrun share the batches, and step with the gradients of both."""
+    script, run = tmp_path / "script.py", tmp_path / "run"
+    script.write_text(SCRIPT)
     environment = dict(os.environ, OMP_NUM_THREADS="1", PYTHONPATH=os.getcwd())
-    for name in ("a", "b"):
-        found = subprocess.run([*words, str(tmp_path / name)], env=environment, capture_output=True,
-                               text=True, timeout=300)  # fmt: skip
-        assert found.returncode == 0, found.stderr
-    runs = [Run.open(tmp_path / name) for name in ("a", "b")]
-    assert all(run.end for run in runs)
-    weights = [run.load("weights") for run in runs]
-    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    found = subprocess.run([*start, str(script), str(run)], env=environment, capture_output=True,
+                           text=True, timeout=300)  # fmt: skip
+    assert found.returncode == 0, found.stderr
+    states = [torch.load(tmp_path / f"run-{rank}-of-2.pt") for rank in range(2)]
+    names = [key for key in states[0] if not key.endswith(("running_mean", "running_var"))]
+    assert all(torch.equal(states[0][key], states[1][key]) for key in names)
+    lines = Run.open(run).epochs
+    assert [line["epoch"] for line in lines] == [1, 2]
+    # Each has seen another half: without the other's gradients they would differ.
+    one = trained(net(strides=(2, 2, 2, 2, 2, 1, 1, 1)), tmp_path / "one",
+                  Recipe(epochs=2, batch=32, rate=0.05), few(128))  # fmt: skip
+    assert abs(lines[0]["loss"] - one.epochs[0]["loss"]) < 0.5
 
 
 # --- Search -------------------------------------------------------------------------------------
@@ -509,12 +534,13 @@ def test_from_teacher_to_int8(tmp_path, capsys):
     assert search.main(words) == 0
     assert "networks are on the front" in capsys.readouterr().out
     letters = json.loads(found.read_text())["points"][0]["operators"]
-    known = json.loads((supernet / "subnets.json").read_text())
+    known = json.loads((supernet / "subnets.json").read_text())["accuracies"]
     assert len(known) >= 20 and {"H" * 17, "D" * 17} <= set(known)
     assert (
         fit.main([*TINY, "--start", str(supernet), "--operators", letters, "--out", str(one)]) == 0
     )
-    assert quantize.main([str(one), "--data", "synthetic", "--jobs", "1"]) == 0
+    assert quantize.main([str(one), "--data", "synthetic", "--jobs", "1", "--rtl", "1"]) == 0
+    assert "1 pictures on the RTL" in capsys.readouterr().out
     folder = tmp_path / "one_int8"
     graph = transform.recognize(load_tflite(folder / "int8.tflite"))
     kinds = [one.kind for one in graph.operators if one.kind.startswith(("FUSE", "DEPTHWISE"))]
@@ -524,6 +550,10 @@ def test_from_teacher_to_int8(tmp_path, capsys):
     right = (run_batch(graph, (stripes().test.pixels ^ 128).view(np.int8)).argmax(1)
              == stripes().test.labels)  # fmt: skip
     assert end["test_int8"]["accuracy"] == 100 * right.mean()
+    config = ArrayConfig(rows=16, cols=16, st_os=True)
+    assert end["cycles"]["st_os"] == network_cycles(graph.network(""), config)
+    assert end["rtl"] == {"pictures": 1, "cycles": end["cycles"]["st_os"],
+                          "sums": sum(one.workload.outputs for one in graph.layers)}  # fmt: skip
     assert end["test_float"]["accuracy"] == Run.open(one).end["test"]["accuracy"]
     assert (one / "curves.svg").exists()
 
@@ -545,7 +575,7 @@ def test_abconv_command(tmp_path, capsys):
         "1e-9",
     ]
     assert abconv.main(words) == 0
-    before, after = (fit.load_net(Run.open(one)) for one in (plain, shared))
+    before, after = (load_net(Run.open(one)) for one in (plain, shared))
     names = [layer.name for layer in after.network.layers if layer.workload.kind == "abconv"]
     assert names
     kept, old = after.layer("block1.pointwise").operator, before.layer("block1.pointwise").operator
@@ -566,6 +596,9 @@ BAD = [
     (fit, ["--width", "0"], "width must be above 0"),
     (fit, ["--teacher", "none"], "none is no run"),
     (fit, ["--size", "64", "--held-out", "-1"], "--held-out must be at least 0"),
+    (fit, ["--threads", "0"], "--threads must be from 1 to 1024, not 0"),
+    (fit, ["--device", "cuda"], "PyTorch finds no GPU here"),
+    (fit, ["--data", "text.npz"], "is no .npz with header, body"),
     (nos, ["--teacher", "none"], "none is no run"),
     (nos, ["--teacher", "none", "--probability", "2"], "--probability must be from 0 to 1"),
     (nos, ["--teacher", "none", "--adapters", "last"], "last"),
@@ -580,6 +613,7 @@ BAD = [
 def test_bad_input(module, words, text, tmp_path, monkeypatch, capsys):
     """One line on standard error with what is wrong, status 2, and no folder left behind."""
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.npz").write_text("no numbers")
     data = [] if "--data" in words else ["--data", "synthetic"]
     with pytest.raises(SystemExit) as error:
         module.main([*data, *words])
@@ -587,6 +621,40 @@ def test_bad_input(module, words, text, tmp_path, monkeypatch, capsys):
     assert error.value.code == 2
     assert text in said and said.count("\n") == 1
     assert not (tmp_path / "runs").exists()
+
+
+def test_order_of_pictures():
+    """What is computed from some pictures does not depend on their being sorted by class."""
+    data = stripes()
+    order = np.argsort(data.train.labels, kind="stable")
+    some = data.train.take(order).sample(64)
+    assert set(some.labels.tolist()) == {0, 1, 2, 3}
+    assert len({tuple(some.labels[i : i + 16]) for i in range(0, 64, 16)}) > 1
+    model = net()
+    means = []
+    for pictures in (data.train, data.train.take(order)):
+        recalibrate(model, pictures)
+        means.append(model.layer("head").norm.running_mean.clone())
+    assert torch.allclose(*means, atol=0.1)
+    ranges = [calibrate(model, p, 512)[-1] for p in (data.train, data.train.take(order))]
+    assert np.isclose(ranges[0].high, ranges[1].high, rtol=0.3)
+
+
+def test_other_data_are_refused(tmp_path):
+    """A run that was trained on what is held out here, or on other classes, is of no use."""
+    data = stripes()
+    said = {"name": data.name, "train": len(data.train), "held_out": len(data.held_out),
+            "test": len(data.test), "size": 32, "classes": list(data.classes)}  # fmt: skip
+    check_data([Run(tmp_path, {"data": said})], data)
+    for key, value in (("held_out", 0), ("classes", ["a"]), ("name", "others"), ("size", 64)):
+        with pytest.raises(UserError, match=f"was trained on other data: {key}"):
+            check_data([Run(tmp_path, {"data": said | {key: value}})], data)
+
+
+def test_recorded_commands():
+    """A run keeps no place of this machine."""
+    words = ["--teacher", "/a/b/t", "--start=/a/b/s", "--root", "/x", "--out=/y", "--width", "0.35"]
+    assert recorded(words) == "--teacher runs/t --start=runs/s --width 0.35"
 
 
 def test_odd_channels_and_groups():
@@ -616,6 +684,11 @@ def test_runs_of_others(tmp_path):
     (folder / "weights.pt").write_bytes(b"nothing")
     with pytest.raises(UserError, match="cannot be read"):
         Run(folder, {}).load("weights")
+    (folder / "log.jsonl").write_text("{")
+    with pytest.raises(UserError, match="log.jsonl is not what a run writes"):
+        _ = Run(folder, {}).end
+    with pytest.raises(UserError, match="is an int8 network; name the run that it was made from"):
+        load_net(Run(folder, {"kind": "quantize"}))
 
 
 def test_one_process_writes_a_run(tmp_path):
@@ -640,23 +713,49 @@ def made(name: str, test: float, **more) -> dict:
     return {"config": {"kind": "fit", "network": network}, "log": [*lines, last]}
 
 
+def quantized(test: float) -> dict:
+    more = {"test_float": {"accuracy": test}, "test_int8": {"accuracy": test - 0.25}, "bytes": 1000,
+            "cycles": {"plain": 3000, "st_os": 2000}, "int8_pictures_per_second": 150.0,
+            "rtl": {"pictures": 2, "sums": 100, "cycles": 4000}}  # fmt: skip
+    found = made("", 0.0, **more)
+    del found["log"][-1]["test"]
+    found["config"] |= {"kind": "quantize", "start": "nos_20_s0"}
+    return found
+
+
 def test_study():
     """The tables have the means and deviations of all seeds, and the gap is that of the means."""
     runs = {}
     for name, values in (("depthwise_30", (90, 91, 92)), ("fuse_half_30", (86, 87, 88)),
-                         ("nos_20", (89, 90, 91)), ("nos_20_first", (80,))):  # fmt: skip
+                         ("nos_20", (89, 90, 91)), ("nos_20_first", (80,)),
+                         ("depthwise_60", (92,)), ("fuse_half_60", (91.9,))):  # fmt: skip
         for seed, value in enumerate(values):
             runs[f"{name}_s{seed}"] = made(name, float(value))
-    text = report.render(report.Study({"runs": runs, "searches": {}}))
+    runs["nos_20_s0_int8"] = quantized(89.0)
+    letters = "D" * BLOCKS
+    runs[f"point_{letters}_s0"] = made("", 91.5)
+    runs[f"point_{letters}_s0_int8"] = quantized(91.5)
+    point = {"operators": letters, "cycles": 7, "predicted": 91.0, "found": True,
+             "evolved_predicted": 91.0}  # fmt: skip
+    searches = {"search_16": {"ends": {"depthwise": [9, 91.0]}, "picked": [0], "points": [point],
+                              "counts": [250, 50], "size": 2**17, "correlation": 0.9, "error": 0.3,
+                              "cpu_hours": 0.5}}  # fmt: skip
+    study = report.Study({"runs": runs, "searches": searches})
+    text = report.render(study)
     assert (
-        "FuSe half in place is 4.00 points below its depthwise teacher; NOS gains 3.00, 75 %"
+        "FuSe half in place is 4.00 points below depthwise (standard error 0.93); NOS is 3.00"
         in (" ".join(text.split()))
     )
-    assert "| depthwise, the teacher | 1 | 3 | 90.00 +- 1.00 | 91.00 +- 1.00 | 0.50 |" in text
+    assert "75 % of the gap" in text and "0.10 points below depthwise" in text
+    assert text.count("of the gap") == 1  # 0.1 points are no gap
+    assert "| depthwise, the teacher | 1 | 3 | 0.50 | 90.00 +- 1.00 | 91.00 +- 1.00 |" in text
     assert (
-        "| adapters begin first, as in the authors' code | 1 | 1 | 79.00 | 80.00 | 0.50 |" in text
+        "| adapters begin first, as in the authors' code | 1 | 1 | 0.50 | 79.00 | 80.00 |" in text
     )
-    assert "took 5.0 CPU hours" in text and not re.search(r"@\w+@", text)
+    assert "| nos_20_s0 | 1 | 89.00 | 88.75 | 0.25 | 1,000 | 3,000 | 2,000 | 2: 100 |" in text
+    assert f"| 16 x 16 | {letters} | 7 | 91.00 predicted | 91.50 | 1 | yes |" in text
+    assert "took 8.0 CPU hours" in text and not re.search(r"@\w+@", text)
+    assert b"chosen by search" in report.plot(study, "svg")
 
 
 def test_runs_are_collected(tmp_path, monkeypatch):
@@ -666,13 +765,19 @@ def test_runs_are_collected(tmp_path, monkeypatch):
     (tmp_path / "training.md.in").write_text(template)
     folder = tmp_path / "elsewhere"
     network = {**V2, "operators": ["depthwise"] * BLOCKS}
-    settings = {"kind": "fit", "network": network, "command": "python -m train fit --start /a/b/c"}
-    for name, lines in (("depthwise_30_s0", made("", 90.0)["log"]), ("half_s0", [])):
+    settings = {"kind": "fit", "network": network, "command": "python -m train fit"}
+    done = made("", 90.0)["log"]
+    for name, lines in (("depthwise_30_s0", done), ("nos_20_s0", []), ("mine", done)):
         Run.create(folder / name, settings).write(lines)
+    search = {"command": "python -m train search --supernet /a/b/c --rows 16", "ends": {},
+              "picked": [], "points": [], "size": 4, "counts": [3, 1], "correlation": 1.0,
+              "error": 0.0, "cpu_hours": 0.0}  # fmt: skip
+    (folder / "search_16.json").write_text(json.dumps(search))
     assert report.main(["--runs", str(folder)]) == 0
-    found = json.loads((tmp_path / "training.json").read_text())["runs"]
-    assert list(found) == ["depthwise_30_s0"]
-    assert found["depthwise_30_s0"]["config"]["command"] == "python -m train fit --start runs/c"
+    found = json.loads((tmp_path / "training.json").read_text())
+    assert list(found["runs"]) == ["depthwise_30_s0"]
+    command = found["searches"]["search_16"]["command"]
+    assert command == "python -m train search --supernet runs/c --rows 16"
     assert report.main([]) == 0
     assert "90.00" in (tmp_path / "training.md").read_text()
 
