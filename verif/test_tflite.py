@@ -476,9 +476,9 @@ def small(**changes) -> bytes:
     for kind, inputs, options in changes.pop("more", []):
         y = writer.add(kind, [y, *inputs], net.like(y, net.shapes[y]), **options)
     for index, change in changes.pop("tensors", {}).items():
-        shape, scales, zero, data, dtype, axis = writer.tensors[index]
+        shape, scales, zero, data, dtype, axis, name = writer.tensors[index]
         fields = {"shape": shape, "scales": scales, "zero": zero, "data": data, "dtype": dtype}
-        fields |= {"axis": axis} | change
+        fields |= {"axis": axis, "name": name} | change
         writer.tensors[index] = tuple(fields.values())
     writer.fields = changes.pop("fields", {})
     content = writer.content(changes.pop("inputs", [0]), changes.pop("outputs", [y]))

@@ -747,7 +747,7 @@ def test_study():
         in (" ".join(text.split()))
     )
     assert "75 % of the gap" in text and "0.10 points below depthwise" in text
-    assert text.count("of the gap") == 1  # 0.1 points are no gap
+    assert text.count("% of the gap") == 1  # 0.1 points are no gap
     assert "| depthwise, the teacher | 1 | 3 | 0.50 | 90.00 +- 1.00 | 91.00 +- 1.00 |" in text
     assert (
         "| adapters begin first, as in the authors' code | 1 | 1 | 0.50 | 79.00 | 80.00 |" in text

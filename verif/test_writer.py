@@ -17,7 +17,7 @@ from golden.int8.writer import to_tflite
 from report.errors import UserError
 from verif.lib.fetch import find
 from verif.lib.interpreters import litert, micro
-from verif.lib.models import ACT, Net, everything, load, needs_models
+from verif.lib.models import ACT, SAME, VALID, Net, everything, load, needs_models
 
 
 def plain(folder: Path) -> Graph:
@@ -29,6 +29,27 @@ def plain(folder: Path) -> Graph:
     y = net.depthwise(net.sum(x, y), (5, 5), StrideH=2, StrideW=2)
     y = net.conv(y, (1, 1), 16, FusedActivationFunction=ACT.RELU6)
     return load(net.done(net.conv(y, (1, 1), 8)), folder)
+
+
+def others(folder: Path) -> Graph:
+    """Return a network of the other operators that can be written."""
+    net = Net(4, (1, 11, 9, 4))
+    writer = net.writer
+    x = net.conv(net.input, (3, 3), 8, StrideH=2, Padding=VALID, FusedActivationFunction=ACT.RELU)
+    y = net.activation(net.shapes[x], 2 * net.scales[x])
+    x = writer.add("SUB", [x, net.constant((1, 1, 1, 8), 0.02)], y)
+    y = net.activation(net.shapes[x], net.scales[x] ** 2 * 40)
+    x = writer.add("MUL", [x, x], y)
+    x = writer.add("HARD_SWISH", [x], net.activation(net.shapes[x], net.scales[x]))
+    x = net.depthwise(x, (3, 3), 2)
+    x = net.pool("MAX_POOL_2D", x, (3, 2), StrideH=1, StrideW=2, Padding=SAME)
+    x = net.pool("AVERAGE_POOL_2D", x, (2, 2), StrideH=1, StrideW=1, Padding=VALID)
+    mean = net.activation((1, 1, 1, 16), 0.7 * net.scales[x])
+    x = writer.add("MEAN", [x, net.list([1, 2])], mean, KeepDims=True)
+    x = writer.add("RESHAPE", [x, net.list([1, 16])], net.like(x, (1, 16)))
+    x = net.weighted("FULLY_CONNECTED", x, (5, 16), (1, 5), per_channel=False)
+    x = writer.add("SOFTMAX", [x], net.activation((1, 5), 1 / 256, -128), Beta=0.5)
+    return load(net.done(x), folder)
 
 
 def pictures(graph: Graph, count: int = 3) -> np.ndarray:
@@ -70,6 +91,64 @@ def test_written_networks_are_the_same(change, tmp_path):
         assert np.array_equal(read.run(x), wanted) and np.array_equal(found.run(x), wanted)
         assert np.array_equal(litert(content, x[None])[0][0], wanted)
         assert np.array_equal(micro(content, x[None])[0][0], wanted)
+
+
+def test_every_operator_is_written(tmp_path):
+    """So are those of networks that the project does not train."""
+    graph = others(tmp_path)
+    content = to_tflite(graph)
+    read = load(content, tmp_path)
+    assert str(read) == str(graph)
+    for x in pictures(graph, 5):
+        steps = graph.run(x, return_all=True)
+        assert all(
+            np.array_equal(steps[key], one) for key, one in read.run(x, return_all=True).items()
+        )
+        assert np.array_equal(micro(content, x[None])[0][0], graph.run(x))
+
+
+def changed(graph: Graph, kind: type, index: int = 0, **fields) -> Graph:
+    """Return the network with other fields of its operator of a kind."""
+    some = [one for one in graph.operators if isinstance(one, kind)]
+    one = some[index]
+    other = replace(one, **fields)
+    return replace(
+        graph, operators=tuple(other if each is one else each for each in graph.operators)
+    )
+
+
+def test_full_needs_two_alike(tmp_path):
+    """Filters with other activations or scales, or whose results others read, are not FuSe full."""
+    read = load(to_tflite(fuse(plain(tmp_path), "full")), tmp_path)
+    count = sum(isinstance(one, FuseConv2D) for one in recognize(read).operators)
+    assert count == 2
+    other = changed(read, DepthwiseConv2D, 0, activation="RELU6")
+    assert sum(isinstance(one, FuseConv2D) for one in recognize(other).operators) == 1
+    rows = next(one for one in read.operators if isinstance(one, DepthwiseConv2D))
+    seen = replace(read, outputs=(*read.outputs, rows.output))
+    assert sum(isinstance(one, FuseConv2D) for one in recognize(seen).operators) == 1
+    scaled = replace(rows.output, scale=2 * rows.output.scale)
+    one = next(one for one in read.operators if rows.output in one.inputs)
+    moved = tuple(
+        replace(rows, output=scaled) if each is rows
+        else replace(one, inputs=(scaled, *one.inputs[1:])) if each is one else each
+        for each in read.operators
+    )  # fmt: skip
+    found = recognize(replace(read, operators=moved))
+    assert sum(isinstance(each, FuseConv2D) for each in found.operators) == 1
+
+
+def test_abconv_needs_its_own(tmp_path):
+    """A convolution between reshapes whose result others read, too, stays as it is."""
+    read = load(to_tflite(without_bias(abconv(plain(tmp_path), 4))), tmp_path)
+    count = sum(isinstance(one, ABConv2D) for one in recognize(read).operators)
+    assert count == 3
+    inner = next(
+        one for one, after in zip(read.operators, read.operators[1:], strict=False)
+        if one.kind == "CONV_2D" and after.kind == "RESHAPE"
+    )  # fmt: skip
+    seen = replace(read, outputs=(*read.outputs, inner.output))
+    assert sum(isinstance(one, ABConv2D) for one in recognize(seen).operators) == count - 1
 
 
 def test_nothing_else_is_recognized(tmp_path):

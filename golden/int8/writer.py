@@ -71,7 +71,6 @@ _OPTIONS = {
     "TRANSPOSE": "TransposeOptions",
     "UNPACK": "UnpackOptions",
     "TRANSPOSE_CONV": "TransposeConvOptions",
-    "CUSTOM": "TransposeConvOptions",
 }
 _WINDOW = {"StrideH": 1, "StrideW": 1, "Padding": tflite.Padding.SAME}
 _DEFAULTS: dict[str, dict[str, Any]] = {
@@ -86,14 +85,11 @@ class Writer:
 
     Attributes
     ----------
-    fields : dict of str to dict
-        What to write in place of what belongs there, by table and field, in all such tables.
     behind : bool
         Whether constants lie behind the flatbuffer, as current converters write them.
     """
 
     def __init__(self) -> None:
-        self.fields: dict[str, dict[str, Any]] = {}
         self.behind = False
         self.tensors: list[tuple[Any, ...]] = []
         self.operators: list[tuple[str, list[int], list[int], dict[str, Any]]] = []
@@ -155,12 +151,20 @@ class Writer:
                 file += bytes(_aligned(len(file)) - len(file)) + data.tobytes()
         return bytes(file)
 
+    def table(self, builder: flatbuffers.Builder, name: str, **fields: Any) -> int:
+        """Write a table with some fields, those that are 0 left out; return where it is."""
+        getattr(tflite, f"{name}Start")(builder)
+        for key, value in fields.items():
+            if value or key in ("Version",):
+                getattr(tflite, f"{name}Add{key}")(builder, value)
+        return int(getattr(tflite, f"{name}End")(builder))
+
     def _flatbuffer(self, inputs: Sequence[int], outputs: Sequence[int], behind: int) -> bytes:
         """Return the flatbuffer; with constants from byte `behind` on, or 0 for in it."""
         builder = flatbuffers.Builder(1024)
 
         def table(name: str, **fields: Any) -> int:
-            return _table(builder, name, **fields | self.fields.get(name, {}))
+            return self.table(builder, name, **fields)
 
         def vector(values: Any, dtype: Any) -> int:
             return builder.CreateNumpyVector(np.asarray(values, dtype))
@@ -171,7 +175,7 @@ class Writer:
                 builder.PrependUOffsetTRelative(item)
             return builder.EndVector()
 
-        empty = _table(builder, "Buffer")
+        empty = table("Buffer")
         buffers, tensors = [empty], []
         for shape, scales, zero, data, dtype, axis, name in self.tensors:
             if data is not None and behind:
@@ -200,13 +204,11 @@ class Writer:
         codes = []
         for kind in kinds:
             number = getattr(tflite.BuiltinOperator, kind)
-            custom = builder.CreateString("Warp") if kind == "CUSTOM" else 0
             codes.append(
                 table(
                     "OperatorCode",
                     DeprecatedBuiltinCode=min(number, 127),
                     BuiltinCode=number,
-                    CustomCode=custom,
                     Version=1,
                 )  # fmt: skip
             )
@@ -244,14 +246,6 @@ class Writer:
 
 def _aligned(size: int) -> int:
     return -(-size // 16) * 16
-
-
-def _table(builder: flatbuffers.Builder, name: str, **fields: Any) -> int:
-    getattr(tflite, f"{name}Start")(builder)
-    for key, value in fields.items():
-        if value or key in ("Version",):
-            getattr(tflite, f"{name}Add{key}")(builder, value)
-    return getattr(tflite, f"{name}End")(builder)
 
 
 def masked(one: FuseConv2D) -> tuple[NDArray[np.int8], ...]:

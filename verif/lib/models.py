@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import flatbuffers
 import numpy as np
 import tflite
 
 import golden.int8.tflite
+from golden.int8 import writer as golden_writer
 from golden.int8.graph import Graph
-from golden.int8.writer import Writer
 from verif.lib.fetch import SOURCES, find, needs
 
 needs_models = needs(*(one.name for one in SOURCES if one.name.startswith("models/")))
@@ -32,6 +33,26 @@ def load(content: bytes, folder: Path) -> Graph:
     path = folder / "model.tflite"
     path.write_bytes(content)
     return golden.int8.tflite.load(path)
+
+
+class Writer(golden_writer.Writer):
+    """Writes what no converter would, too.
+
+    Attributes
+    ----------
+    fields : dict of str to dict
+        What to write in place of what belongs there, by table and field, in all such tables.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fields: dict[str, dict[str, Any]] = {}
+
+    def table(self, builder: flatbuffers.Builder, name: str, **fields: Any) -> int:
+        """Write a table; a custom operator is a warp."""
+        if fields.get("BuiltinCode") == tflite.BuiltinOperator.CUSTOM:
+            fields["CustomCode"] = builder.CreateString("Warp")
+        return super().table(builder, name, **fields | self.fields.get(name, {}))
 
 
 class Net:
