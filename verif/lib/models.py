@@ -52,7 +52,8 @@ class Writer(golden_writer.Writer):
         """Write a table; a custom operator is a warp."""
         if fields.get("BuiltinCode") == tflite.BuiltinOperator.CUSTOM:
             fields["CustomCode"] = builder.CreateString("Warp")
-        return super().table(builder, name, **fields | self.fields.get(name, {}))
+        changed = self.fields.get(name, {}) if fields else {}  # buffer 0 stays empty
+        return super().table(builder, name, **fields | changed)
 
 
 class Net:
