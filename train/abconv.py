@@ -23,6 +23,7 @@ from .options import (
     add_recipe,
     check_data,
     config,
+    folder_of,
     load_data,
     load_net,
     page,
@@ -73,7 +74,7 @@ def _report(arguments: argparse.Namespace) -> Run:
     width = f"_{arguments.width:g}" if arguments.width != 1 else ""
     name = f"{arguments.network}{width}_{arguments.pattern}_{recipe.epochs}_s{recipe.seed}"
     with processes(arguments.device) as work:
-        run = work.first(lambda: Run.create(arguments.out or Path("runs") / name, settings))
+        run = work.first(lambda: Run.create(folder_of(arguments, name), settings))
         carry_out(
             run, model, data, recipe,
             lambda: End(model, {"test": evaluate(model, data.test, arguments.device)}),

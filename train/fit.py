@@ -22,6 +22,7 @@ from .options import (
     add_recipe,
     check_data,
     config,
+    folder_of,
     load_data,
     load_net,
     page,
@@ -36,6 +37,8 @@ SMALL_STRIDES = {
     "mobilenet_v1": (1, 1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1),
     "mobilenet_v2": (1, 1, 2, 2, 2, 1, 1, 1),
     "mnasnet_b1": (1, 1, 2, 2, 2, 1, 1, 1),
+    "mobilenet_v3_small": (1, 1, 2, 1, 2, 1, 1, 1, 1, 2, 1, 1),
+    "mobilenet_v3_large": (1, 1, 2, 1, 2, 1, 1, 2, 1, 1, 1, 1, 1, 1, 1, 1),
 }
 
 
@@ -140,7 +143,7 @@ def _report(arguments: argparse.Namespace) -> Run:
     width = f"_{arguments.width:g}" if arguments.width != 1 else ""
     name = f"{arguments.network}{width}_{model.network.variant}_{recipe.epochs}_s{recipe.seed}"
     with processes(arguments.device) as work:
-        run = work.first(lambda: Run.create(arguments.out or Path("runs") / name, settings))
+        run = work.first(lambda: Run.create(folder_of(arguments, name), settings))
         carry_out(
             run, model, data, recipe,
             lambda: End(model, {"test": evaluate(model, data.test, arguments.device)}),

@@ -33,6 +33,7 @@ from .options import (
     add_recipe,
     check_data,
     config,
+    folder_of,
     load_data,
     load_net,
     page,
@@ -106,8 +107,9 @@ def draw(probability: float, rises: bool) -> Callable[[Net, np.random.Generator,
 
 def _options(parser: OneLineParser) -> None:
     parser.add_argument(
-        "--teacher", type=Path, metavar="RUN", required=True, help="a run of a depthwise network"
-    )
+        "--teacher", type=Path, metavar="RUN", required=True, default=argparse.SUPPRESS,
+        help="a run of a depthwise network",
+    )  # fmt: skip
     parser.add_argument(
         "--probability", type=float, default=0.5, metavar="P",
         help="of a block to be FuSe half in a step; 1 is FuSe in place from the teacher's weights",
@@ -172,7 +174,7 @@ def _report(arguments: argparse.Namespace) -> Run:
     settings = config(arguments, "nos", final, recipe, data, teacher=teacher, nos=given)
     name = f"nos_{'supernet_' if arguments.supernet else ''}{recipe.epochs}_s{recipe.seed}"
     with processes(arguments.device) as work:
-        run = work.first(lambda: Run.create(arguments.out or Path("runs") / name, settings))
+        run = work.first(lambda: Run.create(folder_of(arguments, name), settings))
         carry_out(
             run, net, data, recipe, end, teacher=guide.absorbed(),
             draw=draw(arguments.probability, not arguments.supernet),

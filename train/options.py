@@ -29,6 +29,7 @@ __all__ = [
     "add_recipe",
     "check_data",
     "config",
+    "folder_of",
     "load_data",
     "load_net",
     "page",
@@ -89,7 +90,7 @@ def add_recipe(parser: OneLineParser, epochs: int = 30, rate: float = 0.2) -> No
         "--threads", type=int, default=1, help="of a process on the cpu", metavar="N"
     )
     parser.add_argument(
-        "--out", type=Path, metavar="FOLDER", default=None,
+        "--out", type=Path, metavar="FOLDER", default=argparse.SUPPRESS,
         help="the run's folder (default: runs/ and what it is); an interrupted run goes on there",
     )  # fmt: skip
 
@@ -121,6 +122,12 @@ def recipe_of(
         raise UserError(f"--epochs must be at least {least}, not {arguments.epochs}")
     names = ("epochs", "batch", "seed", "rate", "decay", "smoothing")
     return Recipe(**{name: getattr(arguments, name) for name in names}, distillation=distillation)
+
+
+def folder_of(arguments: argparse.Namespace, name: str) -> Path:
+    """Return the folder of a run: the one that is asked for, or one of its name."""
+    found: Path = getattr(arguments, "out", Path("runs") / name)
+    return found
 
 
 def recorded(words: Sequence[str]) -> str:

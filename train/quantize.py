@@ -205,7 +205,9 @@ def _report(arguments: argparse.Namespace) -> Run:
     ranges = calibrate(absorbed, data.train)
     settings = config(arguments, "quantize", source.config["network"], recipe, data, start=source)
     settings["array"] = {"rows": arguments.rows, "cols": arguments.cols}
-    folder = arguments.out or source.folder.with_name(f"{source.folder.name}_int8")
+    folder = getattr(
+        arguments, "out", source.folder.with_name(f"{source.folder.resolve().name}_int8")
+    )
     with processes(arguments.device) as work:
         run = work.first(lambda: Run.create(folder, settings))
 

@@ -354,15 +354,10 @@ class Report:
 
 def _options(parser: OneLineParser) -> None:
     parser.add_argument(
-        "--supernet", type=Path, metavar="RUN", required=True, help="a run of train nos --supernet"
-    )
-    parser.add_argument("--rows", type=int, default=16, metavar="R", help="of the array")
-    parser.add_argument("--cols", type=int, default=16, metavar="C", help="of the array")
-    parser.add_argument(
-        "--st-os",
-        action="store_true",
-        help="the array has ST-OS; else depthwise runs as it best can",
-    )
+        "--supernet", type=Path, metavar="RUN", required=True, default=argparse.SUPPRESS,
+        help="a run of train nos --supernet",
+    )  # fmt: skip
+    ArrayConfig.add_options(parser)
     parser.add_argument(
         "--subnets", type=int, default=300, metavar="N", help="random networks to measure"
     )
@@ -393,7 +388,7 @@ def _report(arguments: argparse.Namespace) -> Report:
     prepare()
     if arguments.seed < 0:
         raise UserError(f"--seed must be at least 0, not {arguments.seed}")
-    config = ArrayConfig(rows=arguments.rows, cols=arguments.cols, st_os=arguments.st_os)
+    config = ArrayConfig.from_options(arguments)
     run = Run.open(arguments.supernet)
     description = dict(run.config["network"])
     if not description.pop("scaffold", ""):

@@ -125,6 +125,31 @@ def test_shapes_chain():
     assert build("mobilenet_v2", resolution=225).layers[0].workload.output == (113, 113)
 
 
+@pytest.mark.parametrize(
+    "name, width, millions",
+    [("mobilenet_v2", 0.35, 59), ("mobilenet_v2", 0.5, 97), ("mobilenet_v2", 1.4, 582),
+     ("mobilenet_v1", 0.25, 41), ("mobilenet_v1", 0.5, 149)],
+)  # fmt: skip
+def test_widths(name, width, millions):
+    """Networks at other widths have the MACs that TensorFlow's authors publish."""
+    network = build(name, width=width, padding="same")
+    assert round(network.macs / 1e6) == millions
+    assert all(layer.workload.c_out % 8 == 0 for layer in network.layers[:-1])
+
+
+def test_operators_of_blocks():
+    """Every block has the operator that is asked for, whatever the strides and classes."""
+    chosen = ["depthwise", "fuse_half", "fuse_full"] * 5 + ["depthwise", "fuse_half"]
+    strides = (1, 1, 2, 2, 2, 1, 1, 1)
+    network = build("mobilenet_v2", resolution=32, strides=strides, classes=10, operators=chosen)
+    spatial = [layer.workload for layer in network.layers if layer.workload.spatial]
+    assert [work.kind for work in spatial] == chosen
+    assert network.variant == "DHF" * 5 + "DH"
+    assert network.layers[-1].workload.c_out == 10
+    assert network.layers[-2].workload.output == (4, 4)
+    assert build("mobilenet_v2", operators=["fuse_half"] * 17).variant == "fuse_half"
+
+
 @pytest.mark.parametrize("network", ["mobilenet_v1_cifar100", "resnet50_cifar100"])
 def test_replaceable(network):
     """As many layers as the paper says are replaced when every one of them is."""
@@ -253,6 +278,18 @@ def test_select_on_array():
             "grouped convolutions have no mapping",
         ),
         (lambda: build("mobilenet_v1", resolution=10**9), ValueError, "from 1 to 65536"),
+        (lambda: build("mobilenet_v1", resolution=31), ValueError, "at least 32, not 31"),
+        (lambda: build("mobilenet_v1", width=0), ValueError, "above 0 and at most 16, not 0"),
+        (lambda: build("mobilenet_v1", classes=0), ValueError, "at least 1, not 0"),
+        (lambda: build("mobilenet_v1", strides=(1, 3)), ValueError, "must be 1 or 2, not 1-3"),
+        (lambda: build("mobilenet_v1", strides=(1, 2)), ValueError, "must be 14, not 2"),
+        (lambda: build("mobilenet_v1", operators=["x"]), ValueError, "fuse_full, not 'x'"),
+        (lambda: build("mobilenet_v1", operators=["depthwise"]), ValueError, "must be 13, not 1"),
+        (
+            lambda: build("mobilenet_v1", "half", operators=["depthwise"] * 13),
+            ValueError,
+            "take the place of variant 'half'",
+        ),
         (lambda: intensity(8, 8, 1, 4, "dense"), ValueError, "not 'dense'"),
     ],
 )

@@ -529,8 +529,9 @@ def test_from_teacher_to_int8(tmp_path, capsys):
     assert nos.main(words) == 0
     capsys.readouterr()
     found = tmp_path / "found.json"
-    words = ["--supernet", str(supernet), "--data", "synthetic", "--st-os", "--subnets", "20",
-             "--left-out", "6", "--jobs", "1", "--json", str(found)]  # fmt: skip
+    words = ["--supernet", str(supernet), "--data", "synthetic", "--rows", "16", "--cols", "16",
+             "--st-os", "--subnets", "20", "--left-out", "6", "--jobs", "1",
+             "--json", str(found)]  # fmt: skip
     assert search.main(words) == 0
     assert "networks are on the front" in capsys.readouterr().out
     letters = json.loads(found.read_text())["points"][0]["operators"]
@@ -602,7 +603,7 @@ BAD = [
     (nos, ["--teacher", "none"], "none is no run"),
     (nos, ["--teacher", "none", "--probability", "2"], "--probability must be from 0 to 1"),
     (nos, ["--teacher", "none", "--adapters", "last"], "last"),
-    (search, ["--supernet", "none"], "none is no run"),
+    (search, ["--supernet", "none", "--rows", "8", "--cols", "8"], "none is no run"),
     (quantize, ["none"], "none is no run"),
     (abconv, ["--pattern", "A-X"], "must be a pattern of A, P and E"),
     (abconv, ["--width", "0.1"], "has channels enough for groups"),
