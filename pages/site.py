@@ -15,7 +15,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("hw", "golden", "sim", "synth", "report", "pages")
+PACKAGES = ("hw", "golden", "sim", "synth", "train", "report", "pages")
 #: Files outside of `docs/` that the site has, and their names in it.
 OUTSIDE = {
     "README.md": "index.md",
