@@ -11,6 +11,7 @@ import argparse
 import json
 import re
 import shlex
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
@@ -232,6 +233,13 @@ def _speeds(study: Study) -> Sheet:
     )
 
 
+def _prose(items: Sequence[str]) -> str:
+    """Return items of a list, or a paragraph, in lines as the pages have them."""
+    fill = textwrap.TextWrapper(100, subsequent_indent="  " if len(items) > 1 else "",
+                                break_on_hyphens=False).fill  # fmt: skip
+    return "\n".join(map(fill, items))
+
+
 def _difference(study: Study, name: str, other: str) -> tuple[float, float]:
     """Return how far one is above another, and a standard error of it.
 
@@ -259,7 +267,7 @@ def _gap(study: Study) -> str:
             f"error {error:.2f}); NOS is {closed:.2f} points above FuSe half in place ({also:.2f})"
             f"{share}."
         )
-    return "\n".join(found) or "Not all runs that the question needs are finished."
+    return _prose(found) or "Not all runs that the question needs are finished."
 
 
 def _correlations(study: Study) -> str:
@@ -277,7 +285,7 @@ def _correlations(study: Study) -> str:
                 f"network as enumeration within the cycles of "
                 f"{sum(one['found'] for one in best)} of these {len(best)} points."
             )
-    return "\n".join(found) or "No search is finished."
+    return _prose(found) or "No search is finished."
 
 
 def _golden_speed(study: Study) -> str:
@@ -288,10 +296,11 @@ def _golden_speed(study: Study) -> str:
     ]
     if not rates:
         return "Golden int8 inference has not been timed yet."
-    return (
+    text = (
         f"Golden int8 inference of MobileNetV2 x0.35 in batches (`golden.int8.batch`), two "
         f"processes on two cores: {min(rates):,.0f} to {max(rates):,.0f} pictures per second."
     )
+    return _prose([text])
 
 
 def _hours(study: Study) -> str:
