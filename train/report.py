@@ -234,10 +234,14 @@ def _speeds(study: Study) -> Sheet:
 
 
 def _prose(items: Sequence[str]) -> str:
-    """Return items of a list, or a paragraph, in lines as the pages have them."""
-    fill = textwrap.TextWrapper(100, subsequent_indent="  " if len(items) > 1 else "",
-                                break_on_hyphens=False).fill  # fmt: skip
-    return "\n".join(map(fill, items))
+    """Return paragraphs, or items of a list, in lines as the pages have them."""
+    return "\n".join(
+        textwrap.fill(
+            item, 100, subsequent_indent="  " if item.startswith("- ") else "",
+            break_on_hyphens=False,
+        )
+        for item in items
+    )  # fmt: skip
 
 
 def _difference(study: Study, name: str, other: str) -> tuple[float, float]:
