@@ -307,6 +307,17 @@ def _golden_speed(study: Study) -> str:
     return _prose([text])
 
 
+def _missing(study: Study) -> str:
+    """Return what of the study has not been run."""
+    wanted = {**IN_PLACE, **ABLATIONS}
+    names = [*wanted, *(ABCONV_RUN.format(pattern) for pattern in PATTERNS)]
+    absent = [name for name in names if not study.seeds(name)]
+    absent += [f"search_{size}" for size in SIZES if f"search_{size}" not in study.searches]
+    if not absent:
+        return "All runs of the study are finished."
+    return _prose([f"**Not finished yet**, and so in no table: {', '.join(absent)}."])
+
+
 def _hours(study: Study) -> str:
     total = sum(end(run)["cpu_hours"] for run in study.runs.values())
     total += max((one["cpu_hours"] for one in study.searches.values()), default=0)
@@ -325,7 +336,7 @@ def render(study: Study) -> str:
     }
     text = {
         "gap": _gap(study), "correlations": _correlations(study), "hours": _hours(study),
-        "golden_speed": _golden_speed(study),
+        "golden_speed": _golden_speed(study), "missing": _missing(study),
     }  # fmt: skip
     plain = {name: vars(sheet) for name, sheet in tables.items()}
     return fill(DOCS / "training.md.in", plain, text)
