@@ -16,12 +16,13 @@ from golden.nets.networks import ABCONV_NETWORKS, build
 from report.command import Command, OneLineParser
 from report.errors import UserError
 
-from .loop import End, carry_out, evaluate, prepare, processes
+from .loop import End, evaluate, prepare
 from .networks import Net, transfer
 from .options import (
     add_data,
     add_recipe,
     check_data,
+    conduct,
     config,
     folder_of,
     load_data,
@@ -73,14 +74,10 @@ def _report(arguments: argparse.Namespace) -> Run:
     settings = config(arguments, "abconv", description, recipe, data, start=start)
     width = f"_{arguments.width:g}" if arguments.width != 1 else ""
     name = f"{arguments.network}{width}_{arguments.pattern}_{recipe.epochs}_s{recipe.seed}"
-    with processes(arguments.device) as work:
-        run = work.first(lambda: Run.create(folder_of(arguments, name), settings))
-        carry_out(
-            run, model, data, recipe,
-            lambda: End(model, {"test": evaluate(model, data.test, arguments.device)}),
-            device=arguments.device, work=work,
-        )  # fmt: skip
-    return run
+    return conduct(
+        arguments, folder_of(arguments, name), settings, model, data, recipe,
+        lambda _: End(model, {"test": evaluate(model, data.test, arguments.device)}),
+    )  # fmt: skip
 
 
 COMMAND = Command(

@@ -24,7 +24,7 @@ from report.command import Command, OneLineParser
 from report.errors import UserError
 
 from .data import Pictures
-from .loop import End, carry_out, evaluate, held_out, prepare, processes, recalibrate
+from .loop import End, evaluate, held_out, prepare, recalibrate
 from .networks import Net, transfer
 from .operators import ADAPTERS
 from .options import (
@@ -32,6 +32,7 @@ from .options import (
     add_distillation,
     add_recipe,
     check_data,
+    conduct,
     config,
     folder_of,
     load_data,
@@ -173,15 +174,11 @@ def _report(arguments: argparse.Namespace) -> Run:
     )
     settings = config(arguments, "nos", final, recipe, data, teacher=teacher, nos=given)
     name = f"nos_{'supernet_' if arguments.supernet else ''}{recipe.epochs}_s{recipe.seed}"
-    with processes(arguments.device) as work:
-        run = work.first(lambda: Run.create(folder_of(arguments, name), settings))
-        carry_out(
-            run, net, data, recipe, end, teacher=guide.absorbed(),
-            draw=draw(arguments.probability, not arguments.supernet),
-            judge=lambda _: held_out(fused(), data, arguments.device),
-            device=arguments.device, work=work,
-        )  # fmt: skip
-    return run
+    return conduct(
+        arguments, folder_of(arguments, name), settings, net, data, recipe, lambda _: end(),
+        teacher=guide.absorbed(), draw=draw(arguments.probability, not arguments.supernet),
+        judge=lambda _: held_out(fused(), data, arguments.device),
+    )  # fmt: skip
 
 
 COMMAND = Command(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from golden.nets.networks import build
 from report.command import OneLineParser, Page, without
@@ -19,7 +20,7 @@ from report.errors import UserError
 from report.tables import Sheet
 
 from .data import Data, check_batch, load
-from .loop import Recipe
+from .loop import End, Recipe, carry_out, processes
 from .networks import Net
 from .runs import Run
 
@@ -28,6 +29,7 @@ __all__ = [
     "add_distillation",
     "add_recipe",
     "check_data",
+    "conduct",
     "config",
     "folder_of",
     "load_data",
@@ -128,6 +130,19 @@ def folder_of(arguments: argparse.Namespace, name: str) -> Path:
     """Return the folder of a run: the one that is asked for, or one of its name."""
     found: Path = getattr(arguments, "out", Path("runs") / name)
     return found
+
+
+def conduct(
+    arguments: argparse.Namespace, folder: Path, settings: dict[str, Any], model: nn.Module,
+    data: Data, recipe: Recipe, end: Callable[[Run], End], **more: Any,
+) -> Run:  # fmt: skip
+    """Return the run in a folder, carried out by all processes; parameters as of `carry_out`."""
+    with processes(arguments.device) as work:
+        run = work.first(lambda: Run.create(folder, settings))
+        carry_out(
+            run, model, data, recipe, lambda: end(run), work=work, device=arguments.device, **more
+        )
+    return run
 
 
 def recorded(words: Sequence[str]) -> str:
