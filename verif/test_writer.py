@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from golden.int8 import batch
 from golden.int8.array_operators import ABConv2D, DepthwiseConv2D, FuseConv2D
 from golden.int8.batch import run_batch
 from golden.int8.graph import Graph
@@ -211,3 +212,12 @@ def test_batches_of_real_networks(name):
     x = x.view(np.uint8) if graph.inputs[0].dtype == "uint8" else x
     wanted = np.stack([np.ravel(graph.run(one)) for one in x])
     assert np.array_equal(run_batch(graph, x).reshape(2, -1), wanted)
+
+
+def test_long_sums_are_exact():
+    """A sum that float32 has no number for is computed in float64."""
+    a, b = np.full((1, 2048), 127, np.int8), np.full((2048, 1), 127, np.int8)
+    b[0] = 126
+    wanted = a.astype(np.int64) @ b.astype(np.int64)
+    assert wanted > 1 << 24 and wanted % 2 == 1
+    assert np.array_equal(batch._product(a, b), wanted)
