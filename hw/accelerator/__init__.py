@@ -1,0 +1,1 @@
+"""What turns the array into an accelerator: memories, addresses, requantization, jobs, buses."""

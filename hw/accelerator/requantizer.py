@@ -1,0 +1,121 @@
+"""A requantization lane: sums of 32 bits to int8, as TensorFlow Lite does it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.lib.data import StructLayout, View
+from amaranth.lib.wiring import In, Out
+
+from ..share import SharedComponent
+
+__all__ = ["LIMITS", "PARAMETERS", "Requantizer"]
+
+#: Of one channel: bias, multiplier, and shift to the right, 1 to 62; `twice` says that the product
+#: is rounded at bit 30 first.
+PARAMETERS = StructLayout({"bias": signed(32), "multiplier": 31, "shift": 6, "twice": 1})
+
+#: Of one tensor.
+LIMITS = StructLayout({"zero": signed(8), "low": signed(8), "high": signed(8), "away": 1})
+
+
+class Requantizer(SharedComponent):
+    r"""``clip(round((sum + bias) * multiplier / 2**shift) + zero, low, high)``, one per step.
+
+    With ``P = (sum + bias) * multiplier``, the sum wrapped to 32 bits, and ``s = shift``:
+
+    - ``twice`` is what TensorFlow Lite does with a shift of 32 and more,
+      ``round(round(P / 2**31) / 2**(s - 31))``, the first half up, the second half away from zero.
+      That is ``(P + 2**30 + 2**(s - 1) - (2**31 if P < 0 else 0)) >> s``.
+    - Without it, ``(P + 2**(s - 1)) >> s``: halves up, for shifts of 31 and less.
+    - ``away`` without ``twice``: halves away from zero, for means and averages.
+
+    Parameters
+    ----------
+    kind : str
+        Name of the module.
+
+    Members
+    -------
+    i_en : In(1)
+        The lane moves in this step.
+    i_sum : In(32)
+        The sum.
+    i_parameters : In(PARAMETERS)
+        Of its channel.
+    i_limits : In(LIMITS)
+        Of its tensor; they are to stay until the last result is out.
+    o : Out(8)
+        The result.
+
+    Latency: `STEPS` steps.
+    """
+
+    STEPS = 5
+
+    i_en: Signal
+    i_sum: Signal
+    i_parameters: Signal
+    i_limits: Signal
+    o: Signal
+
+    def __init__(self, *, kind: str = "requantizer") -> None:
+        signature: dict[str, Any] = {
+            "i_en": In(1),
+            "i_sum": In(32),
+            "i_parameters": In(PARAMETERS.size),
+            "i_limits": In(LIMITS.size),
+            "o": Out(8),
+        }
+        super().__init__(kind=kind, parameters=(), signature=signature)
+
+    def body(self, platform: object) -> Module:
+        """Build the steps: bias, product, its rounding, shift, and zero point with limits."""
+        m = Module()
+        given, limits = View(PARAMETERS, self.i_parameters), View(LIMITS, self.i_limits)
+
+        total = Signal(signed(32), reset_less=True)
+        multiplier = Signal(31, reset_less=True)
+        shifts = [Signal(6, name=f"shift_{n}", reset_less=True) for n in range(3)]
+        twices = [Signal(name=f"twice_{n}", reset_less=True) for n in range(2)]
+        product = Signal(signed(64), reset_less=True)
+        rounded = Signal(signed(64), reset_less=True)
+        # One bit more than the result: the half that rounds it.
+        shifted = Signal(signed(11), reset_less=True)
+        result = Signal(8, reset_less=True)
+
+        # floor((P + 2**(s - 1)) / 2**s) is floor(P / 2**s) plus the bit below it.
+        negative = product[-1]
+        change = Mux(
+            twices[1],
+            Mux(negative, Const(-(1 << 30), signed(33)), Const(1 << 30, signed(33))),
+            Mux(limits.away & negative, Const(-1, signed(33)), Const(0, signed(33))),
+        )
+        down = Signal(signed(64))
+        m.d.comb += down.eq(rounded >> (shifts[2] - 1)[:6])
+        rest = down[9:]
+        fits = ~rest.any() | rest.all()
+        value = Signal(signed(12))
+        m.d.comb += value.eq((shifted >> 1) + shifted[0] + limits.zero)
+        with m.If(self.i_en):
+            m.d.sync += [
+                total.eq(self.i_sum.as_signed() + given.bias),
+                multiplier.eq(given.multiplier),
+                Cat(*shifts).eq(Cat(given.shift, *shifts[:-1])),
+                Cat(*twices).eq(Cat(given.twice, *twices[:-1])),
+                product.eq(total * multiplier),
+                rounded.eq(product + change),
+                # What is far away is so after the limits, too.
+                shifted.eq(Mux(fits, down[:11].as_signed(), self._far(down[-1]))),
+                result.eq(
+                    Mux(value < limits.low, limits.low,
+                        Mux(value > limits.high, limits.high, value))[:8]
+                ),
+            ]  # fmt: skip
+        m.d.comb += self.o.eq(result)
+        return m
+
+    def _far(self, negative: Value) -> Value:
+        """Return a value beyond all limits, whatever the zero point."""
+        return Mux(negative, Const(-(1 << 10), signed(11)), Const((1 << 10) - 1, signed(11)))

@@ -1,0 +1,81 @@
+"""The requantization lane gives what `golden.arith.quant` does, for every sum."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from golden.arith import quant
+from hw.accelerator.requantizer import LIMITS, PARAMETERS, Requantizer
+from verif.unit.stepper import Stepper
+
+
+def parameters(bias: int, multiplier: int, shift: int, twice: int) -> int:
+    return (
+        PARAMETERS.const({"bias": bias, "multiplier": multiplier, "shift": shift, "twice": twice})
+        .as_value()
+        .value
+    )  # type: ignore[attr-defined, no-any-return]
+
+
+def limits(zero: int, low: int, high: int, away: int = 0) -> int:
+    fields = {"zero": zero, "low": low, "high": high, "away": away}
+    return LIMITS.const(fields).as_value().value  # type: ignore[attr-defined, no-any-return]
+
+
+def extremes(dice: random.Random) -> int:
+    """Return a sum: any, a small one, or one at an end of int32."""
+    edge = dice.choice([0, 1 << 31, -(1 << 31), 1 << 30, -(1 << 30)])
+    near = edge + dice.randint(-3, 3)
+    return max(
+        -(1 << 31),
+        min(
+            (1 << 31) - 1,
+            dice.choice([dice.randint(-(1 << 31), (1 << 31) - 1), dice.randint(-4000, 4000), near]),
+        ),
+    )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_as_golden(seed: int) -> None:
+    """Double rounding, all shifts, every bias, dead channels, every range."""
+    dice = random.Random(seed)
+    zero = dice.randint(-128, 127)
+    low, high = sorted(dice.randint(-128, 127) for _ in range(2))
+    steps, wanted = [], []
+    for _ in range(3000):
+        total, bias = extremes(dice), extremes(dice)
+        shift = dice.randint(-31, 8)
+        multiplier = dice.choice([0, 1 << 30, (1 << 31) - 1, dice.randint(1 << 30, (1 << 31) - 1)])
+        acc = (total + bias + (1 << 31)) % (1 << 32) - (1 << 31)
+        if shift > 0 and not -(1 << 31) <= acc << shift < 1 << 31:
+            shift = 0  # the reference wraps; a compiler refuses that
+        steps.append(
+            {"i_en": 1, "i_sum": total % (1 << 32), "i_limits": limits(zero, low, high),
+             "i_parameters": parameters(bias, multiplier, 31 - shift, int(shift < 0))}
+        )  # fmt: skip
+        wanted.append(int(quant.requantize(acc, multiplier, shift, zero, (low, high))))
+    last = steps[-1]
+    trace = Stepper(Requantizer()).run([*steps, *[last] * Requantizer.STEPS])
+    got = np.array([seen.o for seen in trace[Requantizer.STEPS :]], np.uint8).view(np.int8)
+    assert got.tolist() == wanted
+
+
+def test_away_from_zero() -> None:
+    """Means and averages round halves away from zero."""
+    dice = random.Random(1)
+    steps, wanted = [], []
+    for _ in range(2000):
+        count = dice.choice([4, 9, 16, 25, 49, 64])
+        total = dice.randint(-128 * count, 127 * count)
+        multiplier = -(-(1 << 20) // count)
+        steps.append(
+            {"i_en": 1, "i_sum": total % (1 << 32), "i_limits": limits(0, -128, 127, 1),
+             "i_parameters": parameters(0, multiplier, 20, 0)}
+        )  # fmt: skip
+        wanted.append(int(np.sign(total)) * ((abs(total) + count // 2) // count))
+    trace = Stepper(Requantizer()).run([*steps, *[steps[-1]] * Requantizer.STEPS])
+    got = np.array([seen.o for seen in trace[Requantizer.STEPS :]], np.uint8).view(np.int8)
+    assert got.tolist() == wanted
