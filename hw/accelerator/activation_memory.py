@@ -1,0 +1,119 @@
+"""The activation memory: words at any byte address, one read and one written per cycle."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib.wiring import In, Out
+
+from ..share import SharedComponent
+from .ram import Ram
+
+__all__ = ["ActivationMemory", "rotated"]
+
+
+def rotated(word: Value, by: Value, unit: int = 8) -> Value:
+    """Return a word rotated to the right by some units: unit n of it is unit ``n + by`` of `word`.
+
+    The word is a power of two of units.
+    """
+    for stage in range(len(by)):
+        step = unit << stage
+        word = Mux(by[stage], Cat(word[step:], word[:step]), word)
+    return word
+
+
+class ActivationMemory(SharedComponent):
+    """Two banks of even and odd words: a word at any byte address is a row of each, rotated.
+
+    Parameters
+    ----------
+    word : int
+        Bytes of a word, a power of two of at least 2.
+    rows : int
+        Of a bank: ``2 * rows * word`` bytes in all. What lies outside is read as anything, and is not
+        to be written.
+
+    Members
+    -------
+    i_read_en : In(1)
+        The way of what is read moves in this cycle.
+    i_read_address : In(range(bytes))
+        Of the word to be read.
+    o_read : Out(8 * word)
+        The word, its first byte in the low bits.
+    i_write : In(word)
+        Bytes of the word to be written; none is no write.
+    i_write_address, i_write_data : range(bytes), 8 * word
+
+    Latency: a word is read in two cycles with `i_read_en`. What is written is read from the second
+    cycle after on.
+    """
+
+    i_read_en: Signal
+    i_read_address: Signal
+    o_read: Signal
+    i_write: Signal
+    i_write_address: Signal
+    i_write_data: Signal
+
+    def __init__(self, *, word: int, rows: int) -> None:
+        if word < 2 or word & (word - 1):
+            raise ValueError(f"a word must be a power of two of bytes, at least 2, not {word}")
+        address = (2 * rows * word - 1).bit_length()
+        signature: dict[str, Any] = {
+            "i_read_en": In(1),
+            "i_read_address": In(address),
+            "o_read": Out(8 * word),
+            "i_write": In(word),
+            "i_write_address": In(address),
+            "i_write_data": In(8 * word),
+        }
+        super().__init__(kind="activations", parameters=(word, rows), signature=signature)
+        self.word, self.rows = word, rows
+
+    def body(self, platform: object) -> Module:
+        """Build the banks, and a rotator on the way to them and one on the way from them."""
+        m = Module()
+        bits = self.word.bit_length() - 1
+        banks = [
+            Ram(kind="activation_bank", depth=self.rows, width=8 * self.word) for _ in range(2)
+        ]
+        m.submodules.even, m.submodules.odd = banks
+
+        # Byte 0 of the word goes to byte `offset` of a row: rotate the other way.
+        def split(address: Value) -> tuple[Value, Value, list[Value]]:
+            """Return the offset, whether the word begins in the odd bank, and a row per bank."""
+            number = address[bits:]
+            first = number[1:]
+            return address[:bits], number[0], [(first + number[0])[: len(first)], first]
+
+        offset, odd, rows = split(self.i_write_address)
+        back = (-offset)[:bits]
+        data = rotated(self.i_write_data, back)
+        mask = rotated(self.i_write, back, 1)
+        # Bytes from the offset on are in the bank in which the word begins.
+        late = Cat(offset <= n for n in range(self.word))
+        for bank, row, own in zip(banks, rows, (~odd, odd), strict=True):
+            mine = mask & Mux(own, late, ~late)
+            m.d.comb += bank.i_write.eq(mine)
+            m.d.comb += [bank.i_write_address.eq(row), bank.i_write_data.eq(data)]
+
+        offset, odd, rows = split(self.i_read_address)
+        offset_q, odd_q = Signal(bits, reset_less=True), Signal(reset_less=True)
+        word = Signal(8 * self.word, reset_less=True)
+        for bank, row in zip(banks, rows, strict=True):
+            m.d.comb += [bank.i_read.eq(self.i_read_en), bank.i_read_address.eq(row)]
+        even_data, odd_data = (bank.o_read_data for bank in banks)
+        first = Mux(odd_q, odd_data, even_data)
+        second = Mux(odd_q, even_data, odd_data)
+        early = Cat((offset_q > n).replicate(8) for n in range(self.word))
+        with m.If(self.i_read_en):
+            m.d.sync += [
+                offset_q.eq(offset),
+                odd_q.eq(odd),
+                word.eq(rotated((first & ~early) | (second & early), offset_q)),
+            ]
+        m.d.comb += self.o_read.eq(word)
+        return m

@@ -1,0 +1,65 @@
+"""The activation memory is an array of bytes: words at any address, read and written."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from hw.accelerator.activation_memory import ActivationMemory
+from verif.unit.stepper import Drive, Stepper
+
+SHAPES = [(2, 4), (4, 3), (8, 4), (16, 2)]
+
+
+def word_at(memory: bytearray, address: int, word: int) -> int:
+    return int.from_bytes(bytes(memory[(address + n) % len(memory)] for n in range(word)), "little")
+
+
+@pytest.mark.parametrize(("word", "rows"), SHAPES)
+def test_bytes(word: int, rows: int) -> None:
+    """What is read is what was written two cycles before or earlier, byte by byte; it can pause."""
+    dice = random.Random(word)
+    size = 2 * rows * word
+    now = bytearray(size)
+    compared = 0
+
+    def drive() -> Drive:
+        nonlocal compared
+        for address in range(0, size, word):  # from garbage to something known
+            now[address : address + word] = bytes(dice.getrandbits(8) for _ in range(word))
+            data = int.from_bytes(now[address : address + word], "little")
+            yield {"i_read_en": 0, "i_write": (1 << word) - 1, "i_write_address": address,
+                   "i_write_data": data}  # fmt: skip
+        pipeline: list[int | None] = [None, None]
+        for _ in range(600):
+            before = bytes(now)
+            mask, address = (
+                dice.getrandbits(word) * dice.randint(0, 1),
+                dice.randrange(size - word + 1),
+            )
+            data, enable = dice.getrandbits(8 * word), dice.random() < 0.7
+            reading = dice.randrange(size - word + 1)
+            touched = {(address + n) % size for n in range(word) if mask >> n & 1}
+            # A word that is being written is anything.
+            clash = any((reading + n) % size in touched for n in range(word))
+            seen = yield {"i_read_en": int(enable), "i_read_address": reading, "i_write": mask,
+                          "i_write_address": address, "i_write_data": data}  # fmt: skip
+            if pipeline[1] is not None:
+                assert seen.o_read == pipeline[1]
+                compared += 1
+            if enable:
+                wanted = None if clash else word_at(bytearray(before), reading, word)
+                pipeline = [wanted, pipeline[0]]
+            for n in range(word):
+                if mask >> n & 1:
+                    now[(address + n) % size] = data >> 8 * n & 0xFF
+
+    Stepper(ActivationMemory(word=word, rows=rows)).run(drive())
+    assert compared > 100
+
+
+def test_words_are_powers_of_two() -> None:
+    """Another word has no rows and columns."""
+    with pytest.raises(ValueError, match="power of two"):
+        ActivationMemory(word=6, rows=4)
