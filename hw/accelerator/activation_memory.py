@@ -32,8 +32,8 @@ class ActivationMemory(SharedComponent):
     word : int
         Bytes of a word, a power of two of at least 2.
     rows : int
-        Of a bank: ``2 * rows * word`` bytes in all. What lies outside is read as anything, and is not
-        to be written.
+        Of a bank: ``2 * rows * word`` bytes in all. What lies outside is read as anything, and is
+        not to be written.
 
     Members
     -------
