@@ -1,0 +1,183 @@
+"""Addresses of what a GEMM reads: every word of every pixel of every tile, by nested counters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Module, Mux, Signal, Value, signed
+from amaranth.lib.data import StructLayout, View
+from amaranth.lib.wiring import In, Out
+
+from ..share import SharedComponent
+
+__all__ = ["GemmReader", "gemm_job"]
+
+
+def gemm_job(address: int) -> StructLayout:
+    """Return the layout of what a job says of its reads.
+
+    A pixel's window is `rows` runs of consecutive bytes, one per row of the image, `pitch` bytes
+    apart. A run is `words` words, the first `long` of which have `length + 1` bytes, the others
+    `length`. Pixels follow each other in lines of `line` pixels, `step` bytes apart. Tiles have
+    `pixels + 1` pixels (the first `large` of a round) or `pixels`; `tiles` of them are a round over
+    the whole image, and there are `rounds` rounds, one for every block of output channels.
+
+    Parameters
+    ----------
+    address : int
+        Bits of a byte address.
+    """
+    wide = signed(address + 1)
+    return StructLayout(
+        {
+            "base": wide,  # of byte 0 of the image row of the first pixel's first run
+            "x": wide,  # from there to the first pixel's window; negative in the padding
+            "step": address,
+            "line": 16,
+            "jump": address,  # from an image row to that of the next line
+            "pitch": address,
+            "top": signed(10),  # image row of the first line's first run
+            "stride": 4,  # image rows from a line to the next
+            "height": 16,
+            "rows": 8,
+            "words": 16,
+            "long": 16,
+            "length": 9,
+            "tiles": 16,
+            "large": 16,
+            "pixels": 9,
+            "rounds": 16,
+        }
+    )
+
+
+class GemmReader(SharedComponent):
+    """One address after the other, in the order in which a GEMM reads.
+
+    For every round, tile, run and word: a word of every pixel of the tile.
+
+    Parameters
+    ----------
+    address : int
+        Bits of a byte address.
+    word : int
+        Bytes of a word.
+
+    Members
+    -------
+    i_begin : In(1)
+        Begin with the job; its first address is there in the next cycle.
+    i_job : In(gemm_job(address))
+        The job, which is to stay until the last address was taken.
+    i_next : In(1)
+        The address is taken.
+    o_address : Out(address)
+        Of the word.
+    o_first, o_bytes : Out(range(word + 1)) each
+        Bytes of the word in front of the image row, and in it or in front: what is from the one to
+        the other is read, all else is padding. None is in a row outside of the image.
+    o_last : Out(1)
+        It is the last address of the job.
+
+    Latency: none; the counters are registers.
+    """
+
+    i_begin: Signal
+    i_job: Signal
+    i_next: Signal
+    o_address: Signal
+    o_first: Signal
+    o_bytes: Signal
+    o_last: Signal
+
+    def __init__(self, *, address: int, word: int) -> None:
+        bits = word.bit_length()
+        signature: dict[str, Any] = {
+            "i_begin": In(1),
+            "i_job": In(gemm_job(address).size),
+            "i_next": In(1),
+            "o_address": Out(address),
+            "o_first": Out(bits),
+            "o_bytes": Out(bits),
+            "o_last": Out(1),
+        }
+        super().__init__(kind="gemm_reader", parameters=(address, word), signature=signature)
+        self.address, self.word = address, word
+
+    def body(self, platform: object) -> Module:
+        """Build the counters, from the innermost to the outermost, and the address."""
+        m = Module()
+        job = View(gemm_job(self.address), self.i_job)
+        wide = signed(self.address + 1)
+
+        def place(name: str) -> dict[str, Signal]:
+            """Return where a pixel is: its image row, its bytes in that, its number in the line."""
+            return {
+                "base": Signal(wide, name=f"{name}_base"), "x": Signal(wide, name=f"{name}_x"),
+                "row": Signal(signed(17), name=f"{name}_row"), "at": Signal(16, name=f"{name}_at"),
+            }  # fmt: skip
+
+        pixel, tile = place("pixel"), place("tile")  # this one, and the first one of the tile
+        left = Signal(9)  # pixels of the tile after this one
+        word, run = Signal(16), Signal(8)  # of the run, of the window
+        number, round_ = Signal(16), Signal(16)
+        offset = Signal(self.address)  # of the word in its run
+        down = Signal(self.address)  # of the run, from the first one
+        first = {"base": job.base, "x": job.x, "row": job.top, "at": 0}
+
+        line_ends = pixel["at"] + 1 == job.line
+        following: dict[str, Value] = {
+            "base": Mux(line_ends, pixel["base"] + job.jump, pixel["base"]),
+            "x": Mux(line_ends, job.x, pixel["x"] + job.step),
+            "row": Mux(line_ends, pixel["row"] + job.stride, pixel["row"]),
+            "at": Mux(line_ends, 0, pixel["at"] + 1),
+        }
+        length = job.length + (word < job.long)
+        pixel_ends = left == 0
+        word_ends = pixel_ends & (word + 1 == job.words)
+        run_ends = word_ends & (run + 1 == job.rows)
+        tile_ends = run_ends & (number + 1 == job.tiles)
+
+        def size(index: Value) -> Value:
+            """Return the pixels of a tile, but one."""
+            return job.pixels + (index < job.large) - 1
+
+        with m.If(self.i_next):
+            with m.If(~pixel_ends):
+                m.d.sync += left.eq(left - 1)
+                m.d.sync += [signal.eq(following[key]) for key, signal in pixel.items()]
+            with m.Else():
+                m.d.sync += left.eq(size(number))
+                m.d.sync += [signal.eq(tile[key]) for key, signal in pixel.items()]
+                m.d.sync += [word.eq(word + 1), offset.eq(offset + length)]
+            with m.If(word_ends):
+                m.d.sync += [word.eq(0), offset.eq(0), run.eq(run + 1), down.eq(down + job.pitch)]
+            with m.If(run_ends):
+                m.d.sync += [run.eq(0), down.eq(0), number.eq(number + 1)]
+                m.d.sync += left.eq(size(number + 1))
+                for where in (pixel, tile):
+                    m.d.sync += [signal.eq(following[key]) for key, signal in where.items()]
+            with m.If(tile_ends):
+                m.d.sync += [number.eq(0), round_.eq(round_ + 1)]
+        with m.If(self.i_begin):
+            m.d.sync += [word.eq(0), offset.eq(0), run.eq(0), down.eq(0), number.eq(0)]
+            m.d.sync += round_.eq(0)
+        with m.If(self.i_begin | (self.i_next & tile_ends)):
+            m.d.sync += left.eq(size(0))
+            for where in (pixel, tile):
+                m.d.sync += [signal.eq(first[key]) for key, signal in where.items()]
+
+        x = Signal(signed(self.address + 2))
+        row = Signal(signed(18))
+        inside = (row >= 0) & (row < job.height)
+        before, rest = -x, job.pitch - x
+        most = Mux(rest < 0, 0, Mux(rest < length, rest, length))
+        m.d.comb += [
+            x.eq(pixel["x"] + offset),
+            row.eq(pixel["row"] + run),
+            self.o_address.eq(pixel["base"] + down + x),
+            self.o_first.eq(Mux(before < 0, 0, Mux(before < length, before, length))),
+            self.o_bytes.eq(Mux(inside, most, 0)),
+            self.o_last.eq(tile_ends & (round_ + 1 == job.rounds)),
+        ]
+        return m

@@ -1,0 +1,127 @@
+"""Addresses of what a GEMM writes: a word of every pixel, the last pixel of a tile first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.lib.data import StructLayout, View
+from amaranth.lib.wiring import In, Out
+
+from ..share import SharedComponent
+
+__all__ = ["GemmWriter", "write_job"]
+
+
+def write_job(address: int) -> StructLayout:
+    """Return the layout of what a job says of its writes.
+
+    Pixels are `step` bytes apart. Tiles are those of `hw.accelerator.reader.gemm_job`. Every round
+    writes `rows` bytes of all pixels, and the next one those behind; the last one `rest` of them.
+
+    Parameters
+    ----------
+    address : int
+        Bits of a byte address.
+    """
+    return StructLayout(
+        {
+            "base": address, "step": address, "tiles": 16, "large": 16, "pixels": 9, "rounds": 16,
+            "rows": 9, "rest": 9,
+        }
+    )  # fmt: skip
+
+
+class GemmWriter(SharedComponent):
+    """One address after the other, in the order in which a GEMM's results leave the array.
+
+    Parameters
+    ----------
+    address : int
+        Bits of a byte address.
+    word : int
+        Bytes of a word.
+
+    Members
+    -------
+    i_begin : In(1)
+        Begin with the job; its first address is there in the next cycle.
+    i_job : In(write_job(address))
+        The job, which is to stay until the last address was taken.
+    i_next : In(1)
+        The address is taken.
+    o_address : Out(address)
+        Of the word.
+    o_bytes : Out(word)
+        Which bytes of it are written.
+    o_last : Out(1)
+        It is the last address of the job.
+
+    Latency: none; the counters are registers.
+    """
+
+    i_begin: Signal
+    i_job: Signal
+    i_next: Signal
+    o_address: Signal
+    o_bytes: Signal
+    o_last: Signal
+
+    def __init__(self, *, address: int, word: int) -> None:
+        signature: dict[str, Any] = {
+            "i_begin": In(1),
+            "i_job": In(write_job(address).size),
+            "i_next": In(1),
+            "o_address": Out(address),
+            "o_bytes": Out(word),
+            "o_last": Out(1),
+        }
+        super().__init__(kind="gemm_writer", parameters=(address, word), signature=signature)
+        self.address, self.word = address, word
+
+    def body(self, platform: object) -> Module:
+        """Build the counters of pixels, tiles and rounds, and the mask."""
+        m = Module()
+        job = View(write_job(self.address), self.i_job)
+        left = Signal(9)  # pixels of the tile after this one, which lie in front of it
+        number, round_ = Signal(16), Signal(16)
+        here = Signal(self.address)
+        # The last pixel of this tile: the next tile ends its own size behind it.
+        top = Signal(self.address)
+        start = Signal(self.address)  # of the round: one pixel before the first
+
+        def size(index: Value) -> Value:
+            return job.pixels + (index < job.large)
+
+        def reach(index: Value) -> Value:
+            """Return the bytes of a tile."""
+            wide = Mux(index < job.large, job.step, 0)
+            return (job.pixels * job.step + wide)[: self.address]
+
+        tile_ends = left == 0
+        round_ends = tile_ends & (number + 1 == job.tiles)
+        next_start = start + job.rows
+        with m.If(self.i_next):
+            m.d.sync += [left.eq(left - 1), here.eq(here - job.step)]
+            with m.If(tile_ends):
+                end = top + reach(number + 1)
+                m.d.sync += [number.eq(number + 1), left.eq(size(number + 1) - 1)]
+                m.d.sync += [here.eq(end), top.eq(end)]
+            with m.If(round_ends):
+                end = next_start + reach(0)
+                m.d.sync += [number.eq(0), round_.eq(round_ + 1), left.eq(size(0) - 1)]
+                m.d.sync += [here.eq(end), top.eq(end), start.eq(next_start)]
+        with m.If(self.i_begin):
+            before = job.base - job.step
+            end = before + reach(0)
+            m.d.sync += [number.eq(0), round_.eq(0), left.eq(size(0) - 1)]
+            m.d.sync += [here.eq(end), top.eq(end), start.eq(before)]
+
+        final = round_ + 1 == job.rounds
+        count = Mux(final, job.rest, job.rows)
+        m.d.comb += [
+            self.o_address.eq(here),
+            self.o_last.eq(round_ends & final),
+            *(self.o_bytes[n].eq(count > n) for n in range(self.word)),
+        ]
+        return m

@@ -1,0 +1,81 @@
+"""The addresses of a GEMM are those of its windows, tile by tile."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from golden.arith.window import Window
+from hw.accelerator.reader import GemmReader, gemm_job
+from verif.unit.stepper import Drive, Stepper
+
+ADDRESS, WORD = 14, 8
+
+
+def even(total: int, parts: int) -> list[int]:
+    each, more = divmod(total, parts)
+    return [each + 1] * more + [each] * (parts - more)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_windows(seed: int) -> None:
+    """Kernels, strides, padding, channels, tiles and blocks at random, with pauses."""
+    dice = random.Random(seed)
+    while True:
+        height, width = dice.randint(1, 8), dice.randint(1, 8)
+        channels = dice.randint(1, 12)
+        kernel = dice.randint(1, 5), dice.randint(1, 5)
+        stride = dice.randint(1, 3), dice.randint(1, 3)
+        padding = dice.choice(["same", "valid"])
+        if padding == "same" or (kernel[0] <= height and kernel[1] <= width):
+            break
+    window = Window.of((height, width), kernel, stride, padding)
+    (top, _), (left, _) = window.padding
+    out_h, out_w = window.output
+    source, pitch = 100 + dice.randrange(50), width * channels
+    run = kernel[1] * channels
+    lengths = even(run, -(-run // WORD))
+    tiles = even(out_h * out_w, -(-out_h * out_w // dice.randint(1, WORD)))
+    rounds = dice.randint(1, 2)
+
+    wanted = []
+    for _ in range(rounds):
+        begun = 0
+        for pixels in tiles:
+            for i in range(kernel[0]):
+                offset = 0
+                for length in lengths:
+                    for p in range(begun, begun + pixels):
+                        y = p // out_w * stride[0] - top + i
+                        x = (p % out_w * stride[1] - left) * channels + offset
+                        real = [n for n in range(length) if 0 <= y < height and 0 <= x + n < pitch]
+                        wanted.append((source + y * pitch + x, real))
+                    offset += length
+            begun += pixels
+
+    job = gemm_job(ADDRESS).const(
+        {
+            "base": source - top * pitch, "x": -left * channels, "step": stride[1] * channels,
+            "line": out_w, "jump": stride[0] * pitch, "pitch": pitch, "top": -top,
+            "stride": stride[0], "height": height, "rows": kernel[0], "words": len(lengths),
+            "long": lengths.count(lengths[0]) % len(lengths), "length": lengths[-1],
+            "tiles": len(tiles), "large": tiles.count(tiles[0]) % len(tiles), "pixels": tiles[-1],
+            "rounds": rounds,
+        }
+    ).as_value().value  # type: ignore[attr-defined]  # fmt: skip
+
+    def drive() -> Drive:
+        yield {"i_begin": 1, "i_job": job, "i_next": 0}
+        for index, (address, real) in enumerate(wanted):
+            while True:
+                taken = dice.randint(0, 1)
+                seen = yield {"i_begin": 0, "i_job": job, "i_next": taken}
+                assert seen.o_last == (index == len(wanted) - 1)
+                assert list(range(seen.o_first, seen.o_bytes)) == real, (index, address)
+                if real:
+                    assert seen.o_address == address % (1 << ADDRESS)
+                if taken:
+                    break
+
+    Stepper(GemmReader(address=ADDRESS, word=WORD)).run(drive())
