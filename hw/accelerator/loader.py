@@ -1,0 +1,107 @@
+"""When the corner turn takes words: a token per group passes the columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib.wiring import In, Out
+
+from ..share import SharedComponent
+
+__all__ = ["Loader"]
+
+
+class Loader(SharedComponent):
+    """Steer a `CornerTurn`: which steps take a word, and how old the groups are.
+
+    A group whose first beat enters in step s takes words in the last P of the steps ``s + 1`` to
+    ``s + cols``, one for each of the last P columns.
+
+    Parameters
+    ----------
+    word : int
+        Bytes of a word, a power of two.
+    cols : int
+
+    Members
+    -------
+    i_en : In(1)
+        The array moves in this step.
+    i_group : In(1)
+        The first beat of a group enters in this step.
+    i_large : In(1)
+        Its tile has one more pixel.
+    i_pixels : In(range(cols + 1))
+        Pixels of the other tiles. It is to stay until `o_empty`.
+    o_take : Out(1)
+        The corner turn takes a word in this step.
+    o_phase, o_before : range(2 * word), range(word + 1)
+        As `CornerTurn` takes them.
+    o_empty : Out(1)
+        No group is on its way.
+
+    Latency: none from the columns to `o_take`.
+    """
+
+    i_en: Signal
+    i_group: Signal
+    i_large: Signal
+    i_pixels: Signal
+    o_take: Signal
+    o_phase: Signal
+    o_before: Signal
+    o_empty: Signal
+
+    def __init__(self, *, word: int, cols: int) -> None:
+        bits = word.bit_length() - 1
+        signature: dict[str, Any] = {
+            "i_en": In(1),
+            "i_group": In(1),
+            "i_large": In(1),
+            "i_pixels": In(range(cols + 1)),
+            "o_take": Out(1),
+            "o_phase": Out(bits + 1),
+            "o_before": Out(bits + 1),
+            "o_empty": Out(1),
+        }
+        super().__init__(kind="loader", parameters=(word, cols), signature=signature, resets=True)
+        self.word, self.cols = word, cols
+
+    def body(self, platform: object) -> Module:
+        """Build the lines of tokens, and the age of the newest group that has a word."""
+        m = Module()
+        cols = self.cols
+        small, large = Signal(cols), Signal(cols)  # a group of either kind is at a column
+        with m.If(self.i_en):
+            m.d.sync += [
+                small.eq(Cat(self.i_group & ~self.i_large, small)),
+                large.eq(Cat(self.i_group & self.i_large, large)),
+            ]
+        here, first = [], []
+        for c in range(cols):
+            # Columns cols - P and on have a pixel.
+            for line, pixels in ((small, self.i_pixels), (large, self.i_pixels + 1)):
+                here.append(line[c] & (pixels >= cols - c))
+                first.append(line[c] & (pixels == cols - c))
+        column = Signal(range(cols + 1))
+        starts = Signal()
+        some = Signal()
+        m.d.comb += [
+            some.eq(Cat(*here).any()),
+            starts.eq(Cat(*first).any()),
+            column.eq(cols - self.i_pixels - Cat(*first[1::2]).any()),
+        ]
+        most = 2 * self.word - 1
+        phase, before = Signal.like(self.o_phase), Signal.like(self.o_before)
+        now = Mux(starts, column, phase)
+        m.d.comb += [
+            self.o_take.eq(some),
+            self.o_phase.eq(now),
+            # The group before began as much earlier as its phase would be greater.
+            self.o_before.eq(Mux(starts, phase - column, before)),
+            self.o_empty.eq(~(small | large).any()),
+        ]
+        with m.If(self.i_en):
+            m.d.sync += [phase.eq(Mux(now == most, most, now + 1)), before.eq(self.o_before)]
+        return m

@@ -1,0 +1,142 @@
+"""When the beats of a GEMM may enter the array: the pace that the corner turn and the drain set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Const, Module, Mux, Signal, Value
+from amaranth.lib.data import StructLayout, View
+from amaranth.lib.wiring import In, Out
+
+from ..share import SharedComponent
+
+__all__ = ["GemmPacer", "pace_job"]
+
+#: What a job says of its beats; see `hw.accelerator.reader.gemm_job`.
+pace_job = StructLayout(
+    {
+        "rows": 8, "words": 16, "long": 16, "length": 9, "tiles": 16, "large": 16, "pixels": 9,
+        "rounds": 16,
+    }
+)  # fmt: skip
+
+
+class GemmPacer(SharedComponent):
+    """Offer the beats of a GEMM, one per step, or hold them back.
+
+    A word of L bytes is L beats without a pause: the corner turn moves in every step. A word may
+    begin in step s if
+
+    - the word before began in ``s - P`` or earlier, P the pixels of its tile: one word is read per
+      step, and every word of the group before has come by then;
+    - it is not the last of its tile, or its last beat, in ``s + L - 1``, is at least ``max(P
+      before, P)`` steps after that of the tile before, if there was one: results must not meet.
+
+    Parameters
+    ----------
+    cols : int
+        Most pixels of a tile.
+
+    Members
+    -------
+    i_en : In(1)
+        The array moves in this step.
+    i_begin : In(1)
+        Begin with the job; its first beat may come in the next step.
+    i_job : In(pace_job)
+        The job, which is to stay until its last beat.
+    o_beat : Out(1)
+        A beat enters in this step, if the array moves.
+    o_group : Out(1)
+        It is the first one of a word.
+    o_large : Out(1)
+        Its tile has one more pixel than `pixels`.
+    o_tile, o_last : Out(1) each
+        It is the last one of its tile; of the job.
+    o_busy : Out(1)
+        There are beats left.
+
+    Latency: none; the counters are registers.
+    """
+
+    i_en: Signal
+    i_begin: Signal
+    i_job: Signal
+    o_beat: Signal
+    o_group: Signal
+    o_large: Signal
+    o_tile: Signal
+    o_last: Signal
+    o_busy: Signal
+
+    def __init__(self, *, cols: int) -> None:
+        signature: dict[str, Any] = {
+            "i_en": In(1), "i_begin": In(1), "i_job": In(pace_job.size),
+            "o_beat": Out(1), "o_group": Out(1), "o_large": Out(1), "o_tile": Out(1),
+            "o_last": Out(1), "o_busy": Out(1),
+        }  # fmt: skip
+        super().__init__(kind="gemm_pacer", parameters=cols, signature=signature, resets=True)
+        self.cols = cols
+
+    def body(self, platform: object) -> Module:
+        """Build the counters and the two ages."""
+        m = Module()
+        job = View(pace_job, self.i_job)
+        busy = Signal()
+        byte, word, run = Signal(9), Signal(16), Signal(8)
+        number, round_ = Signal(16), Signal(16)
+        outputs = range(self.cols + 1)
+        old = Const(self.cols, Signal(outputs).shape())  # as old as it matters
+        word_age = Signal(outputs, init=self.cols)  # steps since the word before began
+        sum_age = Signal(outputs, init=self.cols)  # steps since the last beat of the tile before
+        width = Signal(outputs)  # pixels of the tile before
+
+        large = number < job.large
+        pixels = job.pixels + large
+        length = job.length + (word < job.long)
+        begins = byte == 0
+        word_ends = byte + 1 == length
+        last_word = (word + 1 == job.words) & (run + 1 == job.rows)
+        tile_ends = word_ends & last_word
+        round_ends = tile_ends & (number + 1 == job.tiles)
+        ends = round_ends & (round_ + 1 == job.rounds)
+        apart = Mux(width > pixels, width, pixels)
+        room = ~last_word | (sum_age + length > apart)
+        open_ = ~begins | ((word_age >= pixels) & room)
+
+        m.d.comb += [
+            self.o_busy.eq(busy),
+            self.o_beat.eq(busy & open_),
+            self.o_group.eq(begins),
+            self.o_large.eq(large),
+            self.o_tile.eq(tile_ends),
+            self.o_last.eq(ends),
+        ]
+        go = Signal()
+        m.d.comb += go.eq(self.i_en & busy & open_)
+        with m.If(self.i_en):
+            m.d.sync += [
+                word_age.eq(self._older(word_age, old)), sum_age.eq(self._older(sum_age, old)),
+            ]  # fmt: skip
+        with m.If(go):
+            m.d.sync += byte.eq(byte + 1)
+            with m.If(begins):
+                m.d.sync += word_age.eq(1)
+            with m.If(word_ends):
+                m.d.sync += [byte.eq(0), word.eq(word + 1)]
+                with m.If(word + 1 == job.words):
+                    m.d.sync += [word.eq(0), run.eq(run + 1)]
+            with m.If(tile_ends):
+                m.d.sync += [run.eq(0), number.eq(number + 1), sum_age.eq(1), width.eq(pixels)]
+            with m.If(round_ends):
+                m.d.sync += [number.eq(0), round_.eq(round_ + 1)]
+            with m.If(ends):
+                m.d.sync += busy.eq(0)
+        with m.If(self.i_begin):
+            m.d.sync += [
+                busy.eq(1), byte.eq(0), word.eq(0), run.eq(0), number.eq(0), round_.eq(0),
+            ]  # fmt: skip
+        return m
+
+    def _older(self, age: Value, old: Value) -> Value:
+        return Mux(age == old, age, age + 1)

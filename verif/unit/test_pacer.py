@@ -1,0 +1,68 @@
+"""Beats of a GEMM enter as early as the corner turn and the drain allow."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from hw.accelerator.pacer import GemmPacer, pace_job
+from verif.unit.stepper import Drive, Stepper
+
+
+def even(total: int, parts: int) -> list[int]:
+    each, more = divmod(total, parts)
+    return [each + 1] * more + [each] * (parts - more)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_steps(seed: int) -> None:
+    """The steps of all beats are those of the two rules, over several jobs, with freezes."""
+    dice = random.Random(seed)
+    cols = dice.choice([1, 4, 8])
+    jobs = []
+    for _ in range(3):
+        lengths = even(run := dice.randint(1, 20), -(-run // 8))
+        tiles = even(total := dice.randint(1, 20), -(-total // dice.randint(1, cols)))
+        jobs.append((lengths, tiles, dice.randint(1, 3), dice.randint(1, 2)))
+
+    def drive() -> Drive:
+        step, begun, ended, before = 0, -100, -100, 0
+        for lengths, tiles, rows, rounds in jobs:
+            fields = {
+                "rows": rows, "words": len(lengths), "length": lengths[-1], "pixels": tiles[-1],
+                "long": lengths.count(lengths[0]) % len(lengths), "tiles": len(tiles),
+                "large": tiles.count(tiles[0]) % len(tiles), "rounds": rounds,
+            }  # fmt: skip
+            job = pace_job.const(fields).as_value().value  # type: ignore[attr-defined]
+            yield {"i_begin": 1, "i_job": job, "i_en": 1}
+            step += 1
+            wanted: dict[int, tuple[int, int, int]] = {}
+            at = step
+            for _ in range(rounds):
+                for pixels in tiles:
+                    words = lengths * rows
+                    for index, length in enumerate(words):
+                        final = index == len(words) - 1
+                        at = max(at, begun + pixels)
+                        if final:
+                            at = max(at, ended + max(before, pixels) - length + 1)
+                        begun = at
+                        for k in range(length):
+                            wanted[at + k] = (int(k == 0), int(final and k == length - 1),
+                                              int(pixels > tiles[-1]))  # fmt: skip
+                        at += length
+                    ended, before = at - 1, pixels
+            last = max(wanted)
+            while step <= last:
+                moves = int(dice.random() < 0.8)
+                seen = yield {"i_begin": 0, "i_job": job, "i_en": moves}
+                assert seen.o_busy == 1
+                assert seen.o_beat == (step in wanted), step
+                if step in wanted:
+                    group, tile, large = wanted[step]
+                    assert (seen.o_group, seen.o_tile, seen.o_large) == (group, tile, large)
+                    assert seen.o_last == (step == last)
+                step += moves
+
+    Stepper(GemmPacer(cols=cols)).run(drive())
