@@ -1,0 +1,127 @@
+"""The weight ring: words from memory in the order of their use, read again for every tile."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib.wiring import In, Out
+
+from ..share import SharedComponent
+from .ram import Ram
+
+__all__ = ["Ring"]
+
+
+class Ring(SharedComponent):
+    """A buffer of words that are read block by block, each block some times over, and then freed.
+
+    Parameters
+    ----------
+    depth : int
+        Words, a power of two.
+    width : int
+        Bits of a word, a multiple of 8.
+
+    Members
+    -------
+    i_push, i_data : 1, width
+        A word comes from memory. There is to be room.
+    o_room : Out(range(depth + 1))
+        Words that there is room for. It may say one less for a cycle after a block is freed.
+    i_block, i_words, i_times, o_block : 1, range(depth + 1), 16, 1
+        The next block: its words, at least 1, and how often it is read, at least once. It is taken
+        in a cycle with both `i_block` and `o_block`. A block larger than the ring never comes.
+    o_valid, o_data : 1, width
+        The next word.
+    i_pop : In(1)
+        It is taken.
+
+    Latency: three cycles from a push to `o_valid`. Throughput: a word per cycle, from one block to
+    the next and from the end of a block to its beginning, if `i_block` is there in time.
+    """
+
+    i_push: Signal
+    i_data: Signal
+    o_room: Signal
+    i_block: Signal
+    i_words: Signal
+    i_times: Signal
+    o_block: Signal
+    o_valid: Signal
+    o_data: Signal
+    i_pop: Signal
+
+    def __init__(self, *, depth: int, width: int) -> None:
+        if depth < 2 or depth & (depth - 1):
+            raise ValueError(f"depth must be a power of two, at least 2, not {depth}")
+        signature: dict[str, Any] = {
+            "i_push": In(1),
+            "i_data": In(width),
+            "o_room": Out(range(depth + 1)),
+            "i_block": In(1),
+            "i_words": In(range(depth + 1)),
+            "i_times": In(16),
+            "o_block": Out(1),
+            "o_valid": Out(1),
+            "o_data": Out(width),
+            "i_pop": In(1),
+        }
+        super().__init__(kind="ring", parameters=(depth, width), signature=signature, resets=True)
+        self.depth, self.width = depth, width
+
+    def body(self, platform: object) -> Module:
+        """Build the memory, the counters of the block, and two words of look-ahead."""
+        m = Module()
+        m.submodules.ram = ram = Ram(kind="ring_ram", depth=self.depth, width=self.width)
+        bits = self.depth.bit_length() - 1
+        write, base = Signal(bits), Signal(bits)  # the next word to come; the first of the block
+        held = Signal(range(self.depth + 1))  # words from the base on
+        busy, words, times = Signal(), Signal.like(self.i_words), Signal(16)
+        offset = Signal.like(self.i_words)  # of the next word to be read
+
+        # What is read waits in two words, or is on its way into them.
+        front, back = Signal(self.width, reset_less=True), Signal(self.width, reset_less=True)
+        count = Signal(range(4))  # words there, or on their way
+        coming = Signal()  # a word comes out of the memory in this cycle
+        there = Signal(range(3))  # words in front and back
+        pop = Signal()
+        read = Signal()
+        m.d.comb += [
+            self.o_valid.eq(there != 0),
+            self.o_data.eq(front),
+            pop.eq(self.i_pop & self.o_valid),
+            read.eq(busy & (offset < held) & ((count - pop) < 2)),
+            ram.i_write.eq(self.i_push.replicate(self.width // 8)),
+            ram.i_write_address.eq(write),
+            ram.i_write_data.eq(self.i_data),
+            ram.i_read.eq(read),
+            ram.i_read_address.eq(base + offset),
+        ]
+        m.d.sync += [coming.eq(read), count.eq(count + read - pop)]
+        stays = there - pop
+        with m.If(pop):
+            m.d.sync += front.eq(back)
+        with m.If(coming):
+            with m.If(stays == 0):
+                m.d.sync += front.eq(ram.o_read_data)
+            with m.Else():
+                m.d.sync += back.eq(ram.o_read_data)
+        m.d.sync += there.eq(stays + coming)
+
+        ends = offset + 1 == words
+        frees = read & ends & (times == 1)
+        m.d.comb += self.o_block.eq(~busy | frees)
+        with m.If(read):
+            m.d.sync += offset.eq(Mux(ends, 0, offset + 1))
+            with m.If(ends):
+                m.d.sync += times.eq(times - 1)
+        with m.If(frees):
+            m.d.sync += [busy.eq(0), base.eq(base + words)]
+        with m.If(self.i_block & self.o_block):
+            m.d.sync += [busy.eq(1), words.eq(self.i_words), times.eq(self.i_times)]
+        m.d.sync += held.eq(held + self.i_push - Mux(frees, words, 0))
+        with m.If(self.i_push):
+            m.d.sync += write.eq(write + 1)
+        m.d.comb += self.o_room.eq(self.depth - held)
+        return m
