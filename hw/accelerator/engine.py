@@ -1,0 +1,216 @@
+"""The engine: the array between words of activations, words of weights, and words of results."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib.data import ArrayLayout, View
+from amaranth.lib.wiring import In, Out
+
+from ..array import Grid, Skew
+from ..config import ArrayConfig
+from ..control import Controller, Drain
+from ..layouts import COMMAND, TAGS, lanes, operand_layout
+from ..share import SharedComponent
+from .corner_turn import CornerTurn
+from .loader import Loader
+from .pacer import GemmPacer, pace_job
+from .requantizer import LIMITS, PARAMETERS, Requantizer
+
+__all__ = ["Engine", "word_bytes"]
+
+
+def word_bytes(config: ArrayConfig) -> int:
+    """Return the bytes of a word of activations: a power of two, for every row and column."""
+    return 1 << max(1, (max(config.rows, config.cols) - 1).bit_length())
+
+
+class Engine(SharedComponent):
+    """The array, with channels on rows, and int8 results.
+
+    GEMM: the west gets a word of weights per beat, one for every row's channel; the north gets the
+    windows of up to `cols` pixels, by the corner turn. ST-OS: the west gets a word of activations
+    per beat, the broadcast lines a word of taps. Either way a result is a word of one pixel, the
+    last pixel of a GEMM's tile first.
+
+    Parameters
+    ----------
+    config : ArrayConfig
+        The array, of 8-bit operands and 32-bit sums.
+
+    Members
+    -------
+    i_en : In(1)
+        All moves in this cycle. Low where `o_weights` or `o_word` ask for what is not there.
+    i_cmd, i_cmd_valid, o_cmd_ready : COMMAND, 1, 1
+        Commands of the array: one per tile or pass.
+    i_begin, i_job, i_pixels : 1, pace_job, range(cols + 1)
+        A GEMM's beats, as `GemmPacer` and `Loader` take them.
+    i_stream : In(1)
+        The job is ST-OS. It changes only while no beat is offered.
+    i_weights, o_weights : 8 * rows, 1
+        The next word of weights or taps; it is taken in this cycle if the array moves.
+    i_weights_valid : In(1)
+        It is there. In ST-OS only: a GEMM's beats wait by `i_en`.
+    i_word, o_word : 8 * word_bytes(config), 1
+        The next word of activations; it is taken in this cycle if the array moves.
+    i_word_valid : In(1)
+        It is there. In ST-OS only.
+    i_parameters : In(rows * PARAMETERS)
+        Of the channel of every row. They stay until the last result is out.
+    i_limits : In(LIMITS)
+    o_result, o_valid, o_last : 8 * rows, 1, 1
+        A word of results, row 0 in the low bits, in a cycle in which the array moves; whether it is
+        the last one of its command.
+    o_busy : Out(1)
+        A GEMM has beats left, or groups on their way.
+
+    Latency: ``cols + rows + mac_stages + Requantizer.STEPS`` steps from the last beat of a tile to
+    its first result.
+    """
+
+    i_en: Signal
+    i_cmd: Signal
+    i_cmd_valid: Signal
+    o_cmd_ready: Signal
+    i_begin: Signal
+    i_job: Signal
+    i_pixels: Signal
+    i_stream: Signal
+    i_weights: Signal
+    o_weights: Signal
+    i_weights_valid: Signal
+    i_word: Signal
+    o_word: Signal
+    i_word_valid: Signal
+    i_parameters: Signal
+    i_limits: Signal
+    o_result: Signal
+    o_valid: Signal
+    o_last: Signal
+    o_busy: Signal
+
+    def __init__(self, *, config: ArrayConfig) -> None:
+        word = word_bytes(config)
+        signature: dict[str, Any] = {
+            "i_en": In(1), "i_cmd": In(COMMAND.size), "i_cmd_valid": In(1), "o_cmd_ready": Out(1),
+            "i_begin": In(1), "i_job": In(pace_job.size), "i_pixels": In(range(config.cols + 1)),
+            "i_stream": In(1), "i_weights": In(8 * config.rows), "o_weights": Out(1),
+            "i_weights_valid": In(1), "i_word": In(8 * word), "o_word": Out(1),
+            "i_word_valid": In(1), "i_parameters": In(config.rows * PARAMETERS.size),
+            "i_limits": In(LIMITS.size), "o_result": Out(8 * config.rows), "o_valid": Out(1),
+            "o_last": Out(1), "o_busy": Out(1),
+        }  # fmt: skip
+        super().__init__(kind="engine", parameters=config, signature=signature, resets=True)
+        self.config, self.word = config, word
+
+    def body(self, platform: object) -> Module:
+        """Wire the parts of the array as the stream core does, but for both edges and the drain."""
+        config, m = self.config, Module()
+        rows, cols, bypass = config.rows, config.cols, config.st_os
+        m.submodules.controller = controller = Controller(config=config)
+        m.submodules.pacer = pacer = GemmPacer(cols=cols)
+        m.submodules.loader = loader = Loader(word=self.word, cols=cols)
+        m.submodules.turn = turn = CornerTurn(word=self.word, cols=cols)
+        m.submodules.west = west = Skew(kind="west_skew", lanes=rows, width=8, bypass=bypass)
+        m.submodules.grid = grid = Grid(config=config)
+        m.submodules.drain = drain = Drain(config=config)
+        m.submodules.deskew = deskew = Skew(
+            kind="deskew", lanes=rows, width=8, reverse=True, bypass=bypass
+        )
+        for part in (controller, pacer, loader, turn, west, grid, drain, deskew):
+            m.d.comb += part.i_en.eq(self.i_en)
+
+        stream = self.i_stream if config.st_os else 0
+        beat = pacer.o_beat
+        m.d.comb += [
+            pacer.i_begin.eq(self.i_begin),
+            pacer.i_job.eq(self.i_job),
+            loader.i_group.eq(beat & pacer.o_group),
+            loader.i_large.eq(pacer.o_large),
+            loader.i_pixels.eq(self.i_pixels),
+            turn.i_word.eq(self.i_word),
+            turn.i_phase.eq(loader.o_phase),
+            turn.i_before.eq(loader.o_before),
+            controller.i_cmd.eq(self.i_cmd),
+            controller.i_cmd_valid.eq(self.i_cmd_valid),
+            self.o_cmd_ready.eq(controller.o_cmd_ready),
+            controller.i_act_valid.eq(Mux(stream, self.i_word_valid, beat)),
+            controller.i_wgt_valid.eq(Mux(stream, self.i_weights_valid, beat)),
+            self.o_weights.eq(Mux(stream, controller.o_wgt_ready & self.i_weights_valid, beat)),
+            self.o_word.eq(Mux(stream, controller.o_act_ready & self.i_word_valid, loader.o_take)),
+            self.o_busy.eq(pacer.o_busy | ~loader.o_empty),
+        ]
+
+        weights = Signal(8 * rows, reset_less=True)
+        activations = Signal(8 * rows, reset_less=True)
+        with m.If(self.i_en):
+            m.d.sync += [
+                weights.eq(self.i_weights),
+                activations.eq(Mux(stream, self.i_word[: 8 * rows], self.i_weights)),
+            ]
+        m.d.comb += [
+            west.i.eq(activations), grid.i_a.eq(west.o), grid.i_move.eq(controller.o_move),
+        ]  # fmt: skip
+        self._north(m, controller, turn, grid)
+        if config.st_os:
+            enable = controller.o_broadcast
+            taps = View(lanes(rows, 8), weights)
+            line = Cat(Cat(taps[r], controller.o_tags) for r in range(rows))
+            m.d.comb += [
+                west.i_bypass.eq(enable),
+                grid.i_broadcast_en.eq(enable),
+                grid.i_broadcast.eq(line & enable.replicate(len(line))),
+            ]
+        self._results(m, controller, grid, drain, deskew)
+        return m
+
+    def _north(self, m: Module, controller: Controller, turn: CornerTurn, grid: Grid) -> None:
+        """Feed the columns: bytes of the corner turn, and tags one step later for each."""
+        config = self.config
+        tags: Value = controller.o_tags
+        if config.st_os:
+            tags = tags & ~controller.o_broadcast.replicate(TAGS.size)
+        wave = tags
+        if config.cols > 1:
+            line = Signal(TAGS.size * (config.cols - 1), name="tag_line")
+            with m.If(self.i_en):
+                m.d.sync += line.eq(Cat(tags, line))
+            wave = Cat(tags, line)
+        tags_of = View(ArrayLayout(TAGS, config.cols), wave)
+        bytes_of = View(lanes(config.cols, 8), turn.o)
+        north = View(ArrayLayout(operand_layout(config), config.cols), grid.i_operand)
+        for c in range(config.cols):
+            m.d.comb += [north[c].weight.eq(bytes_of[c]), north[c].tags.eq(tags_of[c])]
+
+    def _results(
+        self, m: Module, controller: Controller, grid: Grid, drain: Drain, deskew: Skew
+    ) -> None:
+        """Requantize every row's sums, and bring the rows back in line."""
+        config, steps = self.config, Requantizer.STEPS
+        sums = View(lanes(config.rows, 32), grid.o_result)
+        given = View(ArrayLayout(PARAMETERS.size, config.rows), self.i_parameters)
+        small = View(lanes(config.rows, 8), deskew.i)
+        for r in range(config.rows):
+            lane = Requantizer()
+            m.submodules[f"lane_{r}"] = lane
+            m.d.comb += [
+                lane.i_en.eq(self.i_en), lane.i_sum.eq(sums[r]), lane.i_parameters.eq(given[r]),
+                lane.i_limits.eq(self.i_limits), small[r].eq(lane.o),
+            ]  # fmt: skip
+        flags = [drain.o_valid, drain.o_last]
+        m.d.comb += [drain.i_token.eq(controller.o_token), grid.i_release.eq(drain.o_release)]
+        if config.st_os:
+            m.d.comb += drain.i_direct.eq(controller.o_token_direct)
+            flags.append(drain.o_bypass)
+        later: Value = Cat(*flags)
+        for step in range(steps):  # the lanes' own
+            now = Signal(len(flags), name=f"flags_{step}")
+            with m.If(self.i_en):
+                m.d.sync += now.eq(later)
+            later = now
+        m.d.comb += [self.o_result.eq(deskew.o), self.o_valid.eq(later[0] & self.i_en),
+                     self.o_last.eq(later[1])]  # fmt: skip
+        if config.st_os:
+            m.d.comb += deskew.i_bypass.eq(later[2])
