@@ -7,7 +7,9 @@ import random
 import numpy as np
 import pytest
 
+from golden import execute
 from golden.arith import quant
+from golden.machine.tile import st_os_tile
 from hw.accelerator.engine import Engine, word_bytes
 from hw.accelerator.pacer import pace_job
 from hw.config import ArrayConfig, Command
@@ -95,6 +97,68 @@ def test_gemm(rows: int, cols: int, stages: int) -> None:
                 "i_weights": packed(weights[:, beat % depth]),
                 "i_word": words[taken] if taken < len(words) else None,
                 "i_weights_valid": 0, "i_word_valid": 0,
+            }  # fmt: skip
+            asked += bool(asked < len(commands) and seen.o_cmd_ready)
+            if moves:
+                beat += seen.o_weights
+                taken += seen.o_word
+            if seen.o_valid:
+                found.append([int(x) for x in np.frombuffer(
+                    seen.o_result.to_bytes(rows, "little"), np.int8)])  # fmt: skip
+
+    Stepper(Engine(config=config)).run(drive())
+    assert found == wanted
+
+
+@pytest.mark.parametrize("stages", [1, 2])
+@pytest.mark.parametrize(("rows", "cols"), SHAPES)
+def test_passes(rows: int, cols: int, stages: int) -> None:
+    """ST-OS passes of one and several folds, some of which keep their sums, with pauses."""
+    config = ArrayConfig(rows=rows, cols=cols, st_os=True, mac_stages=stages)
+    dice = random.Random(rows + 10 * cols)
+    rng = np.random.default_rng(rows)
+    given, word_of_parameters = channels(dice, rows)
+    zero, low, high = -7, -128, 127
+    tiles, kept = [], False
+    for _ in range(8):
+        taps = dice.randint(1, cols)
+        outputs = (
+            dice.randint(1, cols) if kept or dice.random() < 0.3 else dice.randint(1, 3 * cols)
+        )
+        keep = outputs <= cols and dice.random() < 0.3
+        x = rng.integers(-128, 128, (rows, outputs + taps - 1))
+        w = rng.integers(-128, 128, (rows, taps))
+        tiles.append(st_os_tile(x, w, config, keep=keep, accumulate=kept and outputs <= cols))
+        kept = keep
+    if kept:  # the last one gives its sums
+        tiles[-1] = st_os_tile(x, w, config, accumulate=tiles[-1].command.accumulate)
+    wanted = []
+    for sums in execute(tiles, config):
+        for beat in sums:
+            wanted.append([int(quant.requantize(int(beat[r]) + b, m, s, zero, (low, high)))
+                           for r, (b, m, s) in enumerate(given)])  # fmt: skip
+    words = [beat for tile in tiles for beat in tile.act]
+    taps_of = [beat[:rows] for tile in tiles for beat in tile.wgt]
+    commands = [tile.command.encode() for tile in tiles]
+    still = {
+        "i_job": 0, "i_pixels": 1, "i_stream": 1, "i_parameters": word_of_parameters,
+        "i_limits": limits(zero, low, high), "rst": 0, "i_begin": 0,
+    }  # fmt: skip
+    found: list[list[int]] = []
+
+    def drive() -> Drive:
+        asked = beat = taken = 0
+        for _ in range(3000):
+            if len(found) == len(wanted):
+                return
+            moves, there, also = (int(dice.random() < 0.8) for _ in range(3))
+            there &= taken < len(words)
+            also &= beat < len(taps_of)
+            seen = yield {
+                **still, "i_en": moves, "i_cmd_valid": int(asked < len(commands)),
+                "i_cmd": commands[asked] if asked < len(commands) else None,
+                "i_weights": packed(taps_of[beat]) if also else None, "i_weights_valid": also,
+                "i_word": packed(words[taken]) if there else None, "i_word_valid": there,
             }  # fmt: skip
             asked += bool(asked < len(commands) and seen.o_cmd_ready)
             if moves:
