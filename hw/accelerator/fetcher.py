@@ -1,0 +1,141 @@
+"""Read a range of memory by AXI4: bursts, room, and which bytes of every beat were asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.lib.wiring import In, Out
+
+from ..share import SharedComponent
+
+__all__ = ["BURST", "Fetcher"]
+
+#: Bytes of a burst, and what it is aligned to: it never crosses 4 KiB.
+BURST = 256
+
+
+class Fetcher(SharedComponent):
+    """Ask for a range of bytes in bursts that end at multiples of `BURST`, and follow its beats.
+
+    Parameters
+    ----------
+    axi_bytes : int
+        Of a beat, a power of two from 4 to 64.
+    address : int
+        Bits of an address.
+    room : int
+        Beats that there can be room for.
+
+    Members
+    -------
+    i_begin, i_address, i_bytes : 1, address, 32
+        Begin with a range of at least one byte. Not while busy.
+    i_room : In(range(room + 1))
+        Beats that there is room for, beside those that are on their way.
+    i_stop : In(1)
+        Ask for no more; what was asked for still comes.
+    o_valid, i_ready, o_address, o_len : 1, 1, address, 8
+        The address channel: a burst of ``o_len + 1`` beats. Once valid it stays.
+    i_beat : In(1)
+        A beat of the range comes in this cycle.
+    o_strobe : Out(axi_bytes)
+        Bytes of that beat that belong to the range.
+    o_offset : Out(signed 32)
+        Where byte 0 of that beat lies in the range; negative in front of it.
+    o_waiting : Out(range(room + 1))
+        Beats that are on their way.
+    o_busy : Out(1)
+        Beats are to come.
+
+    Latency: the first address is there in the second cycle after `i_begin`.
+    """
+
+    i_begin: Signal
+    i_address: Signal
+    i_bytes: Signal
+    i_room: Signal
+    i_stop: Signal
+    o_valid: Signal
+    i_ready: Signal
+    o_address: Signal
+    o_len: Signal
+    i_beat: Signal
+    o_strobe: Signal
+    o_offset: Signal
+    o_waiting: Signal
+    o_busy: Signal
+
+    def __init__(self, *, axi_bytes: int, address: int, room: int) -> None:
+        signature: dict[str, Any] = {
+            "i_begin": In(1),
+            "i_address": In(address),
+            "i_bytes": In(32),
+            "i_room": In(range(room + 1)),
+            "i_stop": In(1),
+            "o_valid": Out(1),
+            "i_ready": In(1),
+            "o_address": Out(address),
+            "o_len": Out(8),
+            "i_beat": In(1),
+            "o_strobe": Out(axi_bytes),
+            "o_offset": Out(32),
+            "o_waiting": Out(range(room + 1)),
+            "o_busy": Out(1),
+        }
+        parameters = (axi_bytes, address, room)
+        super().__init__(kind="fetcher", parameters=parameters, signature=signature, resets=True)
+        self.axi_bytes, self.address = axi_bytes, address
+
+    def body(self, platform: object) -> Module:
+        """Build the side that asks, and the side that receives."""
+        m = Module()
+        size, bits = self.axi_bytes, self.axi_bytes.bit_length() - 1
+        per_burst = BURST // size
+
+        # What is left to ask for, in beats.
+        start, left = Signal(self.address - bits), Signal(32)
+        valid, length = Signal(), Signal(range(per_burst + 1))
+        place = start[: per_burst.bit_length() - 1] if per_burst > 1 else Const(0, 1)
+        fits = Signal.like(length)
+        waiting = Signal.like(self.o_waiting)
+        m.d.comb += [
+            fits.eq(Mux(left < per_burst - place, left, per_burst - place)),
+            self.o_valid.eq(valid),
+            self.o_address.eq(Cat(Const(0, bits), start)),
+            self.o_len.eq(length - 1),
+            self.o_waiting.eq(waiting),
+        ]
+        asked = valid & self.i_ready
+        with m.If(asked):
+            m.d.sync += [valid.eq(0), start.eq(start + length), left.eq(left - length)]
+        with m.Elif(~valid & (left != 0)):
+            with m.If(self.i_stop):
+                m.d.sync += left.eq(0)
+            with m.Elif(fits <= self.i_room):
+                m.d.sync += [valid.eq(1), length.eq(fits)]
+        m.d.sync += waiting.eq(waiting + Mux(asked, length, 0) - self.i_beat)
+
+        # What has come.
+        first = Signal(bits)  # bytes of the first beat in front of the range
+        offset = Signal(32)
+        count = Signal(32)  # bytes of the range
+        rest = (count - offset)[:32]
+        begun = offset[-1]  # the first beat is still to come, and has bytes in front
+        m.d.comb += [
+            self.o_offset.eq(offset),
+            self.o_busy.eq(valid | (left != 0) | (waiting != 0)),
+            *(self.o_strobe[n].eq(Mux(begun, n >= first, 1) & (rest > n)) for n in range(size)),
+        ]
+        with m.If(self.i_beat):
+            m.d.sync += offset.eq(offset + size)
+        with m.If(self.i_begin):
+            inside = self.i_address[:bits]
+            m.d.sync += [
+                start.eq(self.i_address[bits:]),
+                left.eq((self.i_bytes + inside + size - 1) >> bits),
+                first.eq(inside),
+                offset.eq(-inside),
+                count.eq(self.i_bytes),
+            ]
+        return m

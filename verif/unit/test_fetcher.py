@@ -1,0 +1,83 @@
+"""Every byte of a range is asked for once, in legal bursts, never beyond the room."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from hw.accelerator.fetcher import BURST, Fetcher
+from verif.unit.stepper import Drive, Stepper
+
+
+@pytest.mark.parametrize("size", [4, 16, 64])
+@pytest.mark.parametrize("seed", range(4))
+def test_ranges(size: int, seed: int) -> None:
+    """Lengths and offsets of any kind, a slow memory, and room that comes and goes."""
+    dice = random.Random(seed)
+    most = 3 * BURST // size
+    memory = bytes(dice.getrandbits(8) for _ in range(8192))
+    ranges = [
+        (dice.randrange(4096), dice.choice([1, size, dice.randint(1, 900)])) for _ in range(8)
+    ]
+
+    def drive() -> Drive:
+        for address, count in ranges:
+            quiet = {"i_begin": 0, "i_address": None, "i_bytes": None, "i_stop": 0, "i_ready": 0,
+                     "i_beat": 0, "i_room": 0}  # fmt: skip
+            yield quiet | {"i_begin": 1, "i_address": address, "i_bytes": count}
+            coming: list[int] = []  # addresses of beats
+            found = bytearray(count)
+            filled = [False] * count
+            used = 0  # beats that have come and not been taken away
+            for _ in range(3000):
+                used -= int(used > 0 and dice.random() < 0.7)
+                ready, beat = int(dice.random() < 0.5), int(bool(coming) and dice.random() < 0.5)
+                # Room beside what is on its way.
+                room = most - used - len(coming)
+                seen = yield quiet | {"i_ready": ready, "i_beat": beat, "i_room": max(room, 0)}
+                assert seen.o_waiting == len(coming)
+                if beat:
+                    where = coming.pop(0)
+                    offset = seen.o_offset - (1 << 32) * (seen.o_offset >> 31)
+                    for n in range(size):
+                        if seen.o_strobe >> n & 1:
+                            assert not filled[offset + n]
+                            found[offset + n], filled[offset + n] = memory[where + n], True
+                    used += 1
+                if seen.o_valid and ready:
+                    beats = seen.o_len + 1
+                    assert seen.o_address % size == 0
+                    assert seen.o_address // BURST == (seen.o_address + beats * size - 1) // BURST
+                    coming += [seen.o_address + size * n for n in range(beats)]
+                    assert used + len(coming) <= most
+                if not seen.o_busy:
+                    break
+            assert all(filled) and bytes(found) == memory[address : address + count]
+
+    Stepper(Fetcher(axi_bytes=size, address=16, room=most)).run(drive())
+
+
+def test_stop() -> None:
+    """After a stop nothing more is asked for, and what was asked for is waited for."""
+    asked: list[int] = []
+
+    def drive() -> Drive:
+        quiet = {"i_begin": 0, "i_address": 0, "i_bytes": 0, "i_stop": 0, "i_ready": 1, "i_beat": 0,
+                 "i_room": 100}  # fmt: skip
+        yield quiet | {"i_begin": 1, "i_address": 0, "i_bytes": 4096}
+        for cycle in range(200):
+            stop = int(cycle >= 6)
+            waiting = sum(asked)
+            beat = int(cycle > 12 and waiting > 0)
+            seen = yield quiet | {"i_stop": stop, "i_beat": beat}
+            if seen.o_valid:
+                asked.append(seen.o_len + 1)
+            if beat:
+                asked.append(-1)
+            if cycle > 12 and sum(asked) == 0 and not seen.o_busy:
+                return
+        raise AssertionError("it is still busy")
+
+    Stepper(Fetcher(axi_bytes=16, address=16, room=127)).run(drive())
+    assert 0 < sum(count for count in asked if count > 0) < 256
