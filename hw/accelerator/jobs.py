@@ -1,0 +1,66 @@
+"""Jobs: what the accelerator does one after the other, as the image has it."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from amaranth.lib.data import StructLayout
+
+from ..config import ArrayConfig
+from .engine import word_bytes
+from .reader import gemm_job
+from .requantizer import LIMITS, PARAMETERS
+from .writer import write_job
+
+__all__ = ["ADDRESS", "JOB", "Base", "Kind", "job_words", "parameter_words"]
+
+#: Bits of an address in the activation memory, whatever its size: images of all machines agree.
+ADDRESS = 24
+
+
+class Kind(IntEnum):
+    """What a job is."""
+
+    END = 0
+    GEMM = 1
+    STREAM = 2
+    LOAD = 3
+    STORE = 4
+
+
+class Base(IntEnum):
+    """What an address in memory is relative to."""
+
+    IMAGE = 0
+    INPUT = 1
+    OUTPUT = 2
+    SCRATCH = 3
+
+
+#: A job. `depth` is the beats of a tile, and so the words of weights of a block.
+JOB = StructLayout(
+    {
+        "kind": 4,
+        "base": 2,
+        "reserved": 2,
+        "pad": 8,
+        "depth": 16,
+        "offset": 32,
+        "bytes": 32,
+        "local": ADDRESS,
+        "limits": LIMITS,
+        "read": gemm_job(ADDRESS),
+        "write": write_job(ADDRESS),
+    }
+)
+
+
+def job_words(config: ArrayConfig) -> int:
+    """Return the words of the ring that a job takes."""
+    return -(-JOB.size // (8 * word_bytes(config)))
+
+
+def parameter_words(config: ArrayConfig) -> int:
+    """Return the words of the ring that the parameters of all rows take: 9 bytes for each."""
+    assert PARAMETERS.size <= 72
+    return -(-9 * config.rows // word_bytes(config))
