@@ -21,9 +21,9 @@ from .requantizer import LIMITS, PARAMETERS, Requantizer
 __all__ = ["Engine", "word_bytes"]
 
 
-def word_bytes(config: ArrayConfig) -> int:
-    """Return the bytes of a word of activations: a power of two, for every row and column."""
-    return 1 << max(1, (max(config.rows, config.cols) - 1).bit_length())
+def word_bytes(config: ArrayConfig, axi_bytes: int = 1) -> int:
+    """Return the bytes of a word: a power of two, for every row, every column, and the bus."""
+    return 1 << max(1, (max(config.rows, config.cols, axi_bytes) - 1).bit_length())
 
 
 class Engine(SharedComponent):
@@ -38,6 +38,8 @@ class Engine(SharedComponent):
     ----------
     config : ArrayConfig
         The array, of 8-bit operands and 32-bit sums.
+    word : int
+        Bytes of a word, as `word_bytes` says.
 
     Members
     -------
@@ -53,7 +55,7 @@ class Engine(SharedComponent):
         The next word of weights or taps; it is taken in this cycle if the array moves.
     i_weights_valid : In(1)
         It is there. In ST-OS only: a GEMM's beats wait by `i_en`.
-    i_word, o_word : 8 * word_bytes(config), 1
+    i_word, o_word : 8 * word, 1
         The next word of activations; it is taken in this cycle if the array moves.
     i_word_valid : In(1)
         It is there. In ST-OS only.
@@ -91,8 +93,7 @@ class Engine(SharedComponent):
     o_last: Signal
     o_busy: Signal
 
-    def __init__(self, *, config: ArrayConfig) -> None:
-        word = word_bytes(config)
+    def __init__(self, *, config: ArrayConfig, word: int) -> None:
         signature: dict[str, Any] = {
             "i_en": In(1), "i_cmd": In(COMMAND.size), "i_cmd_valid": In(1), "o_cmd_ready": Out(1),
             "i_begin": In(1), "i_job": In(pace_job.size), "i_pixels": In(range(config.cols + 1)),
@@ -102,7 +103,7 @@ class Engine(SharedComponent):
             "i_limits": In(LIMITS.size), "o_result": Out(8 * config.rows), "o_valid": Out(1),
             "o_last": Out(1), "o_busy": Out(1),
         }  # fmt: skip
-        super().__init__(kind="engine", parameters=config, signature=signature, resets=True)
+        super().__init__(kind="engine", parameters=(config, word), signature=signature, resets=True)
         self.config, self.word = config, word
 
     def body(self, platform: object) -> Module:

@@ -6,8 +6,6 @@ from enum import IntEnum
 
 from amaranth.lib.data import StructLayout
 
-from ..config import ArrayConfig
-from .engine import word_bytes
 from .reader import gemm_job
 from .requantizer import LIMITS, PARAMETERS
 from .writer import write_job
@@ -55,12 +53,12 @@ JOB = StructLayout(
 )
 
 
-def job_words(config: ArrayConfig) -> int:
+def job_words(word: int) -> int:
     """Return the words of the ring that a job takes."""
-    return -(-JOB.size // (8 * word_bytes(config)))
+    return -(-JOB.size // (8 * word))
 
 
-def parameter_words(config: ArrayConfig) -> int:
+def parameter_words(rows: int, word: int) -> int:
     """Return the words of the ring that the parameters of all rows take: 9 bytes for each."""
     assert PARAMETERS.size <= 72
-    return -(-9 * config.rows // word_bytes(config))
+    return -(-9 * rows // word)

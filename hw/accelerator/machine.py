@@ -12,7 +12,7 @@ from ..config import ArrayConfig
 from ..layouts import COMMAND
 from ..share import SharedComponent
 from .activation_memory import ActivationMemory
-from .engine import Engine, word_bytes
+from .engine import Engine
 from .jobs import ADDRESS, JOB, Kind, job_words, parameter_words
 from .pacer import pace_job
 from .reader import GemmReader
@@ -32,6 +32,8 @@ class Machine(SharedComponent):
     ----------
     config : ArrayConfig
         The array.
+    word : int
+        Bytes of a word, as `hw.accelerator.engine.word_bytes` says.
     rows : int
         Of a bank of the activation memory.
     depth : int
@@ -82,8 +84,7 @@ class Machine(SharedComponent):
     o_weights: Signal
     o_activations: Signal
 
-    def __init__(self, *, config: ArrayConfig, rows: int, depth: int) -> None:
-        word = word_bytes(config)
+    def __init__(self, *, config: ArrayConfig, word: int, rows: int, depth: int) -> None:
         signature: dict[str, Any] = {
             "i_start": In(1), "i_push": In(1), "i_data": In(8 * word),
             "o_room": Out(range(depth + 1)), "i_load": In(word), "i_load_address": In(ADDRESS),
@@ -92,7 +93,7 @@ class Machine(SharedComponent):
             "i_transferred": In(1), "o_done": Out(1), "o_illegal": Out(1), "o_index": Out(16),
             "o_busy": Out(1), "o_array": Out(1), "o_weights": Out(1), "o_activations": Out(1),
         }  # fmt: skip
-        parameters = (config, rows, depth)
+        parameters = (config, word, rows, depth)
         super().__init__(kind="machine", parameters=parameters, signature=signature, resets=True)
         self.config, self.word, self.rows, self.depth = config, word, rows, depth
 
@@ -103,10 +104,10 @@ class Machine(SharedComponent):
         m.submodules.ring = ring = Ring(depth=self.depth, width=8 * word)
         m.submodules.reader = reader = GemmReader(address=ADDRESS, word=word)
         m.submodules.writer = writer = GemmWriter(address=ADDRESS, word=word)
-        m.submodules.engine = engine = Engine(config=config)
+        m.submodules.engine = engine = Engine(config=config, word=word)
 
-        descriptor = Signal(8 * word * job_words(config), reset_less=True)
-        parameters = Signal(8 * word * parameter_words(config), reset_less=True)
+        descriptor = Signal(8 * word * job_words(word), reset_less=True)
+        parameters = Signal(8 * word * parameter_words(config.rows, word), reset_less=True)
         job = View(JOB, descriptor[: JOB.size])
         index, left = Signal(16), Signal(16)
         begin = Signal()  # a GEMM's operands begin
@@ -142,8 +143,8 @@ class Machine(SharedComponent):
                     m.d.sync += index.eq(0)
                     m.next = "ASK JOB"
             with m.State("ASK JOB"):
-                self._ask(m, ring, job_words(config), 1)
-                m.d.sync += left.eq(job_words(config))
+                self._ask(m, ring, job_words(word), 1)
+                m.d.sync += left.eq(job_words(word))
                 with m.If(ring.o_block):
                     m.next = "JOB"
             with m.State("JOB"):
@@ -171,8 +172,8 @@ class Machine(SharedComponent):
                     m.d.sync += index.eq(index + 1)
                     m.next = "ASK JOB"
             with m.State("ASK PARAMETERS"):
-                self._ask(m, ring, parameter_words(config), 1)
-                m.d.sync += left.eq(parameter_words(config))
+                self._ask(m, ring, parameter_words(config.rows, word), 1)
+                m.d.sync += left.eq(parameter_words(config.rows, word))
                 with m.If(ring.o_block):
                     m.next = "PARAMETERS"
             with m.State("PARAMETERS"):

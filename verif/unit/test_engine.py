@@ -106,7 +106,7 @@ def test_gemm(rows: int, cols: int, stages: int) -> None:
                 found.append([int(x) for x in np.frombuffer(
                     seen.o_result.to_bytes(rows, "little"), np.int8)])  # fmt: skip
 
-    Stepper(Engine(config=config)).run(drive())
+    Stepper(Engine(config=config, word=word)).run(drive())
     assert found == wanted
 
 
@@ -117,6 +117,7 @@ def test_passes(rows: int, cols: int, stages: int) -> None:
     config = ArrayConfig(rows=rows, cols=cols, st_os=True, mac_stages=stages)
     dice = random.Random(rows + 10 * cols)
     rng = np.random.default_rng(rows)
+    word = word_bytes(config, dice.choice([1, 16]))
     given, word_of_parameters = channels(dice, rows)
     zero, low, high = -7, -128, 127
     tiles, kept = [], False
@@ -168,5 +169,5 @@ def test_passes(rows: int, cols: int, stages: int) -> None:
                 found.append([int(x) for x in np.frombuffer(
                     seen.o_result.to_bytes(rows, "little"), np.int8)])  # fmt: skip
 
-    Stepper(Engine(config=config)).run(drive())
+    Stepper(Engine(config=config, word=word)).run(drive())
     assert found == wanted

@@ -24,9 +24,9 @@ def cut(data: bytes, word: int, count: int) -> Words:
     return [data[word * n : word * (n + 1)] for n in range(count)]
 
 
-def end(config: ArrayConfig) -> Words:
+def end(word: int) -> Words:
     job = JOB.const({"kind": Kind.END}).as_value().value  # type: ignore[attr-defined]
-    return cut(job.to_bytes(JOB.size // 8 + 1, "little"), word_bytes(config), job_words(config))
+    return cut(job.to_bytes(JOB.size // 8 + 1, "little"), word, job_words(word))
 
 
 class Layer:
@@ -36,13 +36,14 @@ class Layer:
         self,
         seed: int,
         config: ArrayConfig,
+        word: int,
         source: int,
         shape: tuple[int, ...],
         x: np.ndarray,
         target: int,
     ) -> None:
         dice, rng = random.Random(seed), np.random.default_rng(seed)
-        word, rows, cols = word_bytes(config), config.rows, config.cols
+        rows, cols = config.rows, config.cols
         height, width, c_in = shape
         c_out = dice.randint(1, 2 * rows)
         kernel = (dice.choice([1, 2, 3]), dice.choice([1, 3]))
@@ -87,13 +88,13 @@ class Layer:
                  "write": write,
                  "limits": {"zero": zero_out, "low": limits[0], "high": limits[1], "away": 0}}
             ).as_value().value  # type: ignore[attr-defined]  # fmt: skip
-            self.words += cut(job.to_bytes(JOB.size // 8 + 1, "little"), word, job_words(config))
+            self.words += cut(job.to_bytes(JOB.size // 8 + 1, "little"), word, job_words(word))
             data = b""
             for c in channels:
                 bits = int(bias[c]) & 0xFFFFFFFF | int(multiplier[c]) << 32
                 bits |= (31 - int(shift[c])) << 63 | 1 << 69
                 data += bits.to_bytes(9, "little")
-            self.words += cut(data, word, parameter_words(config))
+            self.words += cut(data, word, parameter_words(config.rows, word))
             for k in range(kernel[0]):
                 part = weights[k].reshape(run, c_out)[:, channels.start : channels.stop]
                 for beat in part.astype(np.int8):
@@ -114,12 +115,12 @@ def test_layers(rows: int, cols: int, pace: float) -> None:
     top = place + len(first)
     for seed in range(3):
         target = top + dice.randrange(7)
-        layer = Layer(seed + rows, config, here, shape, x, target)
+        layer = Layer(seed + rows, config, word, here, shape, x, target)
         layers.append((target, layer))
         words += layer.words
         x, shape, here, top = layer.result, layer.shape, target, target + layer.result.size
-    words += end(config)
-    memory = Machine(config=config, rows=512 // word, depth=256)
+    words += end(word)
+    memory = Machine(config=config, word=word, rows=512 // word, depth=256)
     found: dict[int, bytes] = {}
 
     def drive() -> Drive:
