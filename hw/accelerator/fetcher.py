@@ -26,6 +26,8 @@ class Fetcher(SharedComponent):
         Bits of an address.
     room : int
         Beats that there can be room for.
+    kind : str
+        Name of the module.
 
     Members
     -------
@@ -66,7 +68,7 @@ class Fetcher(SharedComponent):
     o_waiting: Signal
     o_busy: Signal
 
-    def __init__(self, *, axi_bytes: int, address: int, room: int) -> None:
+    def __init__(self, *, axi_bytes: int, address: int, room: int, kind: str = "fetcher") -> None:
         signature: dict[str, Any] = {
             "i_begin": In(1),
             "i_address": In(address),
@@ -84,7 +86,7 @@ class Fetcher(SharedComponent):
             "o_busy": Out(1),
         }
         parameters = (axi_bytes, address, room)
-        super().__init__(kind="fetcher", parameters=parameters, signature=signature, resets=True)
+        super().__init__(kind=kind, parameters=parameters, signature=signature, resets=True)
         self.axi_bytes, self.address = axi_bytes, address
 
     def body(self, platform: object) -> Module:

@@ -1,0 +1,201 @@
+"""A run from memory to memory: registers, image, input, layers, output, interrupt, counters."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from hw.accelerator.accelerator import HEADER, MAGIC, Accelerator, fingerprint
+from hw.accelerator.engine import word_bytes
+from hw.accelerator.jobs import JOB, Base, Kind, job_words
+from hw.accelerator.registers import COUNTERS, REGISTERS, VERSION
+from hw.config import ArrayConfig
+from verif.unit.stepper import Drive, Stepper
+from verif.unit.test_machine import Layer, Words, cut, end
+
+OFFSET = {one.name: one.offset for one in REGISTERS}
+IMAGE, INPUT, OUTPUT = 0x400, 0x103, 0x205
+GUARD = 0xA5
+
+
+class Bus:
+    """A memory behind the AXI4 port: reads after a fixed latency, one beat per cycle."""
+
+    def __init__(self, size: int, latency: int, pace: float) -> None:
+        self.memory = bytearray([GUARD] * 0x8000)
+        self.size, self.latency, self.pace = size, latency, pace
+        self.dice = random.Random(latency)
+        self.reads: deque[tuple[int, int, int, int]] = deque()  # cycle, id, address, last
+        self.writes: deque[int] = deque()  # addresses of beats
+        self.answers: deque[int] = deque()
+        self.cycle = 0
+        self.fail_at = -1  # the read beat that is answered with an error
+        self.beats = 0
+
+    def inputs(self) -> dict[str, int | None]:
+        """Return what the memory gives in this cycle."""
+        self.cycle += 1
+        found: dict[str, int | None] = {
+            "m_axi_arready": int(self.dice.random() < self.pace),
+            "m_axi_awready": int(self.dice.random() < self.pace),
+            "m_axi_wready": int(self.dice.random() < self.pace),
+            "m_axi_rvalid": 0, "m_axi_bvalid": int(bool(self.answers)), "m_axi_bresp": 0,
+        }  # fmt: skip
+        if self.reads and self.reads[0][0] <= self.cycle and self.dice.random() < self.pace:
+            _, number, address, last = self.reads[0]
+            data = bytes(self.memory[address : address + self.size])
+            found |= {"m_axi_rvalid": 1, "m_axi_rid": number, "m_axi_rlast": last,
+                      "m_axi_rresp": 2 * (self.beats == self.fail_at),
+                      "m_axi_rdata": int.from_bytes(data, "little")}  # fmt: skip
+        return found
+
+    def take(self, given: dict[str, int | None], seen: SimpleNamespace) -> None:
+        """Take what the accelerator gave in the same cycle."""
+        if given["m_axi_rvalid"]:
+            assert seen.m_axi_rready
+            self.reads.popleft()
+            self.beats += 1
+        if given["m_axi_bvalid"] and seen.m_axi_bready:
+            self.answers.popleft()
+        if seen.m_axi_arvalid and given["m_axi_arready"]:
+            count = seen.m_axi_arlen + 1
+            assert (1 << seen.m_axi_arsize, seen.m_axi_arburst) == (self.size, 1)
+            for n in range(count):
+                address = seen.m_axi_araddr + n * self.size
+                due = self.cycle + self.latency
+                self.reads.append((due, seen.m_axi_arid, address, int(n == count - 1)))
+        if seen.m_axi_awvalid and given["m_axi_awready"]:
+            self.writes.extend(
+                seen.m_axi_awaddr + n * self.size for n in range(seen.m_axi_awlen + 1)
+            )
+        if seen.m_axi_wvalid and given["m_axi_wready"]:
+            address = self.writes.popleft()
+            for n in range(self.size):
+                if seen.m_axi_wstrb >> n & 1:
+                    self.memory[address + n] = seen.m_axi_wdata >> 8 * n & 0xFF
+            if seen.m_axi_wlast:
+                self.answers.append(0)
+
+
+class Host:
+    """What drives the registers, while the bus goes on."""
+
+    def __init__(self, bus: Bus) -> None:
+        self.bus, self.irq = bus, 0
+
+    def cycle(self, **inputs: int) -> Drive:
+        """Go through a cycle."""
+        quiet = {
+            f"s_axi_ctl_{name}": 0 for name in ("awvalid", "wvalid", "bready", "arvalid", "rready")
+        }
+        given = self.bus.inputs()
+        seen = yield quiet | given | inputs
+        self.bus.take(given, seen)
+        self.irq = seen.irq
+        return seen
+
+    def write(self, name: str, data: int, half: int = 0) -> Drive:
+        """Write a register."""
+        yield from self.cycle(
+            s_axi_ctl_awvalid=1, s_axi_ctl_awaddr=OFFSET[name] + 4 * half, s_axi_ctl_wvalid=1,
+            s_axi_ctl_wdata=data, s_axi_ctl_wstrb=15,
+        )  # fmt: skip
+        while True:
+            seen = yield from self.cycle(s_axi_ctl_bready=1)
+            if seen.s_axi_ctl_bvalid:
+                return seen.s_axi_ctl_bresp
+
+    def read(self, name: str) -> Drive:
+        """Return the low half of a register."""
+        yield from self.cycle(s_axi_ctl_arvalid=1, s_axi_ctl_araddr=OFFSET[name])
+        while True:
+            seen = yield from self.cycle(s_axi_ctl_rready=1)
+            if seen.s_axi_ctl_rvalid:
+                return seen.s_axi_ctl_rdata
+
+    def run(self) -> Drive:
+        """Start, wait for the interrupt, and return STATUS."""
+        yield from self.write("CONTROL", 1)
+        for _ in range(20000):
+            yield from self.cycle()
+            if self.irq:
+                break
+        else:
+            raise AssertionError("no interrupt")
+        status = yield from self.read("STATUS")
+        yield from self.write("IRQ_PENDING", 3)
+        return status
+
+
+def transfer(kind: Kind, base: Base, local: int, count: int, word: int) -> Words:
+    job = JOB.const(
+        {"kind": kind, "base": base, "offset": 0, "bytes": count, "local": local}
+    ).as_value().value  # type: ignore[attr-defined]  # fmt: skip
+    return cut(job.to_bytes(JOB.size // 8 + 1, "little"), word, job_words(word))
+
+
+@pytest.mark.parametrize(("latency", "pace"), [(0, 1.0), (40, 1.0), (7, 0.5)])
+@pytest.mark.parametrize(("rows", "cols", "size"), [(4, 4, 4), (8, 4, 8), (4, 4, 16)])
+def test_network(rows: int, cols: int, size: int, latency: int, pace: float) -> None:
+    """Two layers from memory to memory, twice, an error between; nothing else is written."""
+    config = ArrayConfig(rows=rows, cols=cols, st_os=True)
+    word = word_bytes(config, size)
+    bank, depth = 1024 // word, 256
+    shape: tuple[int, ...] = (4, 5, 3)
+    x = np.random.default_rng(1).integers(-128, 128, shape)
+    first = x.astype(np.int8).tobytes()
+    here, words = 3, transfer(Kind.LOAD, Base.INPUT, 3, len(first), word)
+    top = here + len(first)
+    for seed in range(2):
+        layer = Layer(seed + rows, config, word, here, shape, x, top)
+        words += layer.words
+        x, shape, here, top = layer.result, layer.shape, top, top + layer.result.size
+    wanted = x.astype(np.int8).tobytes()
+    words += transfer(Kind.STORE, Base.OUTPUT, here, len(wanted), word) + end(word)
+    stream = b"".join(words)
+    major, minor, patch = VERSION
+    header = [MAGIC, major << 16 | minor << 8 | patch, fingerprint(config, word, bank, depth),
+              len(stream)]  # fmt: skip
+    image = b"".join(one.to_bytes(4, "little") for one in header).ljust(HEADER, b"\0") + stream
+    bus = Bus(size, latency, pace)
+    bus.memory[IMAGE : IMAGE + len(image)] = image
+    bus.memory[INPUT : INPUT + len(first)] = first
+    before = bytes(bus.memory)
+    after = bytearray(before)
+    after[OUTPUT : OUTPUT + len(wanted)] = wanted
+    host = Host(bus)
+
+    def drive() -> Drive:
+        for name, value in (
+            ("IMAGE", IMAGE),
+            ("INPUT", INPUT),
+            ("OUTPUT", OUTPUT),
+            ("IRQ_ENABLE", 3),
+        ):
+            assert (yield from host.write(name, value)) == 0
+        for attempt in range(3):
+            bus.memory[:] = before
+            bus.fail_at = bus.beats + 60 if attempt == 1 else -1
+            status = yield from host.run()
+            if attempt == 1:
+                assert status & 0xFF06 == 0x406
+                assert not bus.reads and not bus.answers and not bus.writes
+                continue
+            assert status & 0xFF07 == 2
+            assert bytes(bus.memory) == bytes(after)
+            counted = 0
+            for name in COUNTERS:
+                counted += yield from host.read(f"{name}_CYCLES")
+            assert counted == (yield from host.read("CYCLES")) > 0
+        assert (yield from host.write("IMAGE", IMAGE + 4)) == 0
+        assert (yield from host.run()) & 0xFF06 == 0x606
+        bus.memory[IMAGE + 8] ^= 1
+        assert (yield from host.write("IMAGE", IMAGE)) == 0
+        assert (yield from host.run()) & 0xFF06 == 0x206
+
+    dut = Accelerator(config=config, rows=bank, depth=depth, axi_bytes=size, address=16)
+    Stepper(dut).run(drive())
