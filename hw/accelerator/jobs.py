@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from amaranth.lib.data import StructLayout
+from amaranth.lib.data import StructLayout, UnionLayout
 
 from .reader import gemm_job
 from .requantizer import LIMITS, PARAMETERS
+from .streams import stream_job, stream_write_job
 from .writer import write_job
 
 __all__ = ["ADDRESS", "JOB", "Base", "Kind", "job_words", "parameter_words"]
@@ -35,7 +36,7 @@ class Base(IntEnum):
     SCRATCH = 3
 
 
-#: A job. `depth` is the beats of a tile, and so the words of weights of a block.
+#: A job. `depth` is the words of weights of a block: the beats of a tile, or the taps of a fold.
 JOB = StructLayout(
     {
         "kind": 4,
@@ -47,8 +48,8 @@ JOB = StructLayout(
         "bytes": 32,
         "local": ADDRESS,
         "limits": LIMITS,
-        "read": gemm_job(ADDRESS),
-        "write": write_job(ADDRESS),
+        "read": UnionLayout({"gemm": gemm_job(ADDRESS), "stream": stream_job(ADDRESS)}),
+        "write": UnionLayout({"gemm": write_job(ADDRESS), "stream": stream_write_job(ADDRESS)}),
     }
 )
 

@@ -18,6 +18,7 @@ from .pacer import pace_job
 from .reader import GemmReader
 from .requantizer import PARAMETERS
 from .ring import Ring
+from .streams import StreamReader, StreamWriter
 from .writer import GemmWriter
 
 __all__ = ["Machine"]
@@ -102,23 +103,34 @@ class Machine(SharedComponent):
         config, word, m = self.config, self.word, Module()
         m.submodules.memory = memory = ActivationMemory(word=word, rows=self.rows)
         m.submodules.ring = ring = Ring(depth=self.depth, width=8 * word)
-        m.submodules.reader = reader = GemmReader(address=ADDRESS, word=word)
-        m.submodules.writer = writer = GemmWriter(address=ADDRESS, word=word)
+        m.submodules.gemm_reader = gemm_reader = GemmReader(address=ADDRESS, word=word)
+        m.submodules.gemm_writer = gemm_writer = GemmWriter(address=ADDRESS, word=word)
+        readers: list[Any] = [gemm_reader]
+        writers: list[Any] = [gemm_writer]
+        if config.st_os:
+            m.submodules.stream_reader = StreamReader(address=ADDRESS, word=word, cols=config.cols)
+            m.submodules.stream_writer = StreamWriter(address=ADDRESS, word=word)
+            readers.append(m.submodules.stream_reader)
+            writers.append(m.submodules.stream_writer)
         m.submodules.engine = engine = Engine(config=config, word=word)
 
         descriptor = Signal(8 * word * job_words(word), reset_less=True)
         parameters = Signal(8 * word * parameter_words(config.rows, word), reset_less=True)
         job = View(JOB, descriptor[: JOB.size])
         index, left = Signal(16), Signal(16)
-        begin = Signal()  # a GEMM's operands begin
+        begin = Signal()  # the job's operands begin
         en = Signal()
+        stream = Signal()
+        if config.st_os:
+            m.d.comb += stream.eq(job.kind == Kind.STREAM)
 
-        fill = self._words(m, memory, reader, engine, job, begin, en)
-        self._commands(m, engine, job, begin)
-        self._results(m, memory, writer, engine, job, begin)
+        fill = self._words(m, memory, readers, engine, job, stream, begin, en)
+        self._commands(m, engine, job, stream, begin)
+        ends = self._results(m, memory, writers, engine, job, stream, begin)
 
-        wants_weights = engine.o_weights & ~ring.o_valid
-        wants_word = engine.o_word & ~fill
+        # A GEMM's operands are asked for, and all waits; those of ST-OS are offered.
+        wants_weights = ~stream & engine.o_weights & ~ring.o_valid
+        wants_word = ~stream & engine.o_word & ~fill
         m.d.comb += [
             ring.i_push.eq(self.i_push),
             ring.i_data.eq(self.i_data),
@@ -126,6 +138,9 @@ class Machine(SharedComponent):
             engine.i_weights.eq(ring.o_data[: 8 * config.rows]),
             en.eq(~wants_weights & ~wants_word),
             engine.i_en.eq(en),
+            engine.i_stream.eq(stream),
+            engine.i_weights_valid.eq(ring.o_valid),
+            engine.i_word_valid.eq(fill),
             engine.i_parameters.eq(
                 Cat(parameters[72 * r : 72 * r + PARAMETERS.size] for r in range(config.rows))
             ),
@@ -157,7 +172,7 @@ class Machine(SharedComponent):
                         m.next = "DECODE"
             with m.State("DECODE"):
                 with m.Switch(job.kind):
-                    with m.Case(Kind.GEMM):
+                    with m.Case(Kind.GEMM, *[Kind.STREAM] * config.st_os):
                         m.next = "ASK PARAMETERS"
                     with m.Case(Kind.LOAD, Kind.STORE):
                         m.next = "TRANSFER"
@@ -185,13 +200,14 @@ class Machine(SharedComponent):
                     with m.If(left == 1):
                         m.next = "ASK WEIGHTS"
             with m.State("ASK WEIGHTS"):
-                self._ask(m, ring, job.depth, job.read.tiles)
+                times = Mux(stream, job.read.stream.folds, job.read.gemm.tiles)
+                self._ask(m, ring, job.depth, times)
                 with m.If(ring.o_block):
                     m.d.comb += begin.eq(1)
                     m.next = "RUN"
             with m.State("RUN"):
                 m.d.comb += ring.i_pop.eq(engine.o_weights & en)
-                with m.If(engine.o_valid & writer.o_last):
+                with m.If(ends):
                     m.d.sync += index.eq(index + 1)
                     m.next = "ASK JOB"
         m.d.comb += self.o_busy.eq(~machine.ongoing("IDLE"))
@@ -201,11 +217,19 @@ class Machine(SharedComponent):
         m.d.comb += [ring.i_block.eq(1), ring.i_words.eq(words), ring.i_times.eq(times)]
 
     def _words(
-        self, m: Module, memory: ActivationMemory, reader: GemmReader, engine: Engine, job: Any,
-        begin: Value, en: Value,
+        self, m: Module, memory: ActivationMemory, readers: list[Any], engine: Engine, job: Any,
+        stream: Value, begin: Value, en: Value,
     ) -> Value:  # fmt: skip
         """Read words of activations ahead of the engine; return whether one is there."""
-        bits = len(reader.o_first)
+        gemm, other = readers[0], readers[-1]
+        bits = len(gemm.o_first)
+        address = Mux(stream, other.o_address, gemm.o_address)
+        first = Mux(stream, 0, gemm.o_first)
+        last = Mux(stream, other.o_bytes, gemm.o_bytes)
+        ends = Mux(stream, other.o_last, gemm.o_last)
+        jobs = (job.read.gemm.as_value(), job.read.stream.as_value())
+        for index, (reader, own) in enumerate(zip(readers, jobs, strict=False)):
+            m.d.comb += [reader.i_begin.eq(begin & (stream == index)), reader.i_job.eq(own)]
         reading = Signal()  # addresses are left
         count = Signal(range(_AHEAD + 1))  # words there, or on their way
         take = Signal()
@@ -213,22 +237,20 @@ class Machine(SharedComponent):
         m.d.comb += [
             take.eq(engine.o_word & en & (count != 0)),
             read.eq(reading & (count - take < _AHEAD)),
-            reader.i_begin.eq(begin),
-            reader.i_job.eq(job.read.as_value()),
-            reader.i_next.eq(read),
+            *(reader.i_next.eq(read & (stream == n)) for n, reader in enumerate(readers)),
             memory.i_read_en.eq(1),
             memory.i_read_address.eq(Mux(self.o_transfer | ~self.o_busy, self.i_store_address,
-                                         reader.o_address)),
+                                         address)),
             self.o_store.eq(memory.o_read),
         ]  # fmt: skip
         with m.If(begin):
             m.d.sync += reading.eq(1)
-        with m.Elif(read & reader.o_last):
+        with m.Elif(read & ends):
             m.d.sync += reading.eq(0)
         m.d.sync += count.eq(count + read - take)
 
         # Two cycles later the word is there; what is padding becomes the zero point.
-        valid, first, last = read, reader.o_first, reader.o_bytes
+        valid: Value = read
         for step in range(2):
             state = [
                 Signal(name=f"read_{step}"),
@@ -252,55 +274,73 @@ class Machine(SharedComponent):
             with m.Elif(take):
                 m.d.sync += slot.eq(behind)
         m.d.sync += there.eq(stays + valid)
-        m.d.comb += [engine.i_word.eq(queue[0]), engine.i_word_valid.eq(0)]
+        m.d.comb += engine.i_word.eq(queue[0])
         fill = Signal()
         m.d.comb += fill.eq(there != 0)
         return fill
 
-    def _commands(self, m: Module, engine: Engine, job: Any, begin: Value) -> None:
-        """Give the array a command per tile, and the engine its beats once the first is there."""
-        tile, giving = Signal(16), Signal()
+    def _commands(self, m: Module, engine: Engine, job: Any, stream: Value, begin: Value) -> None:
+        """Give the array its commands, and the engine a GEMM's beats once the first is there.
+
+        A GEMM has a command per tile; an ST-OS job one for all folds of its only pass, or one for
+        every pass of every fold, of which the last one emits.
+        """
+        gemm, passes = job.read.gemm, job.read.stream
+        tile, number, giving = Signal(16), Signal(8), Signal()
         taken = Signal()  # the first command was taken in the cycle before
-        m.d.sync += taken.eq(giving & engine.o_cmd_ready & (tile == 0))
-        large = tile < job.read.large
-        command = COMMAND.const({"folds": 1})  # every field but depth and emit
+        m.d.sync += taken.eq(giving & engine.o_cmd_ready & (tile == 0) & ~stream)
+        single = passes.passes == 1
+        last_pass = number + 1 == passes.passes
+        last_fold = tile + 1 == passes.folds
         word = View(COMMAND, Signal(COMMAND.size, name="command"))
         m.d.comb += [
-            word.as_value().eq(command.as_value()),
-            word.depth.eq(job.depth),
-            word.emit.eq(job.read.pixels + large),
+            word.depth.eq(Mux(stream, passes.depth, job.depth)),
+            word.folds.eq(Mux(stream & single, passes.folds, 1)),
+            word.emit.eq(gemm.pixels + (tile < gemm.large)),
+            word.st_os.eq(stream),
+            word.accumulate.eq(stream & (number != 0)),
             engine.i_cmd.eq(word.as_value()),
             engine.i_cmd_valid.eq(giving),
             engine.i_begin.eq(taken),
-            engine.i_stream.eq(0),
-            engine.i_weights_valid.eq(0),
-            engine.i_pixels.eq(job.read.pixels),
-            engine.i_job.eq(self._pace(job)),
+            engine.i_pixels.eq(gemm.pixels),
+            engine.i_job.eq(Cat(getattr(gemm, name) for name, _ in pace_job)),
         ]
+        with m.If(stream):
+            full = Mux(single | last_fold, passes.last, self.config.cols)
+            m.d.comb += word.emit.eq(Mux(last_pass, full, 0))
+        ends = Mux(stream, last_pass & (single | last_fold), tile + 1 == gemm.tiles)
         with m.If(begin):
-            m.d.sync += [giving.eq(1), tile.eq(0)]
+            m.d.sync += [giving.eq(1), tile.eq(0), number.eq(0)]
         with m.Elif(giving & engine.o_cmd_ready):
-            m.d.sync += tile.eq(tile + 1)
-            with m.If(tile + 1 == job.read.tiles):
-                m.d.sync += giving.eq(0)
-
-    def _pace(self, job: Any) -> Value:
-        """Return what the pacer takes of the job."""
-        fields = [getattr(job.read, name) for name, _ in pace_job]
-        return Cat(*fields)
+            m.d.sync += [number.eq(number + 1), giving.eq(~ends)]
+            with m.If(~stream | last_pass):
+                m.d.sync += [number.eq(0), tile.eq(tile + 1)]
 
     def _results(
-        self, m: Module, memory: ActivationMemory, writer: GemmWriter, engine: Engine, job: Any,
-        begin: Value,
-    ) -> None:  # fmt: skip
-        """Write results, or what is loaded."""
+        self, m: Module, memory: ActivationMemory, writers: list[Any], engine: Engine, job: Any,
+        stream: Value, begin: Value,
+    ) -> Value:  # fmt: skip
+        """Write results, or what is loaded; return whether it is the last of the job."""
+        gemm, other = writers[0], writers[-1]
+        jobs = (job.write.gemm.as_value(), job.write.stream.as_value())
+        for index, (writer, own) in enumerate(zip(writers, jobs, strict=False)):
+            m.d.comb += [
+                writer.i_begin.eq(begin & (stream == index)), writer.i_job.eq(own),
+                writer.i_next.eq(engine.o_valid & (stream == index)),
+            ]  # fmt: skip
         width = 8 * (self.word - self.config.rows)
         result = Cat(engine.o_result, Const(0, width)) if width else engine.o_result
+        valid = engine.o_valid
+        mask, address, last = (
+            Mux(stream, two, one)
+            for one, two in (
+                (gemm.o_bytes, other.o_bytes), (gemm.o_address, other.o_address),
+                (gemm.o_last, other.o_last),
+            )
+        )  # fmt: skip
         m.d.comb += [
-            writer.i_begin.eq(begin),
-            writer.i_job.eq(job.write.as_value()),
-            writer.i_next.eq(engine.o_valid),
-            memory.i_write.eq(Mux(engine.o_valid, writer.o_bytes, self.i_load)),
-            memory.i_write_address.eq(Mux(engine.o_valid, writer.o_address, self.i_load_address)),
-            memory.i_write_data.eq(Mux(engine.o_valid, result, self.i_load_data)),
+            memory.i_write.eq(Mux(valid, mask, self.i_load)),
+            memory.i_write_address.eq(Mux(valid, address, self.i_load_address)),
+            memory.i_write_data.eq(Mux(valid, result, self.i_load_data)),
         ]
+        return valid & last

@@ -1,0 +1,241 @@
+"""Addresses of ST-OS: what a signal reads of an image, and where its outputs go."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Const, Module, Mux, Signal, Value, signed
+from amaranth.lib.data import StructLayout, View
+from amaranth.lib.wiring import In, Out
+
+from ..share import SharedComponent
+
+__all__ = ["StreamReader", "StreamWriter", "stream_job", "stream_write_job"]
+
+
+def stream_job(address: int) -> StructLayout:
+    """Return the layout of what a job says of its reads.
+
+    A signal is lines of `pitch` elements, end to end. Element 0 of a line is pixel `x` (maybe left
+    of the image), the first line image row `top` (maybe above it); a line is `step` image rows
+    below the line before, and `line` bytes behind it; an element is `pixel` bytes behind the one
+    before. A pass reads `depth` taps; there are `passes` of them for every fold, each an image row,
+    `row` bytes, below the one before. One pass has all `folds` at once. The last fold has `last`
+    outputs.
+
+    Parameters
+    ----------
+    address : int
+        Bits of a byte address.
+    """
+    wide = signed(address + 1)
+    return StructLayout(
+        {
+            "base": wide, "pixel": address, "line": address, "row": address, "pitch": 16,
+            "x": signed(17), "width": 16, "top": signed(10), "step": 4, "height": 16, "passes": 8,
+            "depth": 9, "folds": 16, "last": 9,
+        }
+    )  # fmt: skip
+
+
+class StreamReader(SharedComponent):
+    """One address after the other, in the order in which ST-OS passes read.
+
+    Parameters
+    ----------
+    address : int
+        Bits of a byte address.
+    word : int
+        Bytes of a word.
+    cols : int
+        Columns of the array.
+
+    Members
+    -------
+    i_begin, i_job, i_next, o_address, o_last
+        As of `GemmReader`, with `stream_job`.
+    o_bytes : Out(range(word + 1))
+        All bytes of the word, or none, which is padding.
+
+    Latency: none; the counters are registers.
+    """
+
+    i_begin: Signal
+    i_job: Signal
+    i_next: Signal
+    o_address: Signal
+    o_bytes: Signal
+    o_last: Signal
+
+    def __init__(self, *, address: int, word: int, cols: int) -> None:
+        signature: dict[str, Any] = {
+            "i_begin": In(1),
+            "i_job": In(stream_job(address).size),
+            "i_next": In(1),
+            "o_address": Out(address),
+            "o_bytes": Out(word.bit_length()),
+            "o_last": Out(1),
+        }
+        parameters = (address, word, cols)
+        super().__init__(kind="stream_reader", parameters=parameters, signature=signature)
+        self.address, self.word, self.cols = address, word, cols
+
+    def body(self, platform: object) -> Module:
+        """Build the place in the signal, where the next fold begins, and the counters."""
+        m = Module()
+        job = View(stream_job(self.address), self.i_job)
+        wide = signed(self.address + 1)
+
+        def place(name: str) -> dict[str, Signal]:
+            return {
+                "line": Signal(wide, name=f"{name}_line"),
+                "x": Signal(signed(18), name=f"{name}_x"),
+                "in": Signal(self.address, name=f"{name}_in"), "at": Signal(16, name=f"{name}_at"),
+                "row": Signal(signed(18), name=f"{name}_row"),
+            }  # fmt: skip
+
+        here, fold, later = place("here"), place("fold"), place("later")
+        first: dict[str, Value] = {
+            "line": job.base, "x": job.x, "in": Const(0), "at": Const(0), "row": job.top,
+        }  # fmt: skip
+        ends_line = here["at"] + 1 == job.pitch
+        following: dict[str, Value] = {
+            "line": Mux(ends_line, here["line"] + job.line, here["line"]),
+            "x": Mux(ends_line, job.x, here["x"] + 1),
+            "in": Mux(ends_line, 0, here["in"] + job.pixel),
+            "at": Mux(ends_line, 0, here["at"] + 1),
+            "row": Mux(ends_line, here["row"] + job.step, here["row"]),
+        }
+        beat, piece = Signal(10), Signal(16)  # of the fold or the fill; folds of the pass
+        number, done = Signal(8), Signal(16)  # pass, folds
+        down = Signal(self.address)  # of the pass
+        single = job.passes == 1
+        # A pass takes cols - 1 beats, one for every tap, and cols more for every further fold.
+        long = self.cols - 1 + job.depth
+        pass_ends = (beat + 1 == long) & (~single | (piece + 1 == job.folds))
+        wraps = single & (beat + 1 == long)
+        fold_ends = pass_ends & (number + 1 == job.passes)
+        marks = (beat == self.cols - 1) & (number == 0)
+        after: dict[str, Value] = {
+            key: Mux(marks, following[key], signal) for key, signal in later.items()
+        }
+
+        with m.If(self.i_next):
+            m.d.sync += [signal.eq(following[key]) for key, signal in here.items()]
+            m.d.sync += beat.eq(beat + 1)
+            with m.If(marks):
+                m.d.sync += [signal.eq(following[key]) for key, signal in later.items()]
+            with m.If(wraps):
+                m.d.sync += [beat.eq(long - self.cols), piece.eq(piece + 1)]
+            with m.If(pass_ends):
+                m.d.sync += [beat.eq(0), number.eq(number + 1), down.eq(down + job.row)]
+                m.d.sync += [signal.eq(fold[key]) for key, signal in here.items()]
+            with m.If(fold_ends):
+                m.d.sync += [number.eq(0), down.eq(0), done.eq(done + 1)]
+                for where in (here, fold):
+                    m.d.sync += [signal.eq(after[key]) for key, signal in where.items()]
+        with m.If(self.i_begin):
+            m.d.sync += [beat.eq(0), piece.eq(0), number.eq(0), done.eq(0), down.eq(0)]
+            for where in (here, fold):
+                m.d.sync += [signal.eq(first[key]) for key, signal in where.items()]
+
+        row = Signal(signed(19))
+        inside = (row >= 0) & (row < job.height) & (here["x"] >= 0) & (here["x"] < job.width)
+        m.d.comb += [
+            row.eq(here["row"] + number),
+            self.o_address.eq(here["line"] + here["in"] + down),
+            self.o_bytes.eq(Mux(inside, self.word, 0)),
+            self.o_last.eq(fold_ends & (single | (done + 1 == job.folds))),
+        ]
+        return m
+
+
+def stream_write_job(address: int) -> StructLayout:
+    """Return the layout of what a job says of its writes.
+
+    Outputs come in lines of `pitch`, `count` in all. The first of every `across` of a line is one
+    of the image, up to `width` of them, `pixel` bytes apart; so is the first of every `down` lines,
+    `line` bytes apart. `rows` bytes of a word are written.
+
+    Parameters
+    ----------
+    address : int
+        Bits of a byte address.
+    """
+    return StructLayout(
+        {
+            "base": address, "pixel": address, "line": address, "pitch": 16, "across": 4,
+            "width": 16, "down": 4, "count": 32, "rows": 9,
+        }
+    )  # fmt: skip
+
+
+class StreamWriter(SharedComponent):
+    """One address after the other, in the order in which ST-OS results leave the array.
+
+    Parameters
+    ----------
+    address : int
+        Bits of a byte address.
+    word : int
+        Bytes of a word.
+
+    Members
+    -------
+    i_begin, i_job, i_next, o_address, o_bytes, o_last
+        As of `GemmWriter`, with `stream_write_job`; dropped outputs write no byte.
+
+    Latency: none; the counters are registers.
+    """
+
+    i_begin: Signal
+    i_job: Signal
+    i_next: Signal
+    o_address: Signal
+    o_bytes: Signal
+    o_last: Signal
+
+    def __init__(self, *, address: int, word: int) -> None:
+        signature: dict[str, Any] = {
+            "i_begin": In(1),
+            "i_job": In(stream_write_job(address).size),
+            "i_next": In(1),
+            "o_address": Out(address),
+            "o_bytes": Out(word),
+            "o_last": Out(1),
+        }
+        super().__init__(kind="stream_writer", parameters=(address, word), signature=signature)
+        self.address, self.word = address, word
+
+    def body(self, platform: object) -> Module:
+        """Build the place in the line, the phases of both strides, and the mask."""
+        m = Module()
+        job = View(stream_write_job(self.address), self.i_job)
+        line, here = Signal(self.address), Signal(self.address)
+        at, column, left = Signal(16), Signal(16), Signal(32)
+        across, down = Signal(4), Signal(4)
+        ends_line = at + 1 == job.pitch
+        steps = across + 1 == job.across
+        below = down + 1 == job.down
+        with m.If(self.i_next):
+            m.d.sync += [at.eq(at + 1), left.eq(left - 1), across.eq(Mux(steps, 0, across + 1))]
+            with m.If(steps):
+                m.d.sync += [column.eq(column + 1), here.eq(here + job.pixel)]
+            with m.If(ends_line):
+                following = Mux(below, line + job.line, line)
+                m.d.sync += [
+                    at.eq(0), across.eq(0), column.eq(0), down.eq(Mux(below, 0, down + 1)),
+                    line.eq(following), here.eq(following),
+                ]  # fmt: skip
+        with m.If(self.i_begin):
+            m.d.sync += [
+                at.eq(0), across.eq(0), column.eq(0), down.eq(0), line.eq(job.base),
+                here.eq(job.base), left.eq(job.count - 1),
+            ]  # fmt: skip
+        kept = (across == 0) & (down == 0) & (column < job.width)
+        m.d.comb += [
+            self.o_address.eq(here),
+            self.o_last.eq(left == 0),
+            *(self.o_bytes[n].eq(kept & (job.rows > n)) for n in range(self.word)),
+        ]
+        return m

@@ -1,0 +1,109 @@
+"""The addresses of ST-OS are those of the signals of `golden.mapping.streams`."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from golden.arith.window import Window
+from golden.mapping.streams import candidates
+from golden.workload import Branch
+from hw.accelerator.streams import StreamReader, StreamWriter, stream_job, stream_write_job
+from hw.config import ArrayConfig
+from verif.unit.stepper import Drive, Stepper
+
+ADDRESS, WORD = 16, 8
+
+
+@pytest.mark.parametrize("seed", range(14))
+def test_signals(seed: int) -> None:
+    """Every way to stream an image: turned, in bands, joined or not; strides and padding."""
+    dice = random.Random(seed)
+    cols = dice.choice([3, 4, 8])
+    config = ArrayConfig(rows=4, cols=cols, st_os=True)
+    size, channels = (dice.randint(2, 9), dice.randint(2, 9)), dice.randint(1, 6)
+    kernel = dice.choice([(3, 3), (1, 3), (3, 1), (2, 2)])
+    stride = dice.choice([(1, 1), (2, 2), (1, 2), (2, 1)])
+    window = Window.of(size, kernel, stride, "same")
+    streams = [one for one in candidates(Branch(window, channels), config, True)
+               if one.joined or one.window.kernel[1] <= cols]  # fmt: skip
+    stream = dice.choice(streams)
+    win = stream.window
+    (top, _), (left, _) = win.padding
+    height, width = win.size
+    out_h, out_w = win.output
+    step = 1 if stream.joined else win.stride[0]
+    pixel, row = (
+        (channels, size[1] * channels) if not stream.turned else (size[1] * channels, channels)
+    )
+    band = dice.randrange(stream.bands)
+    source, target = 50, 300
+    x0 = band * stream.width * win.stride[1] - left
+    folds = -(-stream.length // cols)
+    depth = stream.depths[0]
+
+    reads = []
+    groups = [(0, folds)] if len(stream.depths) == 1 else [(f, 1) for f in range(folds)]
+    for fold, count in groups:
+        for index in range(len(stream.depths)):
+            for beat in range(cols - 1 + depth + (count - 1) * cols):
+                line, at = divmod(fold * cols + beat, stream.pitch)
+                y, x = line * step - top + index, x0 + at
+                inside = 0 <= y < height and 0 <= x < width
+                reads.append((source + y * row + x * pixel, inside))
+    job = stream_job(ADDRESS).const(
+        {"base": source - top * row + x0 * pixel, "pixel": pixel, "line": step * row, "row": row,
+         "pitch": stream.pitch, "x": x0, "width": width, "top": -top, "step": step,
+         "height": height, "passes": len(stream.depths), "depth": depth, "folds": folds}
+    ).as_value().value  # type: ignore[attr-defined]  # fmt: skip
+
+    def read() -> Drive:
+        yield {"i_begin": 1, "i_job": job, "i_next": 0}
+        for index, (address, inside) in enumerate(reads):
+            taken = 0
+            while not taken:
+                taken = dice.randint(0, 1)
+                seen = yield {"i_begin": 0, "i_job": job, "i_next": taken}
+                assert seen.o_bytes == WORD * inside, index
+                assert seen.o_last == (index == len(reads) - 1)
+                if inside:
+                    assert seen.o_address == address, index
+
+    Stepper(StreamReader(address=ADDRESS, word=WORD, cols=cols)).run(read())
+
+    writes = []
+    down_by = win.stride[0] if stream.joined else 1
+    line_pixels = out_w if not stream.turned else out_h
+    dx, dy = (
+        (channels, line_pixels * channels)
+        if not stream.turned
+        else (line_pixels * channels, channels)
+    )
+    for e in range(stream.length):
+        line, at = divmod(e, stream.pitch)
+        column = band * stream.width + at // win.stride[1]
+        ok = (line < stream.lines and line % down_by == 0 and at % win.stride[1] == 0
+              and at // win.stride[1] < stream.width and column < out_w)  # fmt: skip
+        y = line // down_by
+        writes.append((target + y * dy + column * dx, ok))
+    rows = min(channels, 4)
+    write_job = stream_write_job(ADDRESS).const(
+        {"base": target + band * stream.width * dx, "pixel": dx, "line": dy, "pitch": stream.pitch,
+         "across": win.stride[1], "width": min(stream.width, out_w - band * stream.width),
+         "down": down_by, "count": stream.length, "rows": rows}
+    ).as_value().value  # type: ignore[attr-defined]  # fmt: skip
+
+    def write() -> Drive:
+        yield {"i_begin": 1, "i_job": write_job, "i_next": 0}
+        for index, (address, ok) in enumerate(writes):
+            taken = 0
+            while not taken:
+                taken = dice.randint(0, 1)
+                seen = yield {"i_begin": 0, "i_job": write_job, "i_next": taken}
+                assert seen.o_bytes == ((1 << rows) - 1) * ok, index
+                assert seen.o_last == (index == len(writes) - 1)
+                if ok:
+                    assert seen.o_address == address, index
+
+    Stepper(StreamWriter(address=ADDRESS, word=WORD)).run(write())
