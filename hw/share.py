@@ -61,6 +61,10 @@ class SharedComponent(wiring.Component):
         """
         return self
 
+    def verilog(self, name: str) -> str | None:
+        """Return the text of the module, where it is not to be made of `body`: a memory, say."""
+        return None
+
     def body(self, platform: object) -> Module:
         """Return the logic; `platform` is to be passed to nested components unchanged."""
         raise NotImplementedError
@@ -94,8 +98,14 @@ class ModuleLibrary:
         self.components: dict[str, SharedComponent] = {}
         self.converting: SharedComponent | None = None
 
-    def instance(self, component: SharedComponent) -> Instance:
+    def instance(self, component: SharedComponent, reset: Value | None = None) -> Instance:
         """Return an `Instance` of the component's module, wired to the component's ports.
+
+        Parameters
+        ----------
+        component : SharedComponent
+        reset : Value, optional
+            What resets it, if not the reset alone.
 
         Raises
         ------
@@ -110,7 +120,7 @@ class ModuleLibrary:
             )
         ports: dict[str, Any] = {"i_clk": ClockSignal()}
         if component.resets:
-            ports["i_rst"] = ResetSignal()
+            ports["i_rst"] = ResetSignal() if reset is None else reset
         for name, member in component.signature.members.items():
             direction = "i" if member.flow == In else "o"
             ports[f"{direction}_{name}"] = getattr(component, name)

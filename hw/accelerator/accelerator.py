@@ -5,12 +5,12 @@ from __future__ import annotations
 import zlib
 from typing import Any
 
-from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, ResetSignal, Signal, Value
 from amaranth.lib.data import View
 from amaranth.lib.wiring import In, Out
 
 from ..config import ArrayConfig
-from ..share import SharedComponent
+from ..share import ModuleLibrary, SharedComponent
 from .engine import word_bytes
 from .fetcher import Fetcher
 from .jobs import JOB, Base, Kind
@@ -112,7 +112,11 @@ class Accelerator(SharedComponent):
         m.submodules.registers = registers = self.registers
         machine = Machine(config=self.config, word=self.word, rows=self.rows, depth=self.depth)
         clear = Signal()
-        m.submodules.machine = ResetInserter(clear)(machine)
+        if isinstance(platform, ModuleLibrary):
+            reset = ResetSignal() | clear
+            m.submodules.machine = platform.instance(machine, reset)
+        else:
+            m.submodules.machine = ResetInserter(clear)(machine)
         beats = self.depth * self.word // size
         m.submodules.stream = stream = Fetcher(
             axi_bytes=size, address=self.address, room=beats, kind="stream_fetcher"

@@ -57,6 +57,34 @@ class Ram(SharedComponent):
         super().__init__(kind=kind, parameters=(depth, width), signature=signature)
         self.depth, self.width = depth, width
 
+    def verilog(self, name: str) -> str:
+        """Return what every tool takes for a memory block."""
+        width, last = self.width, self.depth - 1
+        address = len(self.i_read_address) - 1
+        bytes_ = width // 8
+        lanes = "".join(
+            f"    if (i_write[{n}]) memory[i_write_address][{8 * n + 7}:{8 * n}] <= "
+            f"i_write_data[{8 * n + 7}:{8 * n}];\n"
+            for n in range(bytes_)
+        )
+        return f"""\
+// A memory block with a write port and a read port, as every FPGA and memory compiler has it.
+module {name} (
+  input  wire clk,
+  input  wire [{bytes_ - 1}:0] i_write,
+  input  wire [{address}:0] i_write_address,
+  input  wire [{width - 1}:0] i_write_data,
+  input  wire i_read,
+  input  wire [{address}:0] i_read_address,
+  output reg [{width - 1}:0] o_read_data
+);
+  reg [{width - 1}:0] memory [0:{last}];
+  always @(posedge clk) begin
+{lanes}    if (i_read) o_read_data <= memory[i_read_address];
+  end
+endmodule
+"""
+
     def body(self, platform: object) -> Module:
         """Build the memory and its ports."""
         m = Module()

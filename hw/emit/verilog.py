@@ -21,7 +21,7 @@ from .module import ModuleWriter
 from .rtlil import Netlist, read_rtlil, widen
 from .wasm import wasm_environment
 
-__all__ = ["emit_verilog"]
+__all__ = ["emit_component", "emit_verilog"]
 
 _LONGEST_NAME = 128  # so that names of modules and files stay legal everywhere
 
@@ -63,12 +63,21 @@ def emit_verilog(config: ArrayConfig, *, name: str = "stos_core", bit_planes: bo
         If `name` is not a Verilog identifier, too long, reserved, or used inside the core.
     """
     _check_name(name)
+    return emit_component(Top(config=config), name, _header(config, name), bit_planes)
+
+
+def emit_component(top: SharedComponent, name: str, header: str, bit_planes: bool = False) -> str:
+    """Return the Verilog of a component and of all that is in it, under a header."""
     library = ModuleLibrary(name, bit_planes=bit_planes)
-    texts, netlists = _convert(library, Top(config=config))
+    texts, netlists = _convert(library, top)
     ports = {library.module_name(kind): _ports(library.components[kind]) for kind in texts}
-    result = _header(config, name)
+    result = header
     for kind, text in texts.items():
         module = library.module_name(kind)
+        fixed = library.components[kind].verilog(module)
+        if fixed:
+            result += f"\n{fixed}"
+            continue
         order = re.findall(r"^  (?:wire|cell) .*?(\S+) *$", text, re.M)
         writer = ModuleWriter(Design(netlists, module), order, ports)
         result += "\n" + writer.text(module, _summary(library.components[kind]))
@@ -86,6 +95,9 @@ def _convert(
     while len(texts) < len(library.components):
         kind = next(kind for kind in library.components if kind not in texts)
         component = library.components[kind]
+        if component.verilog(kind):
+            texts[kind] = ""
+            continue
         if library.bit_planes:
             texts[kind] = library.rtlil(component)
             continue
