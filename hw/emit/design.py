@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 from .expression import Operation, operation
@@ -80,8 +81,36 @@ class Design:
                 else:
                     instance.inputs[port] = spec
             self.instances.append(instance)
+        elif cell.kind in ("$shr", "$shift", "$sshr") and self._narrows(cell):
+            # All of what is shifted, of which some bits are wanted.
+            width = width_of(cell.ports["A"])
+            whole = Chunk(f"$shifted{len(self.wires)}", 0, width)
+            self.wires[whole.wire] = Wire(whole.wire, width)
+            ports = cell.ports | {"Y": (whole,)}
+            wanted = self._whole(cell.ports["Y"])
+            self.values[whole.wire] = operation(replace(cell, ports=ports))
+            self.values[wanted.wire] = (whole._replace(width=wanted.width),)
+        elif cell.kind == "$pmux":
+            self._choose(cell)
         else:
             self.values[self._whole(cell.ports["Y"]).wire] = operation(cell)
+
+    def _choose(self, cell: Cell) -> None:
+        """Take over a choice of several, of which at most one is asked for, as a chain of two."""
+        target = self._whole(cell.ports["Y"])
+        width, selects = target.width, cell.ports["S"]
+        value = cell.ports["A"]
+        for index in reversed(range(width_of(selects))):
+            chunk = target
+            if index:
+                chunk = Chunk(f"$choice{len(self.wires)}", 0, width)
+                self.wires[chunk.wire] = Wire(chunk.wire, width)
+            one = cut(cell.ports["B"], index * width, width)
+            self.values[chunk.wire] = Operation("?", (cut(selects, index, 1), one, value))
+            value = (chunk,)
+
+    def _narrows(self, cell: Cell) -> bool:
+        return width_of(cell.ports["A"]) > width_of(cell.ports["Y"])
 
     def _whole(self, spec: Spec) -> Chunk:
         """Return a whole net that is driven by what drives `spec`."""

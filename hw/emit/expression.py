@@ -14,13 +14,16 @@ from typing import NamedTuple
 
 from .rtlil import Cell, Chunk, Spec, cut, width_of
 
-__all__ = ["Expression", "Operation", "concatenation", "constant", "lines", "operation"]
+__all__ = ["ALONE", "Expression", "Operation", "concatenation", "constant", "lines", "operation"]
 
 #: The greatest length of a line of code.
 LINE = 100
 
 _BITWISE = {"$and": "&", "$or": "|", "$xor": "^", "$add": "+", "$sub": "-"}
 _COMPARE = {"$eq": "==", "$ne": "!=", "$lt": "<", "$le": "<=", "$gt": ">", "$ge": ">="}
+_SHIFTS = {"$shl": "<<", "$shr": ">>", "$shift": ">>", "$sshr": ">>>"}
+#: Operators whose meaning depends on what stands around them: each is assigned to a net.
+ALONE = ("*", ">>>")
 _ZERO = {"$logic_not": "==", "$reduce_bool": "!="}  # comparisons with zero
 _REDUCE = {"$reduce_and": "&", "$reduce_or": "|", "$reduce_bool": "|", "$reduce_xor": "^"}
 
@@ -59,12 +62,20 @@ def operation(cell: Cell) -> Operation:
         return Operation("?", (ports["S"], operand("B"), operand("A")))
     if kind == "$not":
         return Operation("~", (operand("A"),))
+    if kind == "$neg":
+        return Operation("-", (_resize((), width, False), operand("A")))
     if kind in _BITWISE:
         return Operation(_BITWISE[kind], (operand("A"), operand("B")))
     if kind == "$mul":
         if min(width_of(ports["A"]), width_of(ports["B"])) > width:
             raise ValueError("a product must not be narrower than its factors")
         return Operation("*", (ports["A"], ports["B"]), signed)
+    if kind in _SHIFTS:
+        if width_of(ports["A"]) > width or (kind == "$shift" and cell.parameters["B_SIGNED"]):
+            raise ValueError(f"a {kind} must be as wide as what it shifts, by a positive number")
+        shifts_in = bool(cell.parameters["A_SIGNED"])
+        operator = _SHIFTS[kind] if shifts_in or kind != "$sshr" else ">>"
+        return Operation(operator, (_resize(ports["A"], width, shifts_in), ports["B"]))
     if width == 1:
         if kind in _COMPARE:
             size = max(width_of(ports["A"]), width_of(ports["B"]))
@@ -101,6 +112,8 @@ def combine(what: Operation, operands: list[Expression]) -> Expression:
         if width_of(what.operands[0]) == 1:
             return operands[0]
         return Expression(f"{operator[1]}{_closed(operands[0])}", "~")
+    if operator == ">>>":
+        return Expression(f"$signed({operands[0].text}) >>> {_closed(operands[1])}", operator)
     if what.signed:
         operands = [Expression(f"$signed({one.text})") for one in operands]
     chains = operator in "&|^"  # of one operator, brackets make no difference

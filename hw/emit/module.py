@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from .design import Design, Instance
-from .expression import Expression, Operation, combine, concatenation, lines
+from .expression import ALONE, Expression, Operation, combine, concatenation, lines
 from .keywords import RESERVED
 from .rtlil import Chunk, Spec
 
@@ -167,7 +167,7 @@ class ModuleWriter:
     def _continues(self, value: Operation, index: int, inner: str) -> bool:
         """Return whether an operand is part of a chain: ``a & b & c``, ``s ? a : t ? b : c``."""
         operand = self._design.values[inner]
-        if not isinstance(operand, Operation) or operand.operator == "*":
+        if not isinstance(operand, Operation) or operand.operator in ALONE:
             return False
         if value.operator == "?":
             return index == 2
@@ -177,7 +177,7 @@ class ModuleWriter:
         """Return bits of a net as an operand; a net that is no operator's only has a name."""
         if self._is_inside((chunk,)):
             value = self._value(chunk.wire)
-            if len(value.text) <= _LONGEST and value.operator != "*":
+            if len(value.text) <= _LONGEST and value.operator not in ALONE:
                 return value
             self._define(chunk.wire, value)
         elif chunk.wire in self._design.values and not self._is_port(chunk.wire):
@@ -198,7 +198,7 @@ class ModuleWriter:
         """Return a value as what stands alone on the right of an assignment."""
         if self._is_inside(spec):
             value = self._value(spec[0].wire)
-            if value.operator != "*":
+            if value.operator not in ALONE:
                 return value.text
         return concatenation(spec, self._show).text
 

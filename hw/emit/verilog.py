@@ -18,7 +18,7 @@ from ..top import Top
 from .design import Design
 from .keywords import RESERVED
 from .module import ModuleWriter
-from .rtlil import Netlist, read_rtlil, widen
+from .rtlil import Netlist, Wire, read_rtlil, widen
 from .wasm import wasm_environment
 
 __all__ = ["emit_component", "emit_verilog"]
@@ -108,10 +108,23 @@ def _convert(
             members = plane.signature.members.items()
             common[kind] = ["clk", *(name for name, member in members if own[name] == member)]
     netlists = read_rtlil(_yosys("".join(texts.values())))
+    for kind, component in library.components.items():
+        if component.verilog(kind):
+            netlists[library.module_name(kind)] = _interface(component)
     for kind, names in common.items():
         module = library.module_name(kind)
         netlists[module] = widen(netlists[module], library.components[kind].planes, names)
     return texts, netlists
+
+
+def _interface(component: SharedComponent) -> Netlist:
+    """Return the ports of a component as those of a module without content."""
+    result = Netlist(component.kind, {"\\clk": Wire("\\clk", 1, "input")})
+    for name, member in component.signature.members.items():
+        direction = "input" if member.flow == In else "output"
+        wire = Wire(f"\\{name}", len(getattr(component, name)), direction)
+        result.wires[wire.name] = wire
+    return result
 
 
 def _ports(component: SharedComponent) -> list[str]:
