@@ -11,12 +11,13 @@ from amaranth.lib.wiring import In, Out
 from ..array import Grid, Skew
 from ..config import ArrayConfig
 from ..control import Controller, Drain
-from ..layouts import COMMAND, TAGS, lanes, operand_layout
+from ..layouts import COMMAND, TAGS, TOKEN, lanes, operand_layout
 from ..share import SharedComponent
+from .combiner import COMBINE, Combiner
 from .corner_turn import CornerTurn
 from .loader import Loader
 from .pacer import GemmPacer, pace_job
-from .requantizer import LIMITS, PARAMETERS, Requantizer
+from .requantizer import LIMITS, PARAMETERS, WIDE, Requantizer
 
 __all__ = ["Engine", "word_bytes"]
 
@@ -32,7 +33,7 @@ class Engine(SharedComponent):
     GEMM: the west gets a word of weights per beat, one for every row's channel; the north gets the
     windows of up to `cols` pixels, by the corner turn. ST-OS: the west gets a word of activations
     per beat, the broadcast lines a word of taps. Either way a result is a word of one pixel, the
-    last pixel of a GEMM's tile first.
+    last pixel of a GEMM's tile first. Or words go from the memory into the lanes, past the array.
 
     Parameters
     ----------
@@ -44,13 +45,21 @@ class Engine(SharedComponent):
     Members
     -------
     i_en : In(1)
-        All moves in this cycle. Low where `o_weights` or `o_word` ask for what is not there.
+        All moves in this cycle. Low where `o_beat` or `o_take` ask for what is not there.
     i_cmd, i_cmd_valid, o_cmd_ready : COMMAND, 1, 1
         Commands of the array: one per tile or pass.
-    i_begin, i_job, i_pixels : 1, pace_job, range(cols + 1)
+    i_begin, i_job, i_ready, i_pixels : 1, pace_job, 16, range(cols + 1)
         A GEMM's beats, as `GemmPacer` and `Loader` take them.
+    i_emits : In(16)
+        Commands of a round that have results, at least 1.
     i_stream : In(1)
         The job is ST-OS. It changes only while no beat is offered.
+    i_combine, i_combiner : 1, COMBINE
+        Words are for `Combiner`, with the parameters of two rounds. As `i_stream`.
+    i_odd : In(1)
+        The first one of these rounds is an odd one.
+    o_beat, o_take : Out(1) each
+        A GEMM needs a word of weights, or of activations, in this cycle.
     i_weights, o_weights : 8 * rows, 1
         The next word of weights or taps; it is taken in this cycle if the array moves.
     i_weights_valid : In(1)
@@ -58,9 +67,10 @@ class Engine(SharedComponent):
     i_word, o_word : 8 * word, 1
         The next word of activations; it is taken in this cycle if the array moves.
     i_word_valid : In(1)
-        It is there. In ST-OS only.
-    i_parameters : In(rows * PARAMETERS)
-        Of the channel of every row. They stay until the last result is out.
+        It is there. In ST-OS and for the combiner only.
+    i_parameters : In(2 * rows * PARAMETERS)
+        Of the channel of every row, for even rounds and for odd ones, counted from reset on. They
+        stay until the last result of the round is out.
     i_limits : In(LIMITS)
     o_result, o_valid, o_last : 8 * rows, 1, 1
         A word of results, row 0 in the low bits, in a cycle in which the array moves; whether it is
@@ -78,8 +88,15 @@ class Engine(SharedComponent):
     o_cmd_ready: Signal
     i_begin: Signal
     i_job: Signal
+    i_ready: Signal
     i_pixels: Signal
+    i_emits: Signal
     i_stream: Signal
+    i_combine: Signal
+    i_combiner: Signal
+    i_odd: Signal
+    o_beat: Signal
+    o_take: Signal
     i_weights: Signal
     o_weights: Signal
     i_weights_valid: Signal
@@ -96,10 +113,12 @@ class Engine(SharedComponent):
     def __init__(self, *, config: ArrayConfig, word: int) -> None:
         signature: dict[str, Any] = {
             "i_en": In(1), "i_cmd": In(COMMAND.size), "i_cmd_valid": In(1), "o_cmd_ready": Out(1),
-            "i_begin": In(1), "i_job": In(pace_job.size), "i_pixels": In(range(config.cols + 1)),
-            "i_stream": In(1), "i_weights": In(8 * config.rows), "o_weights": Out(1),
+            "i_begin": In(1), "i_job": In(pace_job.size), "i_ready": In(16),
+            "i_pixels": In(range(config.cols + 1)), "i_emits": In(16), "i_stream": In(1),
+            "i_combine": In(1), "i_combiner": In(COMBINE.size), "i_odd": In(1),
+            "o_beat": Out(1), "o_take": Out(1), "i_weights": In(8 * config.rows), "o_weights": Out(1),
             "i_weights_valid": In(1), "i_word": In(8 * word), "o_word": Out(1),
-            "i_word_valid": In(1), "i_parameters": In(config.rows * PARAMETERS.size),
+            "i_word_valid": In(1), "i_parameters": In(2 * config.rows * PARAMETERS.size),
             "i_limits": In(LIMITS.size), "o_result": Out(8 * config.rows), "o_valid": Out(1),
             "o_last": Out(1), "o_busy": Out(1),
         }  # fmt: skip
@@ -117,10 +136,11 @@ class Engine(SharedComponent):
         m.submodules.west = west = Skew(kind="west_skew", lanes=rows, width=8, bypass=bypass)
         m.submodules.grid = grid = Grid(config=config)
         m.submodules.drain = drain = Drain(config=config)
+        m.submodules.combiner = combiner = Combiner(rows=rows)
         m.submodules.deskew = deskew = Skew(
-            kind="deskew", lanes=rows, width=8, reverse=True, bypass=bypass
+            kind="deskew", lanes=rows, width=8, reverse=True, bypass=True
         )
-        for part in (controller, pacer, loader, turn, west, grid, drain, deskew):
+        for part in (controller, pacer, loader, turn, west, grid, drain, combiner, deskew):
             m.d.comb += part.i_en.eq(self.i_en)
 
         stream = self.i_stream if config.st_os else 0
@@ -128,6 +148,9 @@ class Engine(SharedComponent):
         m.d.comb += [
             pacer.i_begin.eq(self.i_begin),
             pacer.i_job.eq(self.i_job),
+            pacer.i_ready.eq(self.i_ready),
+            self.o_beat.eq(beat),
+            self.o_take.eq(loader.o_take),
             loader.i_group.eq(beat & pacer.o_group),
             loader.i_large.eq(pacer.o_large),
             loader.i_pixels.eq(self.i_pixels),
@@ -140,7 +163,14 @@ class Engine(SharedComponent):
             controller.i_act_valid.eq(Mux(stream, self.i_word_valid, beat)),
             controller.i_wgt_valid.eq(Mux(stream, self.i_weights_valid, beat)),
             self.o_weights.eq(Mux(stream, controller.o_wgt_ready & self.i_weights_valid, beat)),
-            self.o_word.eq(Mux(stream, controller.o_act_ready & self.i_word_valid, loader.o_take)),
+            self.o_word.eq(
+                Mux(self.i_combine, combiner.o_word,
+                    Mux(stream, controller.o_act_ready & self.i_word_valid, loader.o_take))
+            ),
+            combiner.i_active.eq(self.i_combine),
+            combiner.i_job.eq(self.i_combiner),
+            combiner.i_word.eq(self.i_word[: 8 * rows]),
+            combiner.i_word_valid.eq(self.i_word_valid),
             self.o_busy.eq(pacer.o_busy | ~loader.o_empty),
         ]
 
@@ -164,7 +194,7 @@ class Engine(SharedComponent):
                 grid.i_broadcast_en.eq(enable),
                 grid.i_broadcast.eq(line & enable.replicate(len(line))),
             ]
-        self._results(m, controller, grid, drain, deskew)
+        self._results(m, controller, grid, drain, combiner, deskew)
         return m
 
     def _north(self, m: Module, controller: Controller, turn: CornerTurn, grid: Grid) -> None:
@@ -186,32 +216,75 @@ class Engine(SharedComponent):
             m.d.comb += [north[c].weight.eq(bytes_of[c]), north[c].tags.eq(tags_of[c])]
 
     def _results(
-        self, m: Module, controller: Controller, grid: Grid, drain: Drain, deskew: Skew
-    ) -> None:
+        self, m: Module, controller: Controller, grid: Grid, drain: Drain, combiner: Combiner,
+        deskew: Skew,
+    ) -> None:  # fmt: skip
         """Requantize every row's sums, and bring the rows back in line."""
-        config, steps = self.config, Requantizer.STEPS
-        sums = View(lanes(config.rows, 32), grid.o_result)
-        given = View(ArrayLayout(PARAMETERS.size, config.rows), self.i_parameters)
-        small = View(lanes(config.rows, 8), deskew.i)
-        for r in range(config.rows):
+        config, rows = self.config, self.config.rows
+        sums = View(lanes(rows, 32), grid.o_result)
+        given = View(ArrayLayout(PARAMETERS.size, 2 * rows), self.i_parameters)
+        small = View(lanes(rows, 8), deskew.i)
+        wides = View(ArrayLayout(WIDE, rows), combiner.i_wide)
+        others = View(lanes(rows, 32), combiner.o_sums)
+        addends = View(lanes(rows, 32), combiner.o_addends)
+        factors = View(ArrayLayout(8, rows), combiner.o_factors)
+        combine = self.i_combine
+        for r, bank in enumerate(self._banks(m, controller)):
             lane = Requantizer()
             m.submodules[f"lane_{r}"] = lane
+            odd = Mux(combine, self.i_odd ^ combiner.o_second, bank)
+            own = View(PARAMETERS, Mux(odd, given[rows + r], given[r]))
+            factor = Mux(combine & combiner.o_factor, factors[r], own.multiplier)
+            used = View(PARAMETERS, lane.i_parameters)
             m.d.comb += [
-                lane.i_en.eq(self.i_en), lane.i_sum.eq(sums[r]), lane.i_parameters.eq(given[r]),
-                lane.i_limits.eq(self.i_limits), small[r].eq(lane.o),
-            ]  # fmt: skip
-        flags = [drain.o_valid, drain.o_last]
+                lane.i_en.eq(self.i_en),
+                lane.i_sum.eq(Mux(combine, others[r], sums[r])),
+                lane.i_carry.eq(combine & combiner.o_carries[r]),
+                used.bias.eq(Mux(combine, addends[r], own.bias)),
+                used.multiplier.eq(factor),
+                used.shift.eq(own.shift),
+                used.twice.eq(own.twice),
+                lane.i_limits.eq(self.i_limits),
+                small[r].eq(lane.o),
+                wides[r].eq(lane.o_wide),
+            ]
         m.d.comb += [drain.i_token.eq(controller.o_token), grid.i_release.eq(drain.o_release)]
+        bypass: Value = combine
         if config.st_os:
             m.d.comb += drain.i_direct.eq(controller.o_token_direct)
-            flags.append(drain.o_bypass)
-        later: Value = Cat(*flags)
-        for step in range(steps):  # the lanes' own
-            now = Signal(len(flags), name=f"flags_{step}")
+            bypass = bypass | drain.o_bypass
+        later: Value = Cat(drain.o_valid | combiner.o_valid, drain.o_last, bypass)
+        for step in range(Requantizer.STEPS):
+            now = Signal(3, name=f"flags_{step}")
             with m.If(self.i_en):
                 m.d.sync += now.eq(later)
             later = now
-        m.d.comb += [self.o_result.eq(deskew.o), self.o_valid.eq(later[0] & self.i_en),
-                     self.o_last.eq(later[1])]  # fmt: skip
-        if config.st_os:
-            m.d.comb += deskew.i_bypass.eq(later[2])
+        m.d.comb += [
+            self.o_result.eq(deskew.o), self.o_valid.eq(later[0] & self.i_en),
+            self.o_last.eq(later[1]), deskew.i_bypass.eq(later[2]),
+        ]  # fmt: skip
+
+    def _banks(self, m: Module, controller: Controller) -> list[Signal]:
+        """Return for every row whether its sum is one of an odd round: the way of a drain token."""
+        config = self.config
+        bank, count = Signal(), Signal(16)
+        token = View(TOKEN, controller.o_token)
+        last = count + 1 == self.i_emits
+        with m.If(self.i_en & token.valid & token.last):
+            m.d.sync += [bank.eq(bank ^ last), count.eq(Mux(last, 0, count + 1))]
+        line: list[Value] = [bank]
+        for step in range(config.cols + config.mac_stages - 1):
+            now = Signal(name=f"bank_line_{step}")
+            with m.If(self.i_en):
+                m.d.sync += now.eq(line[-1])
+            line.append(now)
+        rows: list[Signal] = []
+        for r in range(config.rows):
+            row = Signal(name=f"bank_{r}")
+            above = rows[-1] if rows else line[-1]
+            with m.If(self.i_en):
+                m.d.sync += row.eq(
+                    Mux(self.i_stream, line[config.mac_stages], above) if config.st_os else above
+                )
+            rows.append(row)
+        return rows

@@ -30,7 +30,8 @@ class GemmPacer(SharedComponent):
     - the word before began in ``s - P`` or earlier, P the pixels of its tile: one word is read per
       step, and every word of the group before has come by then;
     - it is not the last of its tile, or its last beat, in ``s + L - 1``, is at least ``max(P
-      before, P)`` steps after that of the tile before, if there was one: results must not meet.
+      before, P)`` steps after that of the tile before, if there was one: results must not meet;
+    - it is not the first of a round, or the round is one of the `i_ready` that may begin.
 
     Parameters
     ----------
@@ -45,6 +46,8 @@ class GemmPacer(SharedComponent):
         Begin with the job; its first beat may come in the next step.
     i_job : In(pace_job)
         The job, which is to stay until its last beat.
+    i_ready : In(16)
+        Rounds of the job that may begin.
     o_beat : Out(1)
         A beat enters in this step, if the array moves.
     o_group : Out(1)
@@ -62,6 +65,7 @@ class GemmPacer(SharedComponent):
     i_en: Signal
     i_begin: Signal
     i_job: Signal
+    i_ready: Signal
     o_beat: Signal
     o_group: Signal
     o_large: Signal
@@ -71,7 +75,7 @@ class GemmPacer(SharedComponent):
 
     def __init__(self, *, cols: int) -> None:
         signature: dict[str, Any] = {
-            "i_en": In(1), "i_begin": In(1), "i_job": In(pace_job.size),
+            "i_en": In(1), "i_begin": In(1), "i_job": In(pace_job.size), "i_ready": In(16),
             "o_beat": Out(1), "o_group": Out(1), "o_large": Out(1), "o_tile": Out(1),
             "o_last": Out(1), "o_busy": Out(1),
         }  # fmt: skip
@@ -102,7 +106,9 @@ class GemmPacer(SharedComponent):
         ends = round_ends & (round_ + 1 == job.rounds)
         apart = Mux(width > pixels, width, pixels)
         room = ~last_word | (sum_age + length > apart)
-        open_ = ~begins | ((word_age >= pixels) & room)
+        new = (word == 0) & (run == 0) & (number == 0)
+        ready = ~new | (round_ != self.i_ready)
+        open_ = ~begins | ((word_age >= pixels) & room & ready)
 
         m.d.comb += [
             self.o_busy.eq(busy),

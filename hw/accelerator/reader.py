@@ -16,11 +16,12 @@ __all__ = ["GemmReader", "gemm_job"]
 def gemm_job(address: int) -> StructLayout:
     """Return the layout of what a job says of its reads.
 
-    A pixel's window is `rows` runs of consecutive bytes, one per row of the image, `pitch` bytes
-    apart. A run is `words` words, the first `long` of which have `length + 1` bytes, the others
-    `length`. Pixels follow each other in lines of `line` pixels, `step` bytes apart. Tiles have
-    `pixels + 1` pixels (the first `large` of a round) or `pixels`; `tiles` of them are a round over
-    the whole image, and there are `rounds` rounds, one for every block of output channels.
+    A pixel's window is `rows` runs, one per row of the image; rows have `width` bytes and are
+    `pitch` bytes apart. A run is `words` words, the first `long` of which have `length + 1` bytes,
+    the others `length`; `skip` bytes lie between two words. Pixels follow each other in lines of
+    `line` pixels, `step` bytes apart. Tiles have `pixels + 1` pixels (the first `large` of a round)
+    or `pixels`; `tiles` of them are a round over the whole image, and there are `rounds` rounds,
+    one for every block of output channels, `block` bytes apart.
 
     Parameters
     ----------
@@ -36,6 +37,9 @@ def gemm_job(address: int) -> StructLayout:
             "line": 16,
             "jump": address,  # from an image row to that of the next line
             "pitch": address,
+            "width": address,
+            "skip": 16,
+            "block": 9,
             "top": signed(10),  # image row of the first line's first run
             "stride": 4,  # image rows from a line to the next
             "height": 16,
@@ -123,6 +127,7 @@ class GemmReader(SharedComponent):
         number, round_ = Signal(16), Signal(16)
         offset = Signal(self.address)  # of the word in its run
         down = Signal(self.address)  # of the run, from the first one
+        origin = Signal(self.address)  # of the round
         first = {"base": job.base, "x": job.x, "row": job.top, "at": 0}
 
         line_ends = pixel["at"] + 1 == job.line
@@ -149,7 +154,7 @@ class GemmReader(SharedComponent):
             with m.Else():
                 m.d.sync += left.eq(size(number))
                 m.d.sync += [signal.eq(tile[key]) for key, signal in pixel.items()]
-                m.d.sync += [word.eq(word + 1), offset.eq(offset + length)]
+                m.d.sync += [word.eq(word + 1), offset.eq(offset + length + job.skip)]
             with m.If(word_ends):
                 m.d.sync += [word.eq(0), offset.eq(0), run.eq(run + 1), down.eq(down + job.pitch)]
             with m.If(run_ends):
@@ -158,10 +163,10 @@ class GemmReader(SharedComponent):
                 for where in (pixel, tile):
                     m.d.sync += [signal.eq(following[key]) for key, signal in where.items()]
             with m.If(tile_ends):
-                m.d.sync += [number.eq(0), round_.eq(round_ + 1)]
+                m.d.sync += [number.eq(0), round_.eq(round_ + 1), origin.eq(origin + job.block)]
         with m.If(self.i_begin):
             m.d.sync += [word.eq(0), offset.eq(0), run.eq(0), down.eq(0), number.eq(0)]
-            m.d.sync += round_.eq(0)
+            m.d.sync += [round_.eq(0), origin.eq(0)]
         with m.If(self.i_begin | (self.i_next & tile_ends)):
             m.d.sync += left.eq(size(0))
             for where in (pixel, tile):
@@ -170,12 +175,12 @@ class GemmReader(SharedComponent):
         x = Signal(signed(self.address + 2))
         row = Signal(signed(18))
         inside = (row >= 0) & (row < job.height)
-        before, rest = -x, job.pitch - x
+        before, rest = -x, job.width - x
         most = Mux(rest < 0, 0, Mux(rest < length, rest, length))
         m.d.comb += [
             x.eq(pixel["x"] + offset),
             row.eq(pixel["row"] + run),
-            self.o_address.eq(pixel["base"] + down + x),
+            self.o_address.eq(pixel["base"] + origin + down + x),
             self.o_first.eq(Mux(before < 0, 0, Mux(before < length, before, length))),
             self.o_bytes.eq(Mux(inside, most, 0)),
             self.o_last.eq(tile_ends & (round_ + 1 == job.rounds)),

@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..share import SharedComponent
 
-__all__ = ["LIMITS", "PARAMETERS", "Requantizer"]
+__all__ = ["LIMITS", "PARAMETERS", "WIDE", "Requantizer"]
 
 #: Of one channel: bias, multiplier, and shift to the right, 1 to 62; `twice` says that the product
 #: is rounded at bit 30 first.
@@ -20,10 +20,14 @@ PARAMETERS = StructLayout({"bias": signed(32), "multiplier": 31, "shift": 6, "tw
 LIMITS = StructLayout({"zero": signed(8), "low": signed(8), "high": signed(8), "away": 1})
 
 
+#: Bits of what is rounded to 32 bits, and the half below it.
+WIDE = 33
+
+
 class Requantizer(SharedComponent):
     r"""``clip(round((sum + bias) * multiplier / 2**shift) + zero, low, high)``, one per step.
 
-    With ``P = (sum + bias) * multiplier``, the sum wrapped to 32 bits, and ``s = shift``:
+    With ``P = (sum + bias + carry) * multiplier``, the sum wrapped to 32 bits, and ``s = shift``:
 
     - ``twice`` is what TensorFlow Lite does with a shift of 32 and more,
       ``round(round(P / 2**31) / 2**(s - 31))``, the first half up, the second half away from zero.
@@ -40,14 +44,16 @@ class Requantizer(SharedComponent):
     -------
     i_en : In(1)
         The lane moves in this step.
-    i_sum : In(32)
-        The sum.
+    i_sum, i_carry : 32, 1
+        The sum, and what is added at its end.
     i_parameters : In(PARAMETERS)
         Of its channel.
     i_limits : In(LIMITS)
         Of its tensor; they are to stay until the last result is out.
     o : Out(8)
         The result.
+    o_wide : Out(WIDE)
+        ``floor(2 * P / 2**shift)``, for what fits in 32 bits.
 
     Latency: `STEPS` steps.
     """
@@ -56,17 +62,21 @@ class Requantizer(SharedComponent):
 
     i_en: Signal
     i_sum: Signal
+    i_carry: Signal
     i_parameters: Signal
     i_limits: Signal
     o: Signal
+    o_wide: Signal
 
     def __init__(self, *, kind: str = "requantizer") -> None:
         signature: dict[str, Any] = {
             "i_en": In(1),
             "i_sum": In(32),
+            "i_carry": In(1),
             "i_parameters": In(PARAMETERS.size),
             "i_limits": In(LIMITS.size),
             "o": Out(8),
+            "o_wide": Out(WIDE),
         }
         super().__init__(kind=kind, parameters=(), signature=signature)
 
@@ -82,7 +92,8 @@ class Requantizer(SharedComponent):
         product = Signal(signed(64), reset_less=True)
         rounded = Signal(signed(64), reset_less=True)
         # One bit more than the result: the half that rounds it.
-        shifted = Signal(signed(11), reset_less=True)
+        shifted, wide = Signal(WIDE, reset_less=True), Signal(WIDE, reset_less=True)
+        far = Signal(2, reset_less=True)  # beyond all limits, and below zero
         result = Signal(8, reset_less=True)
 
         # floor((P + 2**(s - 1)) / 2**s) is floor(P / 2**s) plus the bit below it.
@@ -97,25 +108,21 @@ class Requantizer(SharedComponent):
         rest = down[9:]
         fits = ~rest.any() | rest.all()
         value = Signal(signed(12))
-        m.d.comb += value.eq((shifted >> 1) + shifted[0] + limits.zero)
+        m.d.comb += value.eq((shifted[1:11].as_signed() + shifted[0]) + limits.zero)
+        below = Mux(far[0], far[1], value < limits.low)
+        above = Mux(far[0], ~far[1], value > limits.high)
         with m.If(self.i_en):
             m.d.sync += [
-                total.eq(self.i_sum.as_signed() + given.bias),
+                total.eq(self.i_sum.as_signed() + given.bias + self.i_carry),
                 multiplier.eq(given.multiplier),
                 Cat(*shifts).eq(Cat(given.shift, *shifts[:-1])),
                 Cat(*twices).eq(Cat(given.twice, *twices[:-1])),
                 product.eq(total * multiplier),
                 rounded.eq(product + change),
-                # What is far away is so after the limits, too.
-                shifted.eq(Mux(fits, down[:11].as_signed(), self._far(down[-1]))),
-                result.eq(
-                    Mux(value < limits.low, limits.low,
-                        Mux(value > limits.high, limits.high, value))[:8]
-                ),
+                shifted.eq(down[:WIDE]),
+                far.eq(Cat(~fits, down[-1])),
+                wide.eq(shifted),
+                result.eq(Mux(below, limits.low, Mux(above, limits.high, value))[:8]),
             ]  # fmt: skip
-        m.d.comb += self.o.eq(result)
+        m.d.comb += [self.o.eq(result), self.o_wide.eq(wide)]
         return m
-
-    def _far(self, negative: Value) -> Value:
-        """Return a value beyond all limits, whatever the zero point."""
-        return Mux(negative, Const(-(1 << 10), signed(11)), Const((1 << 10) - 1, signed(11)))

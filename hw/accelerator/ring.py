@@ -28,10 +28,11 @@ class Ring(SharedComponent):
     i_push, i_data : 1, width
         A word comes from memory. There is to be room.
     o_room : Out(range(depth + 1))
-        Words that there is room for. It may say one less for a cycle after a block is freed.
-    i_block, i_words, i_times, o_block : 1, range(depth + 1), 16, 1
+        Words that there is room for. It may say one less for a cycle after a word is freed.
+    i_block, i_words, i_times, o_block : 1, 16, 16, 1
         The next block: its words, at least 1, and how often it is read, at least once. It is taken
-        in a cycle with both `i_block` and `o_block`. A block larger than the ring never comes.
+        in a cycle with both `i_block` and `o_block`. A block larger than the ring must be read
+        once only. In its last reading every word is freed at once.
     o_valid, o_data : 1, width
         The next word.
     i_pop : In(1)
@@ -60,7 +61,7 @@ class Ring(SharedComponent):
             "i_data": In(width),
             "o_room": Out(range(depth + 1)),
             "i_block": In(1),
-            "i_words": In(range(depth + 1)),
+            "i_words": In(16),
             "i_times": In(16),
             "o_block": Out(1),
             "o_valid": Out(1),
@@ -78,7 +79,7 @@ class Ring(SharedComponent):
         write, base = Signal(bits), Signal(bits)  # the next word to come; the first of the block
         held = Signal(range(self.depth + 1))  # words from the base on
         busy, words, times = Signal(), Signal.like(self.i_words), Signal(16)
-        offset = Signal.like(self.i_words)  # of the next word to be read
+        offset = Signal(range(self.depth + 1))  # of the next word to be read
 
         # What is read waits in two words, or is on its way into them.
         front, back = Signal(self.width, reset_less=True), Signal(self.width, reset_less=True)
@@ -109,18 +110,21 @@ class Ring(SharedComponent):
                 m.d.sync += back.eq(ram.o_read_data)
         m.d.sync += there.eq(stays + coming)
 
-        ends = offset + 1 == words
-        frees = read & ends & (times == 1)
-        m.d.comb += self.o_block.eq(~busy | frees)
+        last = times == 1  # the last reading: the block becomes shorter with every word
+        ends = Mux(last, words == 1, offset + 1 == words)
+        frees = read & last
+        m.d.comb += self.o_block.eq(~busy | (frees & ends))
         with m.If(read):
-            m.d.sync += offset.eq(Mux(ends, 0, offset + 1))
+            m.d.sync += offset.eq(Mux(ends | last, 0, offset + 1))
             with m.If(ends):
                 m.d.sync += times.eq(times - 1)
         with m.If(frees):
-            m.d.sync += [busy.eq(0), base.eq(base + words)]
+            m.d.sync += [base.eq(base + 1), words.eq(words - 1)]
+            with m.If(ends):
+                m.d.sync += busy.eq(0)
         with m.If(self.i_block & self.o_block):
             m.d.sync += [busy.eq(1), words.eq(self.i_words), times.eq(self.i_times)]
-        m.d.sync += held.eq(held + self.i_push - Mux(frees, words, 0))
+        m.d.sync += held.eq(held + self.i_push - frees)
         with m.If(self.i_push):
             m.d.sync += write.eq(write + 1)
         m.d.comb += self.o_room.eq(self.depth - held)

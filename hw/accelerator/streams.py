@@ -23,6 +23,10 @@ def stream_job(address: int) -> StructLayout:
     `row` bytes, below the one before. One pass has all `folds` at once. The last fold has `last`
     outputs.
 
+    There are `bands` signals, each `band_x` elements, `band` bytes, to the right of the one before,
+    and all of them once for each of `rounds` blocks of channels, `block` bytes apart. `emits`
+    commands of a block have outputs.
+
     Parameters
     ----------
     address : int
@@ -34,6 +38,7 @@ def stream_job(address: int) -> StructLayout:
             "base": wide, "pixel": address, "line": address, "row": address, "pitch": 16,
             "x": signed(17), "width": 16, "top": signed(10), "step": 4, "height": 16, "passes": 8,
             "depth": 9, "folds": 16, "last": 9,
+            "bands": 16, "band_x": 16, "band": address, "rounds": 16, "block": 9, "emits": 16,
         }
     )  # fmt: skip
 
@@ -98,10 +103,14 @@ class StreamReader(SharedComponent):
         first: dict[str, Value] = {
             "line": job.base, "x": job.x, "in": Const(0), "at": Const(0), "row": job.top,
         }  # fmt: skip
+        # Of the signal: byte and element that its lines begin with. Of the block: that byte.
+        origin, left = Signal(wide), Signal(signed(18))
+        corner = Signal(wide)
+        band, round_ = Signal(16), Signal(16)
         ends_line = here["at"] + 1 == job.pitch
         following: dict[str, Value] = {
             "line": Mux(ends_line, here["line"] + job.line, here["line"]),
-            "x": Mux(ends_line, job.x, here["x"] + 1),
+            "x": Mux(ends_line, left, here["x"] + 1),
             "in": Mux(ends_line, 0, here["in"] + job.pixel),
             "at": Mux(ends_line, 0, here["at"] + 1),
             "row": Mux(ends_line, here["row"] + job.step, here["row"]),
@@ -115,6 +124,8 @@ class StreamReader(SharedComponent):
         pass_ends = (beat + 1 == long) & (~single | (piece + 1 == job.folds))
         wraps = single & (beat + 1 == long)
         fold_ends = pass_ends & (number + 1 == job.passes)
+        signal_ends = fold_ends & (single | (done + 1 == job.folds))
+        last_band = band + 1 == job.bands
         marks = (beat == self.cols - 1) & (number == 0)
         after: dict[str, Value] = {
             key: Mux(marks, following[key], signal) for key, signal in later.items()
@@ -134,8 +145,21 @@ class StreamReader(SharedComponent):
                 m.d.sync += [number.eq(0), down.eq(0), done.eq(done + 1)]
                 for where in (here, fold):
                     m.d.sync += [signal.eq(after[key]) for key, signal in where.items()]
+        with m.If(self.i_next & signal_ends):
+            below = corner + job.block
+            begin = Mux(last_band, below, origin + job.band)
+            x = Mux(last_band, job.x, left + job.band_x)
+            m.d.sync += [piece.eq(0), done.eq(0), origin.eq(begin), left.eq(x)]
+            m.d.sync += band.eq(Mux(last_band, 0, band + 1))
+            with m.If(last_band):
+                m.d.sync += [corner.eq(below), round_.eq(round_ + 1)]
+            for where in (here, fold):
+                start = {**first, "line": begin, "x": x}
+                m.d.sync += [signal.eq(start[key]) for key, signal in where.items()]
         with m.If(self.i_begin):
             m.d.sync += [beat.eq(0), piece.eq(0), number.eq(0), done.eq(0), down.eq(0)]
+            m.d.sync += [band.eq(0), round_.eq(0), origin.eq(job.base), corner.eq(job.base)]
+            m.d.sync += left.eq(job.x)
             for where in (here, fold):
                 m.d.sync += [signal.eq(first[key]) for key, signal in where.items()]
 
@@ -145,7 +169,7 @@ class StreamReader(SharedComponent):
             row.eq(here["row"] + number),
             self.o_address.eq(here["line"] + here["in"] + down),
             self.o_bytes.eq(Mux(inside, self.word, 0)),
-            self.o_last.eq(fold_ends & (single | (done + 1 == job.folds))),
+            self.o_last.eq(signal_ends & last_band & (round_ + 1 == job.rounds)),
         ]
         return m
 
@@ -155,7 +179,9 @@ def stream_write_job(address: int) -> StructLayout:
 
     Outputs come in lines of `pitch`, `count` in all. The first of every `across` of a line is one
     of the image, up to `width` of them, `pixel` bytes apart; so is the first of every `down` lines,
-    `line` bytes apart. `rows` bytes of a word are written.
+    `line` bytes apart. There are `bands` signals for each of `rounds` blocks, as of the reads; the
+    last one of a block has lines of up to `last_width`. `rows` bytes of a word are written, `rest`
+    in the last block.
 
     Parameters
     ----------
@@ -166,6 +192,7 @@ def stream_write_job(address: int) -> StructLayout:
         {
             "base": address, "pixel": address, "line": address, "pitch": 16, "across": 4,
             "width": 16, "down": 4, "count": 32, "rows": 9,
+            "rest": 9, "bands": 16, "band": address, "last_width": 16, "rounds": 16, "block": 9,
         }
     )  # fmt: skip
 
@@ -182,7 +209,7 @@ class StreamWriter(SharedComponent):
 
     Members
     -------
-    i_begin, i_job, i_next, o_address, o_bytes, o_last
+    i_begin, i_job, i_next, o_address, o_bytes, o_round, o_last
         As of `GemmWriter`, with `stream_write_job`; dropped outputs write no byte.
 
     Latency: none; the counters are registers.
@@ -193,6 +220,7 @@ class StreamWriter(SharedComponent):
     i_next: Signal
     o_address: Signal
     o_bytes: Signal
+    o_round: Signal
     o_last: Signal
 
     def __init__(self, *, address: int, word: int) -> None:
@@ -202,6 +230,7 @@ class StreamWriter(SharedComponent):
             "i_next": In(1),
             "o_address": Out(address),
             "o_bytes": Out(word),
+            "o_round": Out(1),
             "o_last": Out(1),
         }
         super().__init__(kind="stream_writer", parameters=(address, word), signature=signature)
@@ -212,11 +241,16 @@ class StreamWriter(SharedComponent):
         m = Module()
         job = View(stream_write_job(self.address), self.i_job)
         line, here = Signal(self.address), Signal(self.address)
+        origin, corner = Signal(self.address), Signal(self.address)  # of the signal, of the block
         at, column, left = Signal(16), Signal(16), Signal(32)
         across, down = Signal(4), Signal(4)
+        band, round_ = Signal(16), Signal(16)
         ends_line = at + 1 == job.pitch
         steps = across + 1 == job.across
         below = down + 1 == job.down
+        signal_ends = left == 0
+        last_band = band + 1 == job.bands
+        final = round_ + 1 == job.rounds
         with m.If(self.i_next):
             m.d.sync += [at.eq(at + 1), left.eq(left - 1), across.eq(Mux(steps, 0, across + 1))]
             with m.If(steps):
@@ -227,15 +261,26 @@ class StreamWriter(SharedComponent):
                     at.eq(0), across.eq(0), column.eq(0), down.eq(Mux(below, 0, down + 1)),
                     line.eq(following), here.eq(following),
                 ]  # fmt: skip
+            with m.If(signal_ends):
+                m.d.sync += band.eq(Mux(last_band, 0, band + 1))
+                with m.If(last_band):
+                    m.d.sync += [corner.eq(corner + job.block), round_.eq(round_ + 1)]
+        begin = Mux(last_band, corner + job.block, origin + job.band)
         with m.If(self.i_begin):
+            m.d.sync += [corner.eq(job.base), band.eq(0), round_.eq(0)]
+        with m.If(self.i_begin | (self.i_next & signal_ends)):
+            start = Mux(self.i_begin, job.base, begin)
             m.d.sync += [
-                at.eq(0), across.eq(0), column.eq(0), down.eq(0), line.eq(job.base),
-                here.eq(job.base), left.eq(job.count - 1),
+                at.eq(0), across.eq(0), column.eq(0), down.eq(0), line.eq(start), here.eq(start),
+                origin.eq(start), left.eq(job.count - 1),
             ]  # fmt: skip
-        kept = (across == 0) & (down == 0) & (column < job.width)
+        width = Mux(last_band, job.last_width, job.width)
+        kept = (across == 0) & (down == 0) & (column < width)
+        count = Mux(final, job.rest, job.rows)
         m.d.comb += [
             self.o_address.eq(here),
-            self.o_last.eq(left == 0),
-            *(self.o_bytes[n].eq(kept & (job.rows > n)) for n in range(self.word)),
+            self.o_round.eq(signal_ends & last_band),
+            self.o_last.eq(signal_ends & last_band & final),
+            *(self.o_bytes[n].eq(kept & (n < count)) for n in range(self.word)),
         ]
         return m

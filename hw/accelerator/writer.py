@@ -16,7 +16,7 @@ __all__ = ["GemmWriter", "write_job"]
 def write_job(address: int) -> StructLayout:
     """Return the layout of what a job says of its writes.
 
-    Pixels are `step` bytes apart. Tiles are those of `hw.accelerator.reader.gemm_job`. Every round
+    Pixels are `step` bytes apart, `reach` bytes are those of `pixels` pixels. Tiles are those of `hw.accelerator.reader.gemm_job`. Every round
     writes `rows` bytes of all pixels, and the next one those behind; the last one `rest` of them.
 
     Parameters
@@ -26,7 +26,7 @@ def write_job(address: int) -> StructLayout:
     """
     return StructLayout(
         {
-            "base": address, "step": address, "tiles": 16, "large": 16, "pixels": 9, "rounds": 16,
+            "base": address, "step": address, "reach": address, "tiles": 16, "large": 16, "pixels": 9, "rounds": 16,
             "rows": 9, "rest": 9,
         }
     )  # fmt: skip
@@ -54,8 +54,8 @@ class GemmWriter(SharedComponent):
         Of the word.
     o_bytes : Out(word)
         Which bytes of it are written.
-    o_last : Out(1)
-        It is the last address of the job.
+    o_round, o_last : Out(1) each
+        It is the last address of a round; of the job.
 
     Latency: none; the counters are registers.
     """
@@ -65,6 +65,7 @@ class GemmWriter(SharedComponent):
     i_next: Signal
     o_address: Signal
     o_bytes: Signal
+    o_round: Signal
     o_last: Signal
 
     def __init__(self, *, address: int, word: int) -> None:
@@ -74,6 +75,7 @@ class GemmWriter(SharedComponent):
             "i_next": In(1),
             "o_address": Out(address),
             "o_bytes": Out(word),
+            "o_round": Out(1),
             "o_last": Out(1),
         }
         super().__init__(kind="gemm_writer", parameters=(address, word), signature=signature)
@@ -96,7 +98,7 @@ class GemmWriter(SharedComponent):
         def reach(index: Value) -> Value:
             """Return the bytes of a tile."""
             wide = Mux(index < job.large, job.step, 0)
-            return (job.pixels * job.step + wide)[: self.address]
+            return (job.reach + wide)[: self.address]
 
         tile_ends = left == 0
         round_ends = tile_ends & (number + 1 == job.tiles)
@@ -121,7 +123,8 @@ class GemmWriter(SharedComponent):
         count = Mux(final, job.rest, job.rows)
         m.d.comb += [
             self.o_address.eq(here),
+            self.o_round.eq(round_ends),
             self.o_last.eq(round_ends & final),
-            *(self.o_bytes[n].eq(count > n) for n in range(self.word)),
+            *(self.o_bytes[n].eq(n < count) for n in range(self.word)),
         ]
         return m

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from golden import execute
 from golden.arith import quant
 from golden.machine.tile import st_os_tile
+from hw.accelerator.combiner import COMBINE, LEFT, Mode
 from hw.accelerator.engine import Engine, word_bytes
 from hw.accelerator.pacer import pace_job
 from hw.config import ArrayConfig, Command
@@ -21,9 +23,9 @@ SHAPES = [(1, 1), (2, 3), (4, 4), (3, 8)]
 
 
 def channels(dice: random.Random, rows: int) -> tuple[list[tuple[int, int, int]], int]:
-    """Return bias, multiplier and shift of every row, and the word that says so."""
+    """Return bias, multiplier and shift of every row in both banks, and the word that says so."""
     found, word = [], 0
-    for r in range(rows):
+    for r in range(2 * rows):
         one = dice.randint(-500, 500), dice.randint(1 << 30, (1 << 31) - 1), -dice.randint(3, 9)
         found.append(one)
         word |= parameters(one[0], one[1], 31 - one[2], 1) << 70 * r
@@ -44,21 +46,22 @@ def test_gemm(rows: int, cols: int, stages: int) -> None:
     rng = np.random.default_rng(rows + cols)
     run = dice.randint(1, 3 * word)
     lengths, runs = even(run, -(-run // word)), dice.randint(1, 2)
-    total = 3 * cols + 1
+    total, rounds = 3 * cols + 1, 3
     tiles = even(total, -(-total // cols))
     depth = run * runs
-    weights = rng.integers(-128, 128, (rows, depth))
+    weights = rng.integers(-128, 128, (rounds, rows, depth))
     pixels = rng.integers(-128, 128, (total, depth))
     given, word_of_parameters = channels(dice, rows)
     zero, low, high = 3, -100, 120
-    sums = pixels @ weights.T
-    wanted = []
+    wanted: list[list[int]] = []
     words = []
-    begun = 0
-    for size in tiles:
+    for round_, size in itertools.product(range(rounds), tiles):
+        begun = len(wanted) % total
+        sums = pixels @ weights[round_].T
+        bank = given[round_ % 2 * rows :][:rows]
         for p in reversed(range(begun, begun + size)):
             wanted.append([int(quant.requantize(int(sums[p, r]) + b, m, s, zero, (low, high)))
-                           for r, (b, m, s) in enumerate(given)])  # fmt: skip
+                           for r, (b, m, s) in enumerate(bank)])  # fmt: skip
         offset = 0
         for length in lengths * runs:
             for p in range(begun, begun + size):
@@ -66,18 +69,19 @@ def test_gemm(rows: int, cols: int, stages: int) -> None:
                 padded[:length] = pixels[p, offset : offset + length]
                 words.append(packed(padded))
             offset += length
-        begun += size
     fields = {
         "rows": runs, "words": len(lengths), "length": lengths[-1], "pixels": tiles[-1],
         "long": lengths.count(lengths[0]) % len(lengths), "tiles": len(tiles),
-        "large": tiles.count(tiles[0]) % len(tiles), "rounds": 1,
+        "large": tiles.count(tiles[0]) % len(tiles), "rounds": rounds,
     }  # fmt: skip
     still = {
         "i_job": pace_job.const(fields).as_value().value,  # type: ignore[attr-defined]
-        "i_pixels": tiles[-1], "i_stream": 0, "i_parameters": word_of_parameters,
+        "i_pixels": tiles[-1], "i_emits": len(tiles), "i_ready": rounds, "i_stream": 0, "i_combine": 0,
+        "i_combine": 0,
+        "i_parameters": word_of_parameters,
         "i_limits": limits(zero, low, high), "rst": 0,
     }  # fmt: skip
-    commands = [Command(depth=depth, emit=size).encode() for size in tiles]
+    commands = [Command(depth=depth, emit=size).encode() for size in tiles] * rounds
     found: list[list[int]] = []
 
     def drive() -> Drive:
@@ -94,7 +98,7 @@ def test_gemm(rows: int, cols: int, stages: int) -> None:
                 **still, "i_en": moves, "i_begin": begin,
                 "i_cmd_valid": int(asked < len(commands)),
                 "i_cmd": commands[asked] if asked < len(commands) else None,
-                "i_weights": packed(weights[:, beat % depth]),
+                "i_weights": packed(weights[beat // (depth * len(tiles)) % rounds, :, beat % depth]),
                 "i_word": words[taken] if taken < len(words) else None,
                 "i_weights_valid": 0, "i_word_valid": 0,
             }  # fmt: skip
@@ -134,15 +138,18 @@ def test_passes(rows: int, cols: int, stages: int) -> None:
     if kept:  # the last one gives its sums
         tiles[-1] = st_os_tile(x, w, config, accumulate=tiles[-1].command.accumulate)
     wanted = []
-    for sums in execute(tiles, config):
+    results = [sums for sums in execute(tiles, config) if len(sums)]
+    for number, sums in enumerate(results):  # a round has two commands with results
+        bank = given[number // 2 % 2 * rows :][:rows]
         for beat in sums:
             wanted.append([int(quant.requantize(int(beat[r]) + b, m, s, zero, (low, high)))
-                           for r, (b, m, s) in enumerate(given)])  # fmt: skip
+                           for r, (b, m, s) in enumerate(bank)])  # fmt: skip
     words = [beat for tile in tiles for beat in tile.act]
     taps_of = [beat[:rows] for tile in tiles for beat in tile.wgt]
     commands = [tile.command.encode() for tile in tiles]
     still = {
-        "i_job": 0, "i_pixels": 1, "i_stream": 1, "i_parameters": word_of_parameters,
+        "i_job": 0, "i_pixels": 1, "i_emits": 2, "i_ready": 0, "i_stream": 1, "i_combine": 0,
+        "i_parameters": word_of_parameters,
         "i_limits": limits(zero, low, high), "rst": 0, "i_begin": 0,
     }  # fmt: skip
     found: list[list[int]] = []
@@ -171,3 +178,89 @@ def test_passes(rows: int, cols: int, stages: int) -> None:
 
     Stepper(Engine(config=config, word=word)).run(drive())
     assert found == wanted
+
+
+@pytest.mark.parametrize("what", ["add", "subtract", "subtract from", "product", "most", "one"])
+@pytest.mark.parametrize("rows", [1, 4])
+def test_words(rows: int, what: str) -> None:
+    """Words past the array: sums, differences, products, the greatest, and one by one."""
+    config = ArrayConfig(rows=rows, cols=2, st_os=rows > 1)
+    dice, rng = random.Random(rows), np.random.default_rng(rows)
+    word = word_bytes(config)
+    scales = (0.11, 0.07, 0.13) if what != "subtract from" else (0.07, 0.11, 0.13)
+    zeros = dice.randint(-128, 127), dice.randint(-128, 127), dice.randint(-128, 127)
+    a, b = (rng.integers(-128, 128, (40, rows)) for _ in range(2))
+    identity = (1 << 30, 30, 0)
+    job = {"zero_first": 0, "zero_second": 0}
+    out_zero = zeros[2]
+    given = [identity, identity]
+    beats: list[np.ndarray] = []
+
+    def lane(real: float) -> tuple[int, int, int]:
+        multiplier, shift = quant.quantize_multiplier(real)
+        return multiplier, 31 - shift, int(shift < 0)
+
+    if what in ("add", "subtract", "subtract from"):
+        wanted = quant.add(a, b, scales=scales, zero_points=zeros, subtract=what != "add")
+        top = 2 * max(scales[:2])
+        swap = scales[0] > scales[1]  # the second operand is the one with the greater scale
+        first, second = (1, 0) if swap else (0, 1)
+        job = {"mode": Mode.PAIR, "zero_first": zeros[first], "zero_second": zeros[second],
+               "negate_first": what != "add" and swap, "negate_second": what != "add" and not swap}
+        given = [lane(scales[first] / top), lane(top / (1 << LEFT) / scales[2])]
+        beats = [x for pair in zip((a, b)[second], (a, b)[first], strict=True) for x in pair]
+    elif what == "product":
+        wanted = quant.product(a, b, real=0.013, zero_points=zeros)
+        job = {"mode": Mode.PAIR, "multiply": 1, "zero_first": zeros[0], "zero_second": zeros[1]}
+        given = [(0, 1, 0), lane(0.013)]
+        beats = [x for pair in zip(b, a, strict=True) for x in pair]
+    elif what == "most":
+        wanted = a.reshape(10, 4, rows).max(1)
+        job, out_zero, beats = job | {"mode": Mode.MOST, "depth": 4}, 0, list(a)
+    else:
+        wanted = quant.rescale(a, 1.7, zeros[1:])
+        job = {"mode": Mode.ONE, "zero_first": zeros[1]}
+        given, beats = [lane(1.7), identity], list(a)
+    if what == "product":  # the second operand stays
+        wanted = np.concatenate([wanted, quant.product(a, b[0], real=0.013, zero_points=zeros)])
+    banks = [given, given[::-1]][odd := dice.randint(0, 1)]
+    word_of_parameters = 0
+    for r, (multiplier, shift, twice) in enumerate(one for bank in banks for one in [bank] * rows):
+        word_of_parameters |= parameters(5, multiplier, shift, twice) << 70 * r
+    layout = COMBINE.const(job).as_value().value  # type: ignore[attr-defined]
+    still = {
+        "i_job": 0, "i_pixels": 1, "i_emits": 2, "i_ready": 0, "i_stream": 0, "rst": 0,
+        "i_begin": 0, "i_cmd_valid": 0, "i_cmd": None, "i_weights": None, "i_weights_valid": 0,
+        "i_combine": 1, "i_odd": odd, "i_parameters": word_of_parameters,
+        "i_limits": limits(out_zero, -128, 127),
+    }  # fmt: skip
+    found: list[list[int]] = []
+
+    def drive() -> Drive:
+        queue = [(beat, layout) for beat in beats]
+        if what == "product":
+            for mode, some in ((Mode.HOLD, b[:1]), (Mode.HELD, a)):
+                other = COMBINE.const(job | {"mode": mode})
+                queue += [(beat, other.as_value().value) for beat in some]  # type: ignore[attr-defined]
+        taken = quiet = 0
+        for _ in range(2000):
+            if len(found) == len(wanted):
+                return
+            moves = int(dice.random() < 0.8)
+            beat, mode = queue[min(taken, len(queue) - 1)]
+            # Another job begins when the last one's results are out.
+            there = int(taken < len(queue) and dice.random() < 0.8
+                        and (mode == queue[max(taken - 1, 0)][1] or quiet > 30))  # fmt: skip
+            now = mode if there or quiet > 30 else queue[max(taken - 1, 0)][1]
+            seen = yield {
+                **still, "i_en": moves, "i_combiner": now, "i_word_valid": there,
+                "i_word": packed(beat),
+            }  # fmt: skip
+            taken += seen.o_word & moves
+            quiet = 0 if seen.o_word and moves else quiet + 1
+            if seen.o_valid:
+                found.append([int(x) for x in np.frombuffer(
+                    seen.o_result.to_bytes(rows, "little"), np.int8)])  # fmt: skip
+
+    Stepper(Engine(config=config, word=word)).run(drive())
+    assert found == wanted.tolist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import pytest
@@ -39,7 +40,10 @@ def test_steps(seed: int) -> None:
             step += 1
             wanted: dict[int, tuple[int, int, int]] = {}
             at = step
-            for _ in range(rounds):
+            opens = [step + dice.randint(0, 40) for _ in range(rounds)]  # when a round may begin
+            opens = list(itertools.accumulate(opens, max))
+            for opened in opens:
+                at = max(at, opened)
                 for pixels in tiles:
                     words = lengths * rows
                     for index, length in enumerate(words):
@@ -56,7 +60,8 @@ def test_steps(seed: int) -> None:
             last = max(wanted)
             while step <= last:
                 moves = int(dice.random() < 0.8)
-                seen = yield {"i_begin": 0, "i_job": job, "i_en": moves}
+                ready = sum(opened <= step for opened in opens)
+                seen = yield {"i_begin": 0, "i_job": job, "i_en": moves, "i_ready": ready}
                 assert seen.o_busy == 1
                 assert seen.o_beat == (step in wanted), step
                 if step in wanted:

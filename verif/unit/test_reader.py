@@ -37,10 +37,13 @@ def test_windows(seed: int) -> None:
     run = kernel[1] * channels
     lengths = even(run, -(-run // WORD))
     tiles = even(out_h * out_w, -(-out_h * out_w // dice.randint(1, WORD)))
-    rounds = dice.randint(1, 2)
+    rounds, block = dice.randint(1, 2), dice.choice([0, 8])
+    # Some words are only a part of a pixel's channels, as in depthwise layers.
+    skip = dice.choice([0, 3])
+    room = pitch + skip * len(lengths)
 
     wanted = []
-    for _ in range(rounds):
+    for round_ in range(rounds):
         begun = 0
         for pixels in tiles:
             for i in range(kernel[0]):
@@ -50,14 +53,15 @@ def test_windows(seed: int) -> None:
                         y = p // out_w * stride[0] - top + i
                         x = (p % out_w * stride[1] - left) * channels + offset
                         real = [n for n in range(length) if 0 <= y < height and 0 <= x + n < pitch]
-                        wanted.append((source + y * pitch + x, real))
-                    offset += length
+                        wanted.append((source + round_ * block + y * room + x, real))
+                    offset += length + skip
             begun += pixels
 
     job = gemm_job(ADDRESS).const(
         {
-            "base": source - top * pitch, "x": -left * channels, "step": stride[1] * channels,
-            "line": out_w, "jump": stride[0] * pitch, "pitch": pitch, "top": -top,
+            "base": source - top * room, "x": -left * channels, "step": stride[1] * channels,
+            "line": out_w, "jump": stride[0] * room, "pitch": room,
+            "width": pitch, "skip": skip, "block": block, "top": -top,
             "stride": stride[0], "height": height, "rows": kernel[0], "words": len(lengths),
             "long": lengths.count(lengths[0]) % len(lengths), "length": lengths[-1],
             "tiles": len(tiles), "large": tiles.count(tiles[0]) % len(tiles), "pixels": tiles[-1],

@@ -44,7 +44,7 @@ def test_as_golden(seed: int) -> None:
     dice = random.Random(seed)
     zero = dice.randint(-128, 127)
     low, high = sorted(dice.randint(-128, 127) for _ in range(2))
-    steps, wanted = [], []
+    steps, wanted, wide = [], [], []
     for _ in range(3000):
         total, bias = extremes(dice), extremes(dice)
         shift = dice.randint(-31, 8)
@@ -52,13 +52,20 @@ def test_as_golden(seed: int) -> None:
         acc = (total + bias + (1 << 31)) % (1 << 32) - (1 << 31)
         if shift > 0 and not -(1 << 31) <= acc << shift < 1 << 31:
             shift = 0  # the reference wraps; a compiler refuses that
+        carry = dice.randint(0, 1)
         steps.append(
-            {"i_en": 1, "i_sum": total % (1 << 32), "i_limits": limits(zero, low, high),
+            {"i_en": 1, "i_sum": (total - carry) % (1 << 32), "i_carry": carry,
+             "i_limits": limits(zero, low, high),
              "i_parameters": parameters(bias, multiplier, 31 - shift, int(shift < 0))}
         )  # fmt: skip
         wanted.append(int(quant.requantize(acc, multiplier, shift, zero, (low, high))))
+        wide.append(int(quant.multiply(acc, multiplier, shift)))
     last = steps[-1]
     trace = Stepper(Requantizer()).run([*steps, *[last] * Requantizer.STEPS])
+    for seen, value in zip(trace[Requantizer.STEPS :], wide, strict=True):
+        if abs(value) < 1 << 31:
+            whole = seen.o_wide - (seen.o_wide >> 32 << 33)
+            assert (whole >> 1) + (whole & 1) == value
     got = np.array([seen.o for seen in trace[Requantizer.STEPS :]], np.uint8).view(np.int8)
     assert got.tolist() == wanted
 
@@ -72,7 +79,7 @@ def test_away_from_zero() -> None:
         total = dice.randint(-128 * count, 127 * count)
         multiplier = -(-(1 << 20) // count)
         steps.append(
-            {"i_en": 1, "i_sum": total % (1 << 32), "i_limits": limits(0, -128, 127, 1),
+            {"i_en": 1, "i_sum": total % (1 << 32), "i_carry": 0, "i_limits": limits(0, -128, 127, 1),
              "i_parameters": parameters(0, multiplier, 20, 0)}
         )  # fmt: skip
         wanted.append(int(np.sign(total)) * ((abs(total) + count // 2) // count))

@@ -16,6 +16,8 @@ def test_blocks(seed: int) -> None:
     dice = random.Random(seed)
     depth = dice.choice([2, 4, 16])
     blocks = [(dice.randint(1, depth), dice.randint(1, 4)) for _ in range(25)]
+    blocks += [(dice.randint(1, 3 * depth), 1) for _ in range(4)]
+    dice.shuffle(blocks)
     words = [dice.getrandbits(16) for _ in range(sum(count for count, _ in blocks))]
     wanted, begun = [], 0
     for count, times in blocks:

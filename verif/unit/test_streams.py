@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import pytest
@@ -37,25 +38,28 @@ def test_signals(seed: int) -> None:
     pixel, row = (
         (channels, size[1] * channels) if not stream.turned else (size[1] * channels, channels)
     )
-    band = dice.randrange(stream.bands)
-    source, target = 50, 300
-    x0 = band * stream.width * win.stride[1] - left
+    source, target = 200, 700
+    span = stream.width * win.stride[1]  # elements from a band to the next
+    rounds, block = dice.randint(1, 3), 2
     folds = -(-stream.length // cols)
     depth = stream.depths[0]
 
     reads = []
     groups = [(0, folds)] if len(stream.depths) == 1 else [(f, 1) for f in range(folds)]
-    for fold, count in groups:
+    signals = [(round_, band) for round_ in range(rounds) for band in range(stream.bands)]
+    for (round_, band), (fold, count) in itertools.product(signals, groups):
         for index in range(len(stream.depths)):
             for beat in range(cols - 1 + depth + (count - 1) * cols):
                 line, at = divmod(fold * cols + beat, stream.pitch)
-                y, x = line * step - top + index, x0 + at
+                y, x = line * step - top + index, band * span - left + at
                 inside = 0 <= y < height and 0 <= x < width
-                reads.append((source + y * row + x * pixel, inside))
+                reads.append((source + round_ * block + y * row + x * pixel, inside))
     job = stream_job(ADDRESS).const(
-        {"base": source - top * row + x0 * pixel, "pixel": pixel, "line": step * row, "row": row,
-         "pitch": stream.pitch, "x": x0, "width": width, "top": -top, "step": step,
-         "height": height, "passes": len(stream.depths), "depth": depth, "folds": folds}
+        {"base": source - top * row - left * pixel, "pixel": pixel, "line": step * row, "row": row,
+         "pitch": stream.pitch, "x": -left, "width": width, "top": -top, "step": step,
+         "height": height, "passes": len(stream.depths), "depth": depth, "folds": folds,
+         "bands": stream.bands, "band_x": span, "band": span * pixel, "rounds": rounds,
+         "block": block}
     ).as_value().value  # type: ignore[attr-defined]  # fmt: skip
 
     def read() -> Drive:
@@ -80,28 +84,31 @@ def test_signals(seed: int) -> None:
         if not stream.turned
         else (line_pixels * channels, channels)
     )
-    for e in range(stream.length):
+    for (round_, band), e in itertools.product(signals, range(stream.length)):
         line, at = divmod(e, stream.pitch)
         column = band * stream.width + at // win.stride[1]
         ok = (line < stream.lines and line % down_by == 0 and at % win.stride[1] == 0
               and at // win.stride[1] < stream.width and column < out_w)  # fmt: skip
         y = line // down_by
-        writes.append((target + y * dy + column * dx, ok))
-    rows = min(channels, 4)
+        writes.append((target + round_ * block + y * dy + column * dx, ok, round_))
+    rows, rest = min(channels, 4), 1
     write_job = stream_write_job(ADDRESS).const(
-        {"base": target + band * stream.width * dx, "pixel": dx, "line": dy, "pitch": stream.pitch,
-         "across": win.stride[1], "width": min(stream.width, out_w - band * stream.width),
-         "down": down_by, "count": stream.length, "rows": rows}
+        {"base": target, "pixel": dx, "line": dy, "pitch": stream.pitch,
+         "across": win.stride[1], "width": stream.width,
+         "down": down_by, "count": stream.length, "rows": rows,
+         "rest": rest, "bands": stream.bands, "band": stream.width * dx, "rounds": rounds,
+         "last_width": out_w - (stream.bands - 1) * stream.width, "block": block}
     ).as_value().value  # type: ignore[attr-defined]  # fmt: skip
 
     def write() -> Drive:
         yield {"i_begin": 1, "i_job": write_job, "i_next": 0}
-        for index, (address, ok) in enumerate(writes):
+        for index, (address, ok, round_) in enumerate(writes):
             taken = 0
             while not taken:
                 taken = dice.randint(0, 1)
                 seen = yield {"i_begin": 0, "i_job": write_job, "i_next": taken}
-                assert seen.o_bytes == ((1 << rows) - 1) * ok, index
+                assert seen.o_bytes == ((1 << (rest if round_ == rounds - 1 else rows)) - 1) * ok
+                assert seen.o_round == ((index + 1) % (len(writes) // rounds) == 0)
                 assert seen.o_last == (index == len(writes) - 1)
                 if ok:
                     assert seen.o_address == address, index

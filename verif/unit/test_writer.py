@@ -30,7 +30,7 @@ def test_pixels(seed: int) -> None:
                 wanted.append((base + p * channels + block * rows, (1 << width) - 1))
             begun += size
     job = write_job(ADDRESS).const(
-        {"base": base, "step": channels, "tiles": count, "large": more, "pixels": each,
+        {"base": base, "step": channels, "reach": each * channels, "tiles": count, "large": more, "pixels": each,
          "rounds": blocks, "rows": rows, "rest": channels - (blocks - 1) * rows}
     ).as_value().value  # type: ignore[attr-defined]  # fmt: skip
 
@@ -42,6 +42,7 @@ def test_pixels(seed: int) -> None:
                 taken = dice.randint(0, 1)
                 seen = yield {"i_begin": 0, "i_job": job, "i_next": taken}
                 assert (seen.o_address, seen.o_bytes) == (address, mask), index
+                assert seen.o_round == ((index + 1) % pixels == 0)
                 assert seen.o_last == (index == len(wanted) - 1)
 
     Stepper(GemmWriter(address=ADDRESS, word=WORD)).run(drive())

@@ -1,0 +1,185 @@
+"""Element by element: words of one tensor or two, on their way into the requantization lanes."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.lib.data import ArrayLayout, StructLayout, View
+from amaranth.lib.wiring import In, Out
+
+from ..layouts import lanes
+from ..share import SharedComponent
+from .requantizer import WIDE, Requantizer
+
+__all__ = ["COMBINE", "LEFT", "Combiner", "Mode"]
+
+#: Bits to the left of the first operand of a sum, as in TensorFlow Lite; the second has one less.
+LEFT = 20
+
+
+class Mode(IntEnum):
+    """What is done with the words."""
+
+    ONE = 0  # every word is requantized
+    MOST = 1  # the greatest of `depth` words, byte by byte
+    PAIR = 2  # the second operand's word, then the first one's
+    HOLD = 3  # keep this word as the second operand; there is no result
+    HELD = 4  # every word is a first operand of the one that is kept
+
+
+#: How words are combined. `multiply`: the product of both operands, not the sum.
+COMBINE = StructLayout(
+    {
+        "mode": 3, "multiply": 1, "negate_first": 1, "negate_second": 1, "zero_first": signed(8),
+        "zero_second": signed(8), "depth": 16,
+    }
+)  # fmt: skip
+
+
+class Combiner(SharedComponent):
+    """Bring words to the lanes, once for `ONE` and `MOST`, twice for two operands.
+
+    A first operand is ``a - zero_first``, a second one ``b - zero_second``. In the first pass the
+    lane makes ``M1(first << 20)`` of it, or the exact product of both. The second pass is ``M2(+-
+    that +- (second << 19))``: of two summands the one with the greater scale is exact in TensorFlow
+    Lite, too, so that is to be the second one. For one operand ``M1(first)`` is the result.
+
+    Parameters
+    ----------
+    rows : int
+        Lanes.
+
+    Members
+    -------
+    i_en : In(1)
+        All moves in this step.
+    i_active : In(1)
+        Words are for this part. It stays until the last result is out.
+    i_job : In(COMBINE)
+    i_word, i_word_valid, o_word : 8 * rows, 1, 1
+        The next word; it is taken in this step.
+    i_wide : In(rows * WIDE)
+        What the lanes made of the sums of `Requantizer.STEPS` steps ago.
+    o_sums, o_carries : 32 * rows, rows
+        Into the lanes.
+    o_addends : Out(32 * rows)
+        In place of their biases.
+    o_factors, o_factor : 8 * rows, 1
+        In place of their multipliers, if `o_factor`.
+    o_second : Out(1)
+        This is a second pass.
+    o_valid : Out(1)
+        What enters is a result when it leaves.
+
+    Latency: a step from a word to the first pass.
+    """
+
+    i_en: Signal
+    i_active: Signal
+    i_job: Signal
+    i_word: Signal
+    i_word_valid: Signal
+    o_word: Signal
+    i_wide: Signal
+    o_sums: Signal
+    o_carries: Signal
+    o_addends: Signal
+    o_factors: Signal
+    o_factor: Signal
+    o_second: Signal
+    o_valid: Signal
+
+    def __init__(self, *, rows: int) -> None:
+        signature: dict[str, Any] = {
+            "i_en": In(1), "i_active": In(1), "i_job": In(COMBINE.size), "i_word": In(8 * rows),
+            "i_word_valid": In(1), "o_word": Out(1), "i_wide": In(rows * WIDE),
+            "o_sums": Out(32 * rows), "o_carries": Out(rows), "o_addends": Out(32 * rows),
+            "o_factors": Out(8 * rows), "o_factor": Out(1), "o_second": Out(1), "o_valid": Out(1),
+        }  # fmt: skip
+        super().__init__(kind="combiner", parameters=rows, signature=signature, resets=True)
+        self.rows = rows
+
+    def body(self, platform: object) -> Module:
+        """Build the word that is kept, the two operands, and the way of the second one."""
+        m = Module()
+        job = View(COMBINE, self.i_job)
+        word = View(lanes(self.rows, 8), self.i_word)
+        kept = Signal(8 * self.rows, reset_less=True)
+        kept_bytes = View(lanes(self.rows, 8), kept)
+        holds, count = Signal(), Signal(16)  # a word is kept; words of this result
+        phase = Signal()  # first passes enter in steps with 1, second ones in steps with 0
+        most, pair, held = (job.mode == one for one in (Mode.MOST, Mode.PAIR, Mode.HELD))
+        twice = pair | held
+
+        # --- Words ---
+        final = count + 1 == job.depth
+        waits = Mux(pair, ~holds, job.mode == Mode.HOLD) | (most & ~final)  # no result yet
+        take, issue = Signal(), Signal()
+        m.d.comb += [
+            take.eq(self.i_active & self.i_word_valid & (waits | ~twice | ~phase)),
+            issue.eq(take & ~waits),
+            self.o_word.eq(take),
+        ]
+        greater = [Mux((count != 0) & (k > w), k, w) for k, w in zip(kept_bytes, word, strict=True)]
+        with m.If(self.i_en):
+            m.d.sync += phase.eq(~phase)
+            with m.If(take):
+                m.d.sync += [
+                    kept.eq(Mux(most, Cat(one[:8] for one in greater), Mux(held, kept, word))),
+                    count.eq(Mux(final | ~most, 0, count + 1)),
+                    holds.eq(pair & ~holds),
+                ]
+
+        # --- Operands, in the step of the first pass ---
+        operand = ArrayLayout(signed(9), self.rows)
+        first = Signal(9 * self.rows, reset_less=True)
+        seconds = [Signal(9 * self.rows, name=f"second_{n}", reset_less=True) for n in range(4)]
+        enters = [Signal(name=f"enters_{n}") for n in range(1 + Requantizer.STEPS)]
+        with m.If(self.i_en):
+            m.d.sync += Cat(*enters).eq(Cat(issue, *enters[:-1]))
+            for r in range(self.rows):
+                a, b = (greater[r], kept_bytes[r])
+                difference = b - job.zero_second
+                m.d.sync += [
+                    View(operand, first)[r].eq(Mux(most, a, word[r]) - job.zero_first),
+                    View(operand, seconds[0])[r].eq(
+                        Mux(job.negate_second, -difference, difference)
+                    ),
+                ]
+            with m.If(phase):  # a second operand moves every other step
+                for new, old in zip(seconds[1:], seconds, strict=False):
+                    m.d.sync += new.eq(old)
+
+        # --- The lanes ---
+        again = Signal()  # a second pass
+        m.d.comb += [
+            again.eq(enters[-1] & twice),
+            self.o_second.eq(again),
+            self.o_valid.eq(again | (enters[0] & ~twice)),
+            self.o_factor.eq(job.multiply & ~again),
+        ]
+        wides = View(ArrayLayout(WIDE, self.rows), self.i_wide)
+        ways = View(operand, first), View(operand, seconds[0]), View(operand, seconds[-1])
+        out = [[] for _ in range(4)]  # type: list[list[Value]]
+        for r in range(self.rows):
+            a, b, old = (way[r] for way in ways)
+            size = Mux(b < 0, -b, b)[:8]
+            left = Mux(
+                job.multiply, Cat(Const(0, 1), a, a[-1].replicate(22)),
+                Mux(twice, Cat(Const(0, LEFT), a, a[-1].replicate(3)),
+                    Cat(a, a[-1].replicate(23))),
+            )  # fmt: skip
+            turned = job.negate_first ^ (job.multiply & (old < 0))
+            wide = wides[r]
+            addend = Cat(Const(0, LEFT - 1), old, old[-1].replicate(4))
+            out[0].append(Mux(again, wide[1:] ^ turned.replicate(32), left))
+            out[1].append(again & (wide[0] ^ turned))
+            out[2].append(Mux(again & ~job.multiply, addend, 0))
+            out[3].append(size)
+        for port, values in zip(
+            (self.o_sums, self.o_carries, self.o_addends, self.o_factors), out, strict=True
+        ):
+            m.d.comb += port.eq(Cat(*values))
+        return m
