@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
-import zlib
+import functools
+import operator
 from typing import Any
 
 from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, ResetSignal, Signal, Value
 from amaranth.lib.data import View
 from amaranth.lib.wiring import In, Out
 
-from ..config import ArrayConfig
 from ..share import ModuleLibrary, SharedComponent
-from .engine import word_bytes
 from .fetcher import Fetcher
+from .config import AcceleratorConfig
 from .jobs import JOB, Base, Kind
-from .machine import Machine
+from .machine import PROGRAM, Machine
 from .registers import VERSION, Registers
 from .storer import Storer
 
-__all__ = ["HEADER", "MAGIC", "Accelerator", "fingerprint"]
+__all__ = ["HEADER", "MAGIC", "Accelerator"]
 
 MAGIC = 0x474D4953  # "SIMG"
 
-#: Bytes of the image's header: magic, version, fingerprint and bytes of the stream, 32 bits each.
+#: Bytes of the image's header. Its fields, 32 bits each: magic, version, fingerprint of the
+#: machine, bytes of the program, offset of the weights in the image, their bytes, and all six
+#: combined by exclusive or.
 HEADER = 64
 
 _LOADING = 32  # beats of a load that are asked for ahead
 
-
-def fingerprint(config: ArrayConfig, word: int, rows: int, depth: int) -> int:
-    """Return what an image has to say of the machine that it is for."""
-    return zlib.crc32(f"{config.flags()} {word} {rows} {depth}".encode())
+# Ids of what is read.
+_PROGRAM, _WEIGHTS, _TENSOR = 0, 1, 2
 
 
 class Accelerator(SharedComponent):
@@ -38,60 +38,39 @@ class Accelerator(SharedComponent):
 
     Parameters
     ----------
-    config : ArrayConfig
-        The array.
-    rows : int
-        Of a bank of the activation memory.
-    depth : int
-        Words of the ring, a power of two.
-    axi_bytes, address : int
-        Bytes of a beat and bits of an address of the AXI4 port.
+    config : AcceleratorConfig
 
     Members
     -------
     s_axi_ctl_* : AXI4-Lite
         See `hw.accelerator.registers`.
     m_axi_* : AXI4
-        INCR bursts of at most 256 bytes. Reads of the image have id 0, of tensors id 1.
+        INCR bursts of at most 256 bytes. Reads of the program have id 0, of weights 1, of tensors
+        2.
     irq : Out(1)
 
     Latency: see `sim.accelerator`.
     """
 
-    def __init__(
-        self, *, config: ArrayConfig, rows: int, depth: int, axi_bytes: int, address: int
-    ) -> None:
-        word = word_bytes(config, axi_bytes)
-        log2 = axi_bytes.bit_length() - 1
+    def __init__(self, *, config: AcceleratorConfig) -> None:
+        array, address, size = config.array, config.axi_addr_width, config.axi_bytes
         self.registers = Registers(
-            shape=(config.rows, config.cols), features=int(config.st_os) | log2 << 8
+            shape=(array.rows, array.cols),
+            features=int(array.st_os) | (size.bit_length() - 1) << 8,
         )
         control = self.registers.signature.members
         signature: dict[str, Any] = {
             name: member for name, member in control.items() if name.startswith("s_axi")
         }
+        request = {
+            "id": 2, "addr": address, "len": 8, "size": 3, "burst": 2, "prot": 3, "cache": 4,
+        }  # fmt: skip
         channels: dict[str, dict[str, Any]] = {
-            "aw": {
-                "id": 1,
-                "addr": address,
-                "len": 8,
-                "size": 3,
-                "burst": 2,
-                "prot": 3,
-                "cache": 4,
-            },
-            "w": {"data": 8 * axi_bytes, "strb": axi_bytes, "last": 1},
-            "b": {"id": 1, "resp": 2},
-            "ar": {
-                "id": 1,
-                "addr": address,
-                "len": 8,
-                "size": 3,
-                "burst": 2,
-                "prot": 3,
-                "cache": 4,
-            },
-            "r": {"id": 1, "data": 8 * axi_bytes, "resp": 2, "last": 1},
+            "aw": request,
+            "w": {"data": 8 * size, "strb": size, "last": 1},
+            "b": {"id": 2, "resp": 2},
+            "ar": request,
+            "r": {"id": 2, "data": 8 * size, "resp": 2, "last": 1},
         }
         for channel, fields in channels.items():
             ours, theirs = (In, Out) if channel in ("b", "r") else (Out, In)
@@ -99,32 +78,34 @@ class Accelerator(SharedComponent):
                 signature[f"m_axi_{channel}{name}"] = ours(width)
             signature[f"m_axi_{channel}ready"] = theirs(1)
         signature["irq"] = Out(1)
-        parameters = (config, rows, depth, axi_bytes, address)
-        super().__init__(kind="core", parameters=parameters, signature=signature, resets=True)
-        self.config, self.word, self.rows, self.depth = config, word, rows, depth
-        self.axi_bytes, self.address = axi_bytes, address
+        super().__init__(kind="core", parameters=config, signature=signature, resets=True)
+        self.config = config
 
     def body(self, platform: object) -> Module:
         """Wire the parts, and build the sequence of a run."""
         m = Module()
-        size, log2 = self.axi_bytes, self.axi_bytes.bit_length() - 1
+        config = self.config
+        size, word, address = config.axi_bytes, config.word, config.axi_addr_width
         ports: Any = self
         m.submodules.registers = registers = self.registers
-        machine = Machine(config=self.config, word=self.word, rows=self.rows, depth=self.depth)
+        machine = Machine(
+            config=config.array, word=word, rows=config.bank_rows, depth=config.ring_words
+        )
         clear = Signal()
         if isinstance(platform, ModuleLibrary):
             reset = ResetSignal() | clear
             m.submodules.machine = platform.instance(machine, reset)
         else:
             m.submodules.machine = ResetInserter(clear)(machine)
-        beats = self.depth * self.word // size
-        m.submodules.stream = stream = Fetcher(
-            axi_bytes=size, address=self.address, room=beats, kind="stream_fetcher"
-        )
-        m.submodules.load = load = Fetcher(
-            axi_bytes=size, address=self.address, room=_LOADING, kind="load_fetcher"
-        )
-        m.submodules.store = store = Storer(axi_bytes=size, address=self.address)
+        program, weights, load = (
+            Fetcher(axi_bytes=size, address=address, room=room, kind=f"{name}_fetcher")
+            for name, room in (
+                ("program", PROGRAM * word // size), ("weights", config.ring_words * word // size),
+                ("tensor", _LOADING),
+            )
+        )  # fmt: skip
+        m.submodules.program, m.submodules.weights, m.submodules.load = program, weights, load
+        m.submodules.store = store = Storer(axi_bytes=size, address=address)
         for name in registers.signature.members:
             if name.startswith("s_axi"):
                 one, other = getattr(registers, name), getattr(self, name)
@@ -132,26 +113,33 @@ class Accelerator(SharedComponent):
                 m.d.comb += one.eq(other) if inward else other.eq(one)
         m.d.comb += ports.irq.eq(registers.o_irq)
 
-        # --- The read channels ---
-        sel, held, kept = Signal(), Signal(), Signal()
+        # --- The read channels: the program goes first, and weights come last ---
+        held, kept = Signal(), Signal(2)  # an address that was not taken stays
+        chosen = Signal(2)
+        fetchers = {_PROGRAM: program, _WEIGHTS: weights, _TENSOR: load}
+        best = Mux(program.o_valid, _PROGRAM, Mux(load.o_valid, _TENSOR, _WEIGHTS))
+        beat, source = ports.m_axi_rvalid, ports.m_axi_rid
         m.d.comb += [
-            sel.eq(Mux(held, kept, load.o_valid)),
-            ports.m_axi_arvalid.eq(Mux(sel, load.o_valid, stream.o_valid)),
-            ports.m_axi_araddr.eq(Mux(sel, load.o_address, stream.o_address)),
-            ports.m_axi_arlen.eq(Mux(sel, load.o_len, stream.o_len)),
-            ports.m_axi_arid.eq(sel),
-            load.i_ready.eq(sel & ports.m_axi_arready),
-            stream.i_ready.eq(~sel & ports.m_axi_arready),
+            chosen.eq(Mux(held, kept, best)),
+            ports.m_axi_arid.eq(chosen),
             ports.m_axi_rready.eq(1),
         ]
-        m.d.sync += [kept.eq(sel), held.eq(ports.m_axi_arvalid & ~ports.m_axi_arready)]
-        beat = ports.m_axi_rvalid
-        m.d.comb += [
-            stream.i_beat.eq(beat & ~ports.m_axi_rid[0]), load.i_beat.eq(beat & ports.m_axi_rid[0]),
-        ]  # fmt: skip
+        for number, fetcher in fetchers.items():
+            own = chosen == number
+            m.d.comb += [
+                fetcher.i_ready.eq(own & ports.m_axi_arready),
+                fetcher.i_beat.eq(beat & (source == number)),
+            ]
+            with m.If(own):
+                m.d.comb += [
+                    ports.m_axi_arvalid.eq(fetcher.o_valid),
+                    ports.m_axi_araddr.eq(fetcher.o_address),
+                    ports.m_axi_arlen.eq(fetcher.o_len),
+                ]
+        m.d.sync += [kept.eq(chosen), held.eq(ports.m_axi_arvalid & ~ports.m_axi_arready)]
         for channel in ("aw", "ar"):
             m.d.comb += [
-                getattr(self, f"m_axi_{channel}size").eq(log2),
+                getattr(self, f"m_axi_{channel}size").eq(size.bit_length() - 1),
                 getattr(self, f"m_axi_{channel}burst").eq(1),
                 getattr(self, f"m_axi_{channel}cache").eq(3),
             ]
@@ -159,43 +147,27 @@ class Accelerator(SharedComponent):
         # --- The image ---
         header = Signal(8 * HEADER, reset_less=True)
         heading = Signal()  # beats are the header's
-        with m.If(stream.i_beat):
+        with m.If(program.i_beat & heading):
             m.d.sync += header.eq(Cat(header, ports.m_axi_rdata)[8 * size :])
-        per_word = self.word // size
-        waiting = stream.o_waiting
-        room = Signal.like(stream.i_room)
-        if per_word == 1:
-            m.d.comb += [
-                machine.i_push.eq(stream.i_beat & ~heading), machine.i_data.eq(ports.m_axi_rdata),
-            ]  # fmt: skip
-            free: Value = machine.o_room
-        else:
-            part = Signal(range(per_word))
-            word = Signal(8 * (self.word - size), reset_less=True)
-            with m.If(stream.i_beat & ~heading):
-                m.d.sync += [part.eq(part + 1), word.eq(Cat(word, ports.m_axi_rdata)[8 * size :])]
-            m.d.comb += [
-                machine.i_push.eq(stream.i_beat & ~heading & (part == per_word - 1)),
-                machine.i_data.eq(Cat(word, ports.m_axi_rdata)),
-            ]
-            free = (machine.o_room << (per_word.bit_length() - 1)) - part
-            with m.If(clear):
-                m.d.sync += part.eq(0)
-        m.d.comb += [
-            room.eq(Mux(free > waiting, free - waiting, 0)),
-            stream.i_room.eq(Mux(heading, beats, room)),
-            load.i_room.eq(_LOADING - load.o_waiting),
-        ]
+        for fetcher, push, data, room, skip in (
+            (program, machine.i_program, machine.i_program_data, machine.o_program_room, heading),
+            (weights, machine.i_push, machine.i_data, machine.o_room, Const(0)),
+        ):
+            self._gather(m, fetcher, skip, clear, push, data, room)
+        with m.If(heading):
+            m.d.comb += program.i_room.eq(HEADER // size)
+        m.d.comb += load.i_room.eq(_LOADING - load.o_waiting)
 
         # --- Transfers ---
         job = View(JOB, machine.o_job)
         bases = Cat(
-            addr[: self.address]
+            addr[:address]
             for addr in (registers.o_image, registers.o_input, registers.o_output,
                          registers.o_scratch)  # in the order of `Base`
         )  # fmt: skip
         assert [one.value for one in Base] == [0, 1, 2, 3]
-        place = (bases.word_select(job.base, self.address) + job.offset)[: self.address]
+        place = (bases.word_select(job.base, address) + job.offset)[:address]
+        signs = Cat(Const(0, 7), job.flip).replicate(size)
         moving = Signal()
         begin = Signal()
         is_load = job.kind == Kind.LOAD
@@ -206,10 +178,10 @@ class Accelerator(SharedComponent):
             store.i_bytes.eq(job.bytes),
             machine.i_load.eq(load.o_strobe & load.i_beat.replicate(size)),
             machine.i_load_address.eq(job.local + load.o_offset),
-            machine.i_load_data.eq(ports.m_axi_rdata),
+            machine.i_load_data.eq(ports.m_axi_rdata ^ signs),
             machine.i_store.eq(store.o_read),
             machine.i_store_address.eq(job.local + store.o_offset),
-            store.i_data.eq(machine.o_store),
+            store.i_data.eq(machine.o_store ^ signs),
             machine.i_transferred.eq(moving & ~load.o_busy & ~store.o_busy),
             ports.m_axi_awvalid.eq(store.o_aw_valid), ports.m_axi_awaddr.eq(store.o_aw_address),
             ports.m_axi_awlen.eq(store.o_aw_len), store.i_aw_ready.eq(ports.m_axi_awready),
@@ -220,24 +192,52 @@ class Accelerator(SharedComponent):
         ]  # fmt: skip
         m.d.sync += moving.eq(machine.o_transfer & ~machine.i_transferred)
 
-        self._run(m, registers, machine, stream, load, store, header, heading, clear)
+        parts = [*fetchers.values(), store]
+        self._run(m, registers, machine, parts, header, heading, clear)
         self._count(m, registers, machine)
         return m
 
+    def _gather(
+        self, m: Module, fetcher: Fetcher, skip: Value, clear: Value, push: Value, data: Value,
+        free: Value,
+    ) -> None:  # fmt: skip
+        """Make words of beats, and say how many beats there is room for."""
+        ports: Any = self
+        size, word = self.config.axi_bytes, self.config.word
+        beat = fetcher.i_beat & ~skip
+        per_word = word // size
+        if per_word == 1:
+            m.d.comb += [push.eq(beat), data.eq(ports.m_axi_rdata)]
+        else:
+            part = Signal(range(per_word), name=f"{fetcher.kind}_part")
+            begun = Signal(8 * (word - size), name=f"{fetcher.kind}_begun", reset_less=True)
+            with m.If(beat):
+                m.d.sync += [part.eq(part + 1), begun.eq(Cat(begun, ports.m_axi_rdata)[8 * size :])]
+            m.d.comb += [
+                push.eq(beat & (part == per_word - 1)), data.eq(Cat(begun, ports.m_axi_rdata)),
+            ]  # fmt: skip
+            free = (free << (per_word.bit_length() - 1)) - part
+            with m.If(clear):
+                m.d.sync += part.eq(0)
+        waiting = fetcher.o_waiting
+        m.d.comb += fetcher.i_room.eq(Mux(free > waiting, free - waiting, 0))
+
     def _run(
-        self, m: Module, registers: Registers, machine: Machine, stream: Fetcher, load: Fetcher,
-        store: Storer, header: Signal, heading: Signal, clear: Signal,
+        self, m: Module, registers: Registers, machine: Machine, parts: list[Any],
+        header: Signal, heading: Signal, clear: Signal,
     ) -> None:  # fmt: skip
         """Build the sequence of a run, and how it ends."""
         ports: Any = self
         code, stop = Signal(8), Signal()
-        image = registers.o_image[: self.address]
-        wanted = fingerprint(self.config, self.word, self.rows, self.depth)
+        image = registers.o_image[: self.config.axi_addr_width]
+        program, weights, *_ = parts
+        fields = [header.word_select(n, 32) for n in range(7)]
+        version = VERSION[0] << 16 | VERSION[1] << 8 | VERSION[2]
+        check = functools.reduce(operator.xor, fields)
         good = (
-            (header[:32] == MAGIC)
-            & (header[32:64] == VERSION[0] << 16 | VERSION[1] << 8 | VERSION[2])
-            & (header[64:96] == wanted)
-        )
+            (fields[0] == MAGIC) & (fields[1] == version)
+            & (fields[2] == self.config.fingerprint) & ~check.any()
+        )  # fmt: skip
         fault = Signal(8)
         m.d.comb += [
             fault.eq(
@@ -245,10 +245,10 @@ class Accelerator(SharedComponent):
                     Mux(ports.m_axi_bvalid & ports.m_axi_bresp[1], 5,
                         Mux(registers.o_abort, 1, 0)))
             ),
-            stream.i_stop.eq(stop), load.i_stop.eq(stop), store.i_stop.eq(stop),
+            *(part.i_stop.eq(stop) for part in parts),
             registers.i_code.eq(code), registers.i_job.eq(machine.o_index),
         ]  # fmt: skip
-        quiet = ~stream.o_busy & ~load.o_busy & ~store.o_busy
+        quiet = ~Cat(part.o_busy for part in parts).any()
         with m.FSM() as run:
             with m.State("IDLE"):
                 with m.If(registers.o_start):
@@ -260,14 +260,15 @@ class Accelerator(SharedComponent):
                     m.next = "STOP"
                 with m.Else():
                     m.d.comb += [
-                        stream.i_begin.eq(1), stream.i_address.eq(image), stream.i_bytes.eq(HEADER),
+                        program.i_begin.eq(1), program.i_address.eq(image),
+                        program.i_bytes.eq(HEADER),
                     ]  # fmt: skip
                     m.next = "WAIT"
             with m.State("WAIT"):
                 with m.If(fault.any()):
                     m.d.sync += code.eq(fault)
                     m.next = "STOP"
-                with m.Elif(~stream.o_busy):
+                with m.Elif(~program.o_busy):
                     m.d.sync += heading.eq(0)
                     m.next = "CHECK"
             with m.State("CHECK"):
@@ -276,8 +277,10 @@ class Accelerator(SharedComponent):
                 with m.If(good):
                     m.d.sync += code.eq(0)
                     m.d.comb += [
-                        stream.i_begin.eq(1), stream.i_address.eq(image + HEADER),
-                        stream.i_bytes.eq(header[96:128]), machine.i_start.eq(1),
+                        program.i_begin.eq(1), program.i_address.eq(image + HEADER),
+                        program.i_bytes.eq(fields[3]), weights.i_begin.eq(fields[5].any()),
+                        weights.i_address.eq(image + fields[4]), weights.i_bytes.eq(fields[5]),
+                        machine.i_start.eq(1),
                     ]  # fmt: skip
                     m.next = "RUN"
             with m.State("RUN"):
@@ -298,7 +301,7 @@ class Accelerator(SharedComponent):
     def _count(self, m: Module, registers: Registers, machine: Machine) -> None:
         """Count what the cycles of a run are spent on; every cycle is of one class."""
         ports: Any = self
-        size = self.axi_bytes
+        size = self.config.axi_bytes
         ticks: dict[str, Value] = {
             "cycles": Const(1, 1),
             "array_cycles": machine.o_array,

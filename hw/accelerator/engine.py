@@ -19,12 +19,7 @@ from .loader import Loader
 from .pacer import GemmPacer, pace_job
 from .requantizer import LIMITS, PARAMETERS, WIDE, Requantizer
 
-__all__ = ["Engine", "word_bytes"]
-
-
-def word_bytes(config: ArrayConfig, axi_bytes: int = 1) -> int:
-    """Return the bytes of a word: a power of two, for every row, every column, and the bus."""
-    return 1 << max(1, (max(config.rows, config.cols, axi_bytes) - 1).bit_length())
+__all__ = ["Engine"]
 
 
 class Engine(SharedComponent):
@@ -40,7 +35,7 @@ class Engine(SharedComponent):
     config : ArrayConfig
         The array, of 8-bit operands and 32-bit sums.
     word : int
-        Bytes of a word, as `word_bytes` says.
+        Bytes of a word, as `AcceleratorConfig` says.
 
     Members
     -------

@@ -6,6 +6,7 @@ from enum import IntEnum
 
 from amaranth.lib.data import StructLayout, UnionLayout
 
+from .combiner import COMBINE
 from .reader import gemm_job
 from .requantizer import LIMITS, PARAMETERS
 from .streams import stream_job, stream_write_job
@@ -25,6 +26,7 @@ class Kind(IntEnum):
     STREAM = 2
     LOAD = 3
     STORE = 4
+    COMBINE = 5
 
 
 class Base(IntEnum):
@@ -36,18 +38,25 @@ class Base(IntEnum):
     SCRATCH = 3
 
 
-#: A job. `depth` is the words of weights of a block: the beats of a tile, or the taps of a fold.
+#: A job. A block of output channels, or of channels, is a round: its parameters, and `depth` words
+#: of weights that are read `times` times; `emits` commands have its results. The two rounds of a
+#: COMBINE are the parameters of its two passes.
 JOB = StructLayout(
     {
         "kind": 4,
         "base": 2,
-        "reserved": 2,
+        "flip": 1,
+        "reserved": 1,
         "pad": 8,
         "depth": 16,
+        "times": 16,
+        "emits": 16,
+        "rounds": 16,
         "offset": 32,
         "bytes": 32,
         "local": ADDRESS,
         "limits": LIMITS,
+        "combine": COMBINE,
         "read": UnionLayout({"gemm": gemm_job(ADDRESS), "stream": stream_job(ADDRESS)}),
         "write": UnionLayout({"gemm": write_job(ADDRESS), "stream": stream_write_job(ADDRESS)}),
     }

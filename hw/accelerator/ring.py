@@ -22,6 +22,8 @@ class Ring(SharedComponent):
         Words, a power of two.
     width : int
         Bits of a word, a multiple of 8.
+    kind : str
+        Name of the module.
 
     Members
     -------
@@ -53,7 +55,7 @@ class Ring(SharedComponent):
     o_data: Signal
     i_pop: Signal
 
-    def __init__(self, *, depth: int, width: int) -> None:
+    def __init__(self, *, depth: int, width: int, kind: str = "ring") -> None:
         if depth < 2 or depth & (depth - 1):
             raise ValueError(f"depth must be a power of two, at least 2, not {depth}")
         signature: dict[str, Any] = {
@@ -68,13 +70,13 @@ class Ring(SharedComponent):
             "o_data": Out(width),
             "i_pop": In(1),
         }
-        super().__init__(kind="ring", parameters=(depth, width), signature=signature, resets=True)
+        super().__init__(kind=kind, parameters=(depth, width), signature=signature, resets=True)
         self.depth, self.width = depth, width
 
     def body(self, platform: object) -> Module:
         """Build the memory, the counters of the block, and two words of look-ahead."""
         m = Module()
-        m.submodules.ram = ram = Ram(kind="ring_ram", depth=self.depth, width=self.width)
+        m.submodules.ram = ram = Ram(kind=f"{self.kind}_ram", depth=self.depth, width=self.width)
         bits = self.depth.bit_length() - 1
         write, base = Signal(bits), Signal(bits)  # the next word to come; the first of the block
         held = Signal(range(self.depth + 1))  # words from the base on

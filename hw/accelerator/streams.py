@@ -24,8 +24,7 @@ def stream_job(address: int) -> StructLayout:
     outputs.
 
     There are `bands` signals, each `band_x` elements, `band` bytes, to the right of the one before,
-    and all of them once for each of `rounds` blocks of channels, `block` bytes apart. `emits`
-    commands of a block have outputs.
+    and all of them once for each of `rounds` blocks of channels, `block` bytes apart.
 
     Parameters
     ----------
@@ -38,7 +37,7 @@ def stream_job(address: int) -> StructLayout:
             "base": wide, "pixel": address, "line": address, "row": address, "pitch": 16,
             "x": signed(17), "width": 16, "top": signed(10), "step": 4, "height": 16, "passes": 8,
             "depth": 9, "folds": 16, "last": 9,
-            "bands": 16, "band_x": 16, "band": address, "rounds": 16, "block": 9, "emits": 16,
+            "bands": 16, "band_x": 16, "band": address, "rounds": 16, "block": 9,
         }
     )  # fmt: skip
 

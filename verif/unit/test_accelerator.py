@@ -9,13 +9,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from hw.accelerator.accelerator import HEADER, MAGIC, Accelerator, fingerprint
-from hw.accelerator.engine import word_bytes
-from hw.accelerator.jobs import JOB, Base, Kind, job_words
-from hw.accelerator.registers import COUNTERS, REGISTERS, VERSION
+from hw.accelerator.accelerator import Accelerator
+from hw.accelerator.config import AcceleratorConfig
+from hw.accelerator.jobs import Base, Kind
+from hw.accelerator.registers import COUNTERS, REGISTERS
 from hw.config import ArrayConfig
 from verif.unit.stepper import Drive, Stepper
-from verif.unit.test_machine import Layer, Words, cut, end
+from sim.accelerator import jobs
+from sim.accelerator.image import image
+from verif.unit.test_machine import convolution, depthwise
 
 OFFSET = {one.name: one.offset for one in REGISTERS}
 IMAGE, INPUT, OUTPUT = 0x400, 0x103, 0x205
@@ -131,38 +133,29 @@ class Host:
         return status
 
 
-def transfer(kind: Kind, base: Base, local: int, count: int, word: int) -> Words:
-    job = JOB.const(
-        {"kind": kind, "base": base, "offset": 0, "bytes": count, "local": local}
-    ).as_value().value  # type: ignore[attr-defined]  # fmt: skip
-    return cut(job.to_bytes(JOB.size // 8 + 1, "little"), word, job_words(word))
-
-
-@pytest.mark.parametrize(("latency", "pace"), [(0, 1.0), (40, 1.0), (7, 0.5)])
-@pytest.mark.parametrize(("rows", "cols", "size"), [(4, 4, 4), (8, 4, 8), (4, 4, 16)])
+@pytest.mark.parametrize(
+    ("rows", "cols", "size", "latency", "pace"),
+    [(4, 4, 4, 40, 1.0), (8, 4, 8, 0, 1.0), (4, 4, 16, 7, 0.5)],
+)
 def test_network(rows: int, cols: int, size: int, latency: int, pace: float) -> None:
     """Two layers from memory to memory, twice, an error between; nothing else is written."""
-    config = ArrayConfig(rows=rows, cols=cols, st_os=True)
-    word = word_bytes(config, size)
-    bank, depth = 1024 // word, 256
-    shape: tuple[int, ...] = (4, 5, 3)
-    x = np.random.default_rng(1).integers(-128, 128, shape)
-    first = x.astype(np.int8).tobytes()
-    here, words = 3, transfer(Kind.LOAD, Base.INPUT, 3, len(first), word)
+    array = ArrayConfig(rows=rows, cols=cols, st_os=True)
+    config = AcceleratorConfig(array=array, axi_width=8 * size, act_kib=2, wgt_kib=1)
+    x = np.random.default_rng(1).integers(-128, 128, (4, 5, 3)).astype(np.int8)
+    first = x.tobytes()
+    here = 3
+    every = [jobs.transfer(Kind.LOAD, Base.INPUT, 0, here, len(first), flip=True)]
     top = here + len(first)
-    for seed in range(2):
-        layer = Layer(seed + rows, config, word, here, shape, x, top)
-        words += layer.words
-        x, shape, here, top = layer.result, layer.shape, top, top + layer.result.size
-    wanted = x.astype(np.int8).tobytes()
-    words += transfer(Kind.STORE, Base.OUTPUT, here, len(wanted), word) + end(word)
-    stream = b"".join(words)
-    major, minor, patch = VERSION
-    header = [MAGIC, major << 16 | minor << 8 | patch, fingerprint(config, word, bank, depth),
-              len(stream)]  # fmt: skip
-    image = b"".join(one.to_bytes(4, "little") for one in header).ljust(HEADER, b"\0") + stream
+    for seed, make in enumerate((convolution, depthwise)):
+        layer = make(seed + rows, config, here, x, top)
+        every.append(layer.job)
+        x, here, top = layer.result, top, top + layer.result.size
+    wanted = x.tobytes()
+    every += [jobs.transfer(Kind.STORE, Base.OUTPUT, 0, here, len(wanted)), jobs.end()]
+    content = image(every, config)
+    first = (np.frombuffer(first, np.uint8) ^ 128).tobytes()
     bus = Bus(size, latency, pace)
-    bus.memory[IMAGE : IMAGE + len(image)] = image
+    bus.memory[IMAGE : IMAGE + len(content)] = content
     bus.memory[INPUT : INPUT + len(first)] = first
     before = bytes(bus.memory)
     after = bytearray(before)
@@ -179,7 +172,7 @@ def test_network(rows: int, cols: int, size: int, latency: int, pace: float) -> 
             assert (yield from host.write(name, value)) == 0
         for attempt in range(3):
             bus.memory[:] = before
-            bus.fail_at = bus.beats + 60 if attempt == 1 else -1
+            bus.fail_at = bus.beats + 30 if attempt == 1 else -1
             status = yield from host.run()
             if attempt == 1:
                 assert status & 0xFF06 == 0x406
@@ -197,5 +190,4 @@ def test_network(rows: int, cols: int, size: int, latency: int, pace: float) -> 
         assert (yield from host.write("IMAGE", IMAGE)) == 0
         assert (yield from host.run()) & 0xFF06 == 0x206
 
-    dut = Accelerator(config=config, rows=bank, depth=depth, axi_bytes=size, address=16)
-    Stepper(dut).run(drive())
+    Stepper(Accelerator(config=config)).run(drive())

@@ -12,7 +12,8 @@ from golden import execute
 from golden.arith import quant
 from golden.machine.tile import st_os_tile
 from hw.accelerator.combiner import COMBINE, LEFT, Mode
-from hw.accelerator.engine import Engine, word_bytes
+from hw.accelerator.config import AcceleratorConfig
+from hw.accelerator.engine import Engine
 from hw.accelerator.pacer import pace_job
 from hw.config import ArrayConfig, Command
 from verif.unit.stepper import Drive, Stepper
@@ -41,7 +42,7 @@ def packed(values: np.ndarray) -> int:
 def test_gemm(rows: int, cols: int, stages: int) -> None:
     """Tiles one after the other give their words, last pixel first."""
     config = ArrayConfig(rows=rows, cols=cols, st_os=True, mac_stages=stages)
-    word = word_bytes(config)
+    word = AcceleratorConfig(array=config, axi_width=32).word
     dice = random.Random(100 * rows + cols)
     rng = np.random.default_rng(rows + cols)
     run = dice.randint(1, 3 * word)
@@ -121,7 +122,7 @@ def test_passes(rows: int, cols: int, stages: int) -> None:
     config = ArrayConfig(rows=rows, cols=cols, st_os=True, mac_stages=stages)
     dice = random.Random(rows + 10 * cols)
     rng = np.random.default_rng(rows)
-    word = word_bytes(config, dice.choice([1, 16]))
+    word = AcceleratorConfig(array=config, axi_width=dice.choice([32, 128])).word
     given, word_of_parameters = channels(dice, rows)
     zero, low, high = -7, -128, 127
     tiles, kept = [], False
@@ -186,7 +187,7 @@ def test_words(rows: int, what: str) -> None:
     """Words past the array: sums, differences, products, the greatest, and one by one."""
     config = ArrayConfig(rows=rows, cols=2, st_os=rows > 1)
     dice, rng = random.Random(rows), np.random.default_rng(rows)
-    word = word_bytes(config)
+    word = AcceleratorConfig(array=config, axi_width=32).word
     scales = (0.11, 0.07, 0.13) if what != "subtract from" else (0.07, 0.11, 0.13)
     zeros = dice.randint(-128, 127), dice.randint(-128, 127), dice.randint(-128, 127)
     a, b = (rng.integers(-128, 128, (40, rows)) for _ in range(2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,184 +11,99 @@ import pytest
 
 from golden.arith import quant
 from golden.arith.window import Window
-from golden.mapping.streams import candidates
-from golden.workload import Branch
-from hw.accelerator.engine import word_bytes
-from hw.accelerator.jobs import JOB, Kind, job_words, parameter_words
-from hw.accelerator.machine import Machine
+from hw.accelerator.combiner import LEFT, Mode
+from hw.accelerator.config import AcceleratorConfig
+from hw.accelerator.machine import PROGRAM, Machine
 from hw.config import ArrayConfig
+from sim.accelerator import jobs
+from sim.accelerator.jobs import Job, Place, Requantization
 from verif.unit.stepper import Drive, Stepper
-from verif.unit.test_pacer import even
-
-Words = list[bytes]
-
-
-def cut(data: bytes, word: int, count: int) -> Words:
-    data = data.ljust(word * count, b"\0")
-    return [data[word * n : word * (n + 1)] for n in range(count)]
-
-
-def end(word: int) -> Words:
-    job = JOB.const({"kind": Kind.END}).as_value().value  # type: ignore[attr-defined]
-    return cut(job.to_bytes(JOB.size // 8 + 1, "little"), word, job_words(word))
-
 
 def quantization(
     rng: np.random.Generator, dice: random.Random, channels: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    """Return bias, multiplier and shift of every channel, and the zero point of the result."""
-    bias, multiplier = rng.integers(-3000, 3000, channels), rng.integers(1 << 30, 1 << 31, channels)
-    return bias, multiplier, -rng.integers(6, 12, channels), dice.randint(-128, 127)
+) -> Requantization:
+    """Return a random requantization of `channels` channels."""
+    return Requantization(
+        bias=rng.integers(-3000, 3000, channels),
+        multiplier=rng.integers(1 << 30, 1 << 31, channels),
+        shift=-rng.integers(6, 12, channels), zero=dice.randint(-128, 127),
+    )  # fmt: skip
 
 
-class Depthwise:
-    """A random depthwise convolution by ST-OS: its words for the ring, and its result."""
-
-    def __init__(
-        self, seed: int, config: ArrayConfig, word: int, source: int, shape: tuple[int, ...],
-        x: np.ndarray, target: int,
-    ) -> None:  # fmt: skip
-        dice, rng = random.Random(seed), np.random.default_rng(seed)
-        rows, cols = config.rows, config.cols
-        height, width, c = shape
-        kernel = dice.choice([(3, 3), (3, 1), (1, 3), (2, 2)])
-        stride = dice.choice([1, 2]), dice.choice([1, 2])
-        window = Window.of((height, width), kernel, stride, "same")
-        zero_in = dice.randint(-128, 127)
-        weights = rng.integers(-128, 128, (*kernel, c))
-        sums = (window.patches(x.astype(np.int64), zero_in) * weights).sum((2, 3))
-        bias, multiplier, shift, zero_out = quantization(rng, dice, c)
-        self.result = quant.requantize(sums + bias, multiplier, shift, zero_out)
-        self.shape = self.result.shape
-        streams = [
-            one
-            for one in candidates(Branch(window, c), config, True)
-            if one.joined or one.window.kernel[1] <= cols
-        ]
-        stream = dice.choice(streams)
-        win = stream.window
-        (top, _), (left, _) = win.padding
-        out_h, out_w = win.output
-        step = 1 if stream.joined else win.stride[0]
-        near, far, out_near, out_far = c, width * c, c, window.output[1] * c
-        if stream.turned:
-            near, far, out_near, out_far = far, near, out_far, out_near
-            weights = weights.transpose(1, 0, 2)
-        kh, kw = win.kernel
-        taps = np.zeros((stream.depths[0] if stream.joined else kh * kw, c), np.int8)
-        for i in range(kh):
-            begin = i * (stream.pitch if stream.joined else kw)
-            taps[begin : begin + kw] = weights[i]
-        folds = -(-stream.length // cols)
-        self.words: Words = []
-        for block in range(0, c, rows):
-            channels = range(block, min(block + rows, c))
-            for band in range(stream.bands):
-                x0 = band * stream.width * win.stride[1] - left
-                read = {
-                    "base": source + block - top * far + x0 * near, "pixel": near,
-                    "line": step * far, "row": far, "pitch": stream.pitch, "x": x0,
-                    "width": win.size[1], "top": -top, "step": step, "height": win.size[0],
-                    "passes": len(stream.depths), "depth": stream.depths[0], "folds": folds,
-                    "last": stream.length - (folds - 1) * cols,
-                }  # fmt: skip
-                write = {
-                    "base": target + block + band * stream.width * out_near, "pixel": out_near,
-                    "line": out_far, "pitch": stream.pitch, "across": win.stride[1],
-                    "width": min(stream.width, out_w - band * stream.width),
-                    "down": win.stride[0] if stream.joined else 1, "count": stream.length,
-                    "rows": len(channels),
-                }  # fmt: skip
-                job = JOB.const(
-                    {"kind": Kind.STREAM, "pad": zero_in & 0xFF, "depth": len(taps),
-                     "read": {"stream": read}, "write": {"stream": write},
-                     "limits": {"zero": zero_out, "low": -128, "high": 127, "away": 0}}
-                ).as_value().value  # type: ignore[attr-defined]  # fmt: skip
-                self.words += cut(job.to_bytes(JOB.size // 8 + 1, "little"), word, job_words(word))
-                self.words += parameters(bias, multiplier, shift, channels, rows, word)
-                for beat in taps[:, channels.start : channels.stop]:
-                    self.words += cut(beat.tobytes(), word, 1)
-        assert out_h > 0
+def requantized(sums: np.ndarray, given: Requantization) -> np.ndarray:
+    """Return what the golden model makes of sums."""
+    return quant.requantize(
+        sums + given.bias, given.multiplier, given.shift, given.zero, given.limits
+    )
 
 
-def parameters(
-    bias: np.ndarray, multiplier: np.ndarray, shift: np.ndarray, channels: range, rows: int,
-    word: int,
-) -> Words:  # fmt: skip
-    """Return the parameters of a block of channels as the ring has them."""
-    data = b""
-    for c in channels:
-        bits = int(bias[c]) & 0xFFFFFFFF | int(multiplier[c]) << 32
-        bits |= (31 - int(shift[c])) << 63 | 1 << 69
-        data += bits.to_bytes(9, "little")
-    return cut(data, word, parameter_words(rows, word))
-
-
+@dataclass
 class Layer:
-    """A random convolution: its words for the ring, and its result."""
+    """A random layer: its job and its result."""
 
-    def __init__(
-        self,
-        seed: int,
-        config: ArrayConfig,
-        word: int,
-        source: int,
-        shape: tuple[int, ...],
-        x: np.ndarray,
-        target: int,
-    ) -> None:
-        dice, rng = random.Random(seed), np.random.default_rng(seed)
-        rows, cols = config.rows, config.cols
-        height, width, c_in = shape
-        c_out = dice.randint(1, 2 * rows)
-        kernel = (dice.choice([1, 2, 3]), dice.choice([1, 3]))
-        stride = dice.choice([1, 2]), dice.choice([1, 2])
-        window = Window.of((height, width), kernel, stride, "same")
-        out_h, out_w = window.output
-        zero_in, zero_out = dice.randint(-128, 127), dice.randint(-128, 127)
-        weights = rng.integers(-128, 128, (*kernel, c_in, c_out))
-        patches = window.patches(x.astype(np.int64), zero_in).reshape(out_h * out_w, -1)
-        sums = patches @ weights.reshape(-1, c_out)
-        bias = rng.integers(-3000, 3000, c_out)
-        multiplier = rng.integers(1 << 30, 1 << 31, c_out)
-        shift = -rng.integers(6, 12, c_out)
-        limits = (-128, 127)
-        result = quant.requantize(sums + bias, multiplier, shift, zero_out, limits)
-        self.shape = (out_h, out_w, c_out)
-        self.result = result.reshape(self.shape)
+    job: Job
+    result: np.ndarray
 
-        (top, _), (left, _) = window.padding
-        run, pitch = kernel[1] * c_in, width * c_in
-        lengths = even(run, -(-run // word))
-        pixels = out_h * out_w
-        tiles = even(pixels, -(-pixels // cols))
-        self.words: Words = []
-        for block in range(0, c_out, rows):
-            channels = range(block, min(block + rows, c_out))
-            read = {
-                "base": source - top * pitch, "x": -left * c_in, "step": stride[1] * c_in,
-                "line": out_w, "jump": stride[0] * pitch, "pitch": pitch, "top": -top,
-                "stride": stride[0], "height": height, "rows": kernel[0], "words": len(lengths),
-                "long": lengths.count(lengths[0]) % len(lengths), "length": lengths[-1],
-                "tiles": len(tiles), "large": tiles.count(tiles[0]) % len(tiles),
-                "pixels": tiles[-1], "rounds": 1,
-            }  # fmt: skip
-            write = {
-                "base": target + block, "step": c_out, "tiles": read["tiles"],
-                "large": read["large"], "pixels": read["pixels"], "rounds": 1,
-                "rows": len(channels), "rest": len(channels),
-            }  # fmt: skip
-            job = JOB.const(
-                {"kind": Kind.GEMM, "pad": zero_in & 0xFF, "depth": run * kernel[0],
-                 "read": {"gemm": read},                  "write": {"gemm": write},
-                 "limits": {"zero": zero_out, "low": limits[0], "high": limits[1], "away": 0}}
-            ).as_value().value  # type: ignore[attr-defined]  # fmt: skip
-            self.words += cut(job.to_bytes(JOB.size // 8 + 1, "little"), word, job_words(word))
-            self.words += parameters(bias, multiplier, shift, channels, rows, word)
-            for k in range(kernel[0]):
-                part = weights[k].reshape(run, c_out)[:, channels.start : channels.stop]
-                for beat in part.astype(np.int8):
-                    self.words += cut(beat.tobytes(), word, 1)
+
+def depthwise(
+    seed: int, config: AcceleratorConfig, source: int, x: np.ndarray, target: int
+) -> Layer:
+    """Return a random depthwise convolution, by ST-OS or, one in three, as a GEMM."""
+    dice, rng = random.Random(seed), np.random.default_rng(seed)
+    c = x.shape[2]
+    kernel = dice.choice([(3, 3), (3, 1), (1, 3), (2, 2)])
+    stride = dice.choice([1, 2]), dice.choice([1, 2])
+    window = Window.of(x.shape[:2], kernel, stride, "same")
+    pad = dice.randint(-128, 127)
+    weights = rng.integers(-128, 128, (*kernel, c)).astype(np.int8)
+    given = quantization(rng, dice, c)
+    result = requantized((window.patches(x.astype(np.int64), pad) * weights).sum((2, 3)), given)
+    places = Place.dense(source, x.shape), Place.dense(target, result.shape)
+    if dice.random() < 0.34:
+        job = jobs.gemm(config, window, *places, weights, given, pad, diagonal=True)
+    else:
+        way = dice.choice(jobs.streams(window, c, config))
+        job = jobs.stream(config, way, *places, weights, given, pad)
+    return Layer(job, result)
+
+
+def convolution(
+    seed: int, config: AcceleratorConfig, source: int, x: np.ndarray, target: int
+) -> Layer:
+    """Return a random convolution."""
+    dice, rng = random.Random(seed), np.random.default_rng(seed)
+    c_out = dice.randint(1, 3 * config.array.rows)
+    kernel = dice.choice([1, 2, 3]), dice.choice([1, 3])
+    stride = dice.choice([1, 2]), dice.choice([1, 2])
+    window = Window.of(x.shape[:2], kernel, stride, "same")
+    out_h, out_w = window.output
+    pixels = [n for n in range(1, 5) if out_w % n == 0 and (n == 1 or n * c_out <= config.array.rows)]
+    pad = dice.randint(-128, 127)
+    weights = rng.integers(-128, 128, (*kernel, x.shape[2], c_out)).astype(np.int8)
+    patches = window.patches(x.astype(np.int64), pad).reshape(out_h * out_w, -1)
+    given = quantization(rng, dice, c_out)
+    result = requantized(patches @ weights.reshape(-1, c_out).astype(np.int64), given)
+    result = result.reshape(out_h, out_w, c_out)
+    job = jobs.gemm(
+        config, window, Place.dense(source, x.shape), Place.dense(target, result.shape), weights,
+        given, pad, pixels=dice.choice(pixels),
+    )  # fmt: skip
+    return Layer(job, result)
+
+
+def addition(
+    seed: int, config: AcceleratorConfig, source: int, x: np.ndarray, target: int
+) -> Layer:
+    """Return the sum of a tensor and itself, a word further each time."""
+    rows, count = config.array.rows, -(-x.size // config.array.rows)
+    read, write = jobs.words(source, 0, target, count, rows)
+    top = (1 << 30, 0)
+    result = quant.add(x, x, scales=(1, 1, 2), zero_points=(3, 3, -5))
+    job = jobs.combine(
+        config, Mode.PAIR, read=read, write=write, first=top, zeros=(3, 3, -5),
+        second=quant.quantize_multiplier(2 / (1 << LEFT) / 2),
+    )  # fmt: skip
+    return Layer(job, result)
 
 
 @pytest.mark.parametrize("kinds", ["mixed", "depthwise"])
@@ -195,39 +111,44 @@ class Layer:
 @pytest.mark.parametrize(("rows", "cols"), [(4, 4), (2, 3), (8, 4)])
 def test_layers(rows: int, cols: int, pace: float, kinds: str) -> None:
     """Three layers in a row, blocks of channels and all, with words that come late."""
-    config = ArrayConfig(rows=rows, cols=cols, st_os=True)
-    word = word_bytes(config)
+    array = ArrayConfig(rows=rows, cols=cols, st_os=True)
+    config = AcceleratorConfig(array=array, axi_width=32, act_kib=1, wgt_kib=1)
+    word = config.word
     dice = random.Random(rows)
-    shape: tuple[int, ...] = (4, 5, 3)
-    x = np.random.default_rng(1).integers(-128, 128, shape)
-    first, place, layers = x.astype(np.int8).tobytes(), 5, []
-    here, words = place, []
-    top = place + len(first)
-    for seed in range(3):
-        target = top + dice.randrange(7)
-        kind = Depthwise if (seed + rows) % 3 == 1 or kinds == "depthwise" else Layer
-        layer: Any = kind(seed + rows + cols, config, word, here, shape, x, target)
+    x = np.random.default_rng(1).integers(-128, 128, (4, 5, 3)).astype(np.int8)
+    first, place, layers = x.tobytes(), 5, []
+    here, top = place, place + len(first)
+    makers: list[Any] = [depthwise] if kinds == "depthwise" else [convolution, depthwise, addition]
+    for seed in range(4):
+        target = top + dice.randrange(7) + word
+        layer = makers[(seed + rows) % len(makers)](seed + rows + cols, config, here, x, target)
         layers.append((target, layer))
-        words += layer.words
-        x, shape, here, top = layer.result, layer.shape, target, target + layer.result.size
-    words += end(word)
-    memory = Machine(config=config, word=word, rows=512 // word, depth=256)
+        x, here, top = layer.result, target, target + layer.result.size
+    every = [*(layer.job for _, layer in layers), jobs.end()]
+    program = b"".join(job.program(word) for job in every)
+    weights = b"".join(job.weights.tobytes() for job in every)
+    queues = [[data[n : n + word] for n in range(0, len(data), word)] for data in (program, weights)]
+    memory = Machine(config=array, word=word, rows=config.bank_rows, depth=config.ring_words)
     found: dict[int, bytes] = {}
 
     def drive() -> Drive:
-        quiet = {name: 0 for name in ("i_start", "i_push", "i_load", "i_store", "i_transferred")}
+        quiet = {name: 0 for name in ("i_start", "i_push", "i_program", "i_load", "i_store",
+                                      "i_transferred")}  # fmt: skip
         for offset in range(0, len(first), word):
             part = first[offset : offset + word]
             yield quiet | {"i_load": (1 << len(part)) - 1, "i_load_address": place + offset,
                            "i_load_data": int.from_bytes(part, "little")}  # fmt: skip
         yield quiet | {"i_start": 1}
-        pushed, room = 0, 256
+        pushed, room = [0, 0], [PROGRAM, config.ring_words]
         for _ in range(20000):
-            push = int(pushed < len(words) and room > 0 and dice.random() < pace)
-            data = int.from_bytes(words[pushed], "little") if push else None
-            seen = yield quiet | {"i_push": push, "i_data": data}
-            pushed += push
-            room = seen.o_room - push
+            push = [int(pushed[n] < len(queue) and room[n] > 0 and dice.random() < pace)
+                    for n, queue in enumerate(queues)]  # fmt: skip
+            data = [int.from_bytes(queue[pushed[n]], "little") if push[n] else None
+                    for n, queue in enumerate(queues)]  # fmt: skip
+            seen = yield quiet | {"i_program": push[0], "i_program_data": data[0],
+                                  "i_push": push[1], "i_data": data[1]}  # fmt: skip
+            pushed = [pushed[n] + push[n] for n in range(2)]
+            room = [seen.o_program_room - push[0], seen.o_room - push[1]]
             if seen.o_done:
                 assert not seen.o_illegal
                 break
@@ -243,4 +164,4 @@ def test_layers(rows: int, cols: int, pace: float, kinds: str) -> None:
 
     Stepper(memory).run(drive())
     for target, layer in layers:
-        assert found[target] == layer.result.astype(np.int8).tobytes()
+        assert found[target] == layer.result.astype(np.int8).tobytes(), layer.job.text

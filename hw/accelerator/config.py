@@ -1,0 +1,109 @@
+"""The description of one accelerator: its array, its memories, its bus."""
+
+from __future__ import annotations
+
+import argparse
+import zlib
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from report.errors import UserError
+
+from ..config import ArrayConfig, integer
+
+__all__ = ["AcceleratorConfig"]
+
+
+def _number(text: str, low: int, high: int, default: int) -> Any:
+    return field(default=default, metadata={"help": text, "low": low, "high": high})
+
+
+@dataclass(frozen=True, kw_only=True)
+class AcceleratorConfig:
+    """One accelerator.
+
+    Parameters
+    ----------
+    array : ArrayConfig
+        Of 8-bit operands, 32-bit sums and two accumulators.
+
+    Raises
+    ------
+    TypeError, UserError
+        If a field has the wrong kind, or is out of its range.
+    """
+
+    array: ArrayConfig
+    act_kib: int = _number("KiB of activation memory, 1 to 8192", 1, 8192, 96)
+    wgt_kib: int = _number("KiB of the ring of weights, a power of two, 1 to 1024", 1, 1024, 32)
+    axi_width: int = _number("bits of AXI4 data: 32, 64, 128, 256 or 512", 32, 512, 128)
+    axi_addr_width: int = _number("bits of an AXI4 address, 32 to 64", 32, 64, 32)
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        for one in fields(self):
+            if one.metadata:
+                value = getattr(self, one.name)
+                low, high = one.metadata["low"], one.metadata["high"]
+                object.__setattr__(self, one.name, integer(one.name, value, low, high))
+        for name, value in (("wgt_kib", self.wgt_kib), ("axi_width", self.axi_width)):
+            if value & (value - 1):
+                raise UserError(f"{name} must be a power of two, not {value}")
+        array = self.array
+        for name, wanted in (
+            ("act_width", 8), ("weight_width", 8), ("acc_width", 32), ("accumulators", 2),
+        ):  # fmt: skip
+            if getattr(array, name) != wanted:
+                raise UserError(
+                    f"{name} of an accelerator must be {wanted}, not {getattr(array, name)}"
+                )
+        if self.ring_words < 64:
+            raise UserError(
+                f"wgt_kib must be at least {self.word * 64 // 1024} with words of {self.word} "
+                f"bytes, not {self.wgt_kib}"
+            )
+
+    @property
+    def word(self) -> int:
+        """Bytes of a word: a power of two, for every row, every column, and the bus."""
+        array = self.array
+        return 1 << max(1, (max(array.rows, array.cols, self.axi_bytes) - 1).bit_length())
+
+    @property
+    def axi_bytes(self) -> int:
+        """Bytes of a beat."""
+        return self.axi_width // 8
+
+    @property
+    def bank_rows(self) -> int:
+        """Words of one of the two banks of activations."""
+        return self.act_kib * 1024 // (2 * self.word)
+
+    @property
+    def ring_words(self) -> int:
+        """Words of the ring of weights."""
+        return self.wgt_kib * 1024 // self.word
+
+    @property
+    def fingerprint(self) -> int:
+        """What an image says of the machine that it is for."""
+        array = self.array
+        text = f"{array.rows} {array.cols} {array.st_os} {self.word} {self.act_kib} {self.wgt_kib}"
+        return zlib.crc32(text.encode())
+
+    @classmethod
+    def add_options(cls, parser: argparse.ArgumentParser) -> None:
+        """Add an option for every field beside the array; `from_options` reads them."""
+        group = parser.add_argument_group("accelerator")
+        for one in fields(cls):
+            if one.metadata:
+                name = f"--{one.name.replace('_', '-')}"
+                group.add_argument(name, type=int, default=one.default, help=one.metadata["help"])
+
+    @classmethod
+    def from_options(cls, array: ArrayConfig, options: argparse.Namespace) -> AcceleratorConfig:
+        """Return the machine that the options describe."""
+        return cls(
+            array=array, **{one.name: getattr(options, one.name) for one in fields(cls)
+                            if one.metadata}
+        )  # fmt: skip

@@ -1,0 +1,461 @@
+"""Layers as jobs: what the machine reads, in which order, and what it makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from golden.arith import quant
+from golden.arith.window import Window
+from golden.arith.wrap import IntArray, wrap
+from golden.mapping.streams import Stream, candidates
+from golden.workload import Branch
+from hw.accelerator.combiner import Mode
+from hw.accelerator.config import AcceleratorConfig
+from hw.accelerator.jobs import JOB, Base, Kind, job_words, parameter_words
+from report.errors import UserError
+
+__all__ = ["Job", "Place", "Requantization", "combine", "end", "gemm", "stream", "streams", "transfer", "words"]
+
+
+def _even(total: int, parts: int) -> tuple[int, int, int]:
+    """Return how many parts there are, how many of them are one larger, and the smaller size."""
+    return parts, total % parts, total // parts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """An image in the activation memory, or some of its channels.
+
+    Parameters
+    ----------
+    address : int
+        Of the first byte.
+    size : (int, int)
+        Height and width.
+    channels : int
+    pixel, row : int
+        Bytes from a pixel to the next, and from a row to the next.
+    """
+
+    address: int
+    size: tuple[int, int]
+    channels: int
+    pixel: int
+    row: int
+
+    @classmethod
+    def dense(cls, address: int, shape: Sequence[int]) -> Place:
+        """Return that of a tensor (H, W, C)."""
+        height, width, channels = shape
+        return cls(
+            address=address, size=(height, width), channels=channels, pixel=channels,
+            row=width * channels,
+        )  # fmt: skip
+
+    def part(self, first: int, count: int) -> Place:
+        """Return that of some channels."""
+        return Place(
+            address=self.address + first, size=self.size, channels=count, pixel=self.pixel,
+            row=self.row,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Requantization:
+    """What the lanes do with sums.
+
+    Parameters
+    ----------
+    bias, multiplier, shift : int64 arrays (channels,)
+        ``(sum + bias) * multiplier * 2**(shift - 31)``.
+    zero : int
+        Zero point of the result.
+    limits : (int, int)
+    away : bool
+        Round once, halves away from zero: a mean.
+    """
+
+    bias: IntArray
+    multiplier: IntArray
+    shift: IntArray
+    zero: int
+    limits: tuple[int, int] = quant.INT8
+    away: bool = False
+
+    def part(self, channels: Sequence[int] | NDArray[np.int64]) -> Requantization:
+        """Return that of some channels."""
+        index = np.asarray(channels)
+        return Requantization(
+            bias=self.bias[index], multiplier=self.multiplier[index], shift=self.shift[index],
+            zero=self.zero, limits=self.limits, away=self.away,
+        )  # fmt: skip
+
+    @property
+    def fields(self) -> dict[str, int]:
+        """Those of the job."""
+        low, high = self.limits
+        return {"zero": self.zero, "low": low, "high": high, "away": int(self.away)}
+
+    def encode(self, rows: int, word: int) -> bytes:
+        """Return the parameters of up to `rows` channels, as the program has them."""
+        data = b""
+        for bias, multiplier, shift in zip(
+            wrap(self.bias, 32).tolist(), self.multiplier.tolist(), self.shift.tolist(), strict=True
+        ):
+            twice = shift < 0 and not self.away
+            bits = bias & 0xFFFFFFFF | multiplier << 32 | (31 - shift) << 63 | twice << 69
+            data += bits.to_bytes(9, "little")
+        assert len(data) <= 9 * rows
+        return data.ljust(parameter_words(rows, word) * word, b"\0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A job, its parameters and its weights.
+
+    Parameters
+    ----------
+    kind : Kind
+    fields : dict
+        Of `JOB`, but for the kind.
+    parameters : list of bytes
+        Of every round, padded to words.
+    weights : int8 array (rounds, depth, word)
+    text : str
+        How the layer is mapped.
+    """
+
+    kind: Kind
+    fields: dict[str, Any] = field(default_factory=dict)
+    parameters: list[bytes] = field(default_factory=list)
+    weights: NDArray[np.int8] = field(default_factory=lambda: np.zeros((0, 0, 0), np.int8))
+    text: str = ""
+
+    def program(self, word: int) -> bytes:
+        """Return its words of the program: the job, then the parameters of its rounds."""
+        bits = JOB.const({"kind": self.kind, **self.fields}).as_value().value  # type: ignore[attr-defined]
+        return bits.to_bytes(job_words(word) * word, "little") + b"".join(self.parameters)
+
+
+def end() -> Job:
+    """Return the job that ends a run."""
+    return Job(kind=Kind.END)
+
+
+def transfer(
+    kind: Kind, base: Base, offset: int, local: int, count: int, *, flip: bool = False
+) -> Job:
+    """Return a job that loads bytes from memory, or stores them.
+
+    Parameters
+    ----------
+    kind : Kind
+        LOAD or STORE.
+    base : Base
+        What `offset` is relative to.
+    offset, local, count : int
+        In memory; in the activation memory; bytes.
+    flip : bool
+        Invert the sign of every byte: uint8 in memory.
+    """
+    fields = {"base": base, "offset": offset, "local": local, "bytes": count, "flip": int(flip)}
+    return Job(kind=kind, fields=fields, text=f"{count:,} bytes")
+
+
+def _blocks(values: NDArray[np.int8], config: AcceleratorConfig) -> NDArray[np.int8]:
+    """Return weights (depth, channels) as blocks of words, (rounds, depth, word)."""
+    rows, word = config.array.rows, config.word
+    depth, channels = values.shape
+    rounds = -(-channels // rows)
+    padded = np.zeros((depth, rounds * rows), np.int8)
+    padded[:, :channels] = values
+    found = np.zeros((rounds, depth, word), np.int8)
+    found[:, :, :rows] = padded.reshape(depth, rounds, rows).transpose(1, 0, 2)
+    return found
+
+
+def _rounds(
+    requantization: Requantization, channels: int, config: AcceleratorConfig
+) -> list[bytes]:
+    """Return the parameters of every block of channels."""
+    rows, word = config.array.rows, config.word
+    return [
+        requantization.part(range(first, min(first + rows, channels))).encode(rows, word)
+        for first in range(0, channels, rows)
+    ]
+
+
+def gemm(
+    config: AcceleratorConfig,
+    window: Window,
+    source: Place,
+    target: Place,
+    weights: NDArray[np.int8],
+    requantization: Requantization,
+    pad: int,
+    *,
+    pixels: int = 1,
+    diagonal: bool = False,
+) -> Job:
+    """Return a convolution as a GEMM: a block of output channels on rows, pixels on columns.
+
+    Parameters
+    ----------
+    config : AcceleratorConfig
+    window : Window
+        Over the source.
+    source, target : Place
+        `target` is dense but for its pixels.
+    weights : int8 array (kh, kw, c_in, c_out), or (kh, kw, c) if diagonal
+    requantization : Requantization
+        Of the output channels, for sums of raw values.
+    pad : int
+        What the source is padded with.
+    pixels : int
+        Neighbouring pixels that lie on the rows, a divisor of the output's width; 1 unless
+        ``pixels * c_out <= rows``.
+    diagonal : bool
+        A depthwise convolution: every block reads its own channels only, a word of them per tap.
+
+    Raises
+    ------
+    UserError
+        If a count is beyond the job's.
+    """
+    rows, cols, word = config.array.rows, config.array.cols, config.word
+    kh, kw = window.kernel
+    stride_y, stride_x = window.stride
+    (top, _), (left, _) = window.padding
+    (height, width), (out_h, out_w) = window.size, window.output
+    c_out = weights.shape[-1]
+    if diagonal:
+        width_of_block = min(rows, c_out)
+        wide = -(-c_out // rows) * rows
+        padded = np.zeros((kh, kw, wide), np.int8)
+        padded[:, :, :c_out] = weights
+        cross = np.zeros((kh, kw, width_of_block, wide), np.int8)
+        lane = np.arange(wide)
+        inside = lane % rows < width_of_block
+        cross[:, :, (lane % rows)[inside], lane[inside]] = padded[:, :, inside]
+        spread = cross.reshape(-1, wide)
+        count, large, length = kw, 0, width_of_block
+        skip, block = source.pixel - width_of_block, rows
+    else:
+        c_in = source.channels
+        if source.pixel == c_in:
+            run = (kw + (pixels - 1) * stride_x) * c_in
+            count, large, length = _even(run, -(-run // word))
+            skip = 0
+        elif c_in <= word and pixels == 1:
+            run = kw * c_in
+            count, large, length, skip = kw, 0, c_in, source.pixel - c_in
+        else:
+            raise UserError(f"{c_in} channels of pixels of {source.pixel} bytes are no word")
+        shifted = np.zeros((kh, run, pixels, c_out), np.int8)
+        for n in range(pixels):
+            begin = n * stride_x * c_in
+            shifted[:, begin : begin + kw * c_in, n] = weights.reshape(kh, kw * c_in, c_out)
+        spread = shifted.reshape(kh * run, pixels * c_out)
+        block = 0
+    lanes = pixels * c_out
+    rounds = -(-lanes // rows)
+    line = out_w // pixels
+    total = out_h * line
+    tiles, large_tiles, size = _even(total, -(-total // cols))
+    shape = {"tiles": tiles, "large": large_tiles, "pixels": size, "rounds": rounds}
+    read = {
+        "base": source.address - top * source.row, "x": -left * source.pixel,
+        "step": pixels * stride_x * source.pixel, "line": line, "jump": stride_y * source.row,
+        "pitch": source.row, "width": width * source.pixel, "skip": skip, "block": block,
+        "top": -top, "stride": stride_y, "height": height, "rows": kh, "words": count,
+        "long": large, "length": length, **shape,
+    }  # fmt: skip
+    step = pixels * target.pixel
+    write = {
+        "base": target.address, "step": step, "reach": size * step, **shape,
+        "rows": rows, "rest": lanes - (rounds - 1) * rows,
+    }  # fmt: skip
+    blocks = _blocks(spread, config)
+    depth = blocks.shape[1]
+    if depth >= 1 << 16 or (depth > config.ring_words - config.word and tiles > 1):
+        raise UserError(f"blocks of {depth} words of weights do not fit the ring")
+    repeated = requantization.part(np.tile(np.arange(c_out), pixels))
+    return Job(
+        kind=Kind.GEMM,
+        fields={
+            "pad": pad & 0xFF, "depth": depth, "times": tiles, "emits": tiles, "rounds": rounds,
+            "limits": requantization.fields, "read": {"gemm": read}, "write": {"gemm": write},
+        },
+        parameters=_rounds(repeated, lanes, config), weights=blocks,
+        text=f"gemm {rounds} x {tiles} x {depth}" + f", {pixels} pixels on rows" * (pixels > 1)
+        + ", diagonal" * diagonal,
+    )  # fmt: skip
+
+
+def streams(window: Window, channels: int, config: AcceleratorConfig) -> list[Stream]:
+    """Return the ways to stream an image that the machine has."""
+    return [
+        one
+        for one in candidates(Branch(window, channels), config.array, True)
+        if (one.joined or one.window.kernel[1] <= config.array.cols)
+        and (one.bands - 1) * one.width < one.window.output[1]
+        and max(one.depths) < 512
+    ]
+
+
+def stream(
+    config: AcceleratorConfig,
+    way: Stream,
+    source: Place,
+    target: Place,
+    weights: NDArray[np.int8],
+    requantization: Requantization,
+    pad: int,
+) -> Job:
+    """Return a depthwise convolution by ST-OS: a block of channels on rows.
+
+    Parameters
+    ----------
+    config : AcceleratorConfig
+    way : Stream
+        One of `streams`.
+    source, target : Place
+        Of the channels.
+    weights : int8 array (kh, kw, c)
+    requantization, pad
+        As of `gemm`.
+    """
+    rows, cols = config.array.rows, config.array.cols
+    win = way.window
+    (top, _), (left, _) = win.padding
+    kh, kw = win.kernel
+    out_w = win.output[1]
+    step = 1 if way.joined else win.stride[0]
+    near, far, out_near, out_far = source.pixel, source.row, target.pixel, target.row
+    if way.turned:
+        near, far, out_near, out_far = far, near, out_far, out_near
+        weights = weights.transpose(1, 0, 2)
+    channels = weights.shape[2]
+    taps = np.zeros((way.depths[0] if way.joined else kh * kw, channels), np.int8)
+    for i in range(kh):
+        begin = i * (way.pitch if way.joined else kw)
+        taps[begin : begin + kw] = weights[i]
+    folds = -(-way.length // cols)
+    rounds = -(-channels // rows)
+    span = way.width * win.stride[1]
+    again = 1 if len(way.depths) == 1 else folds
+    common = {"bands": way.bands, "rounds": rounds, "block": rows}
+    read = {
+        "base": source.address - top * far - left * near, "pixel": near, "line": step * far,
+        "row": far, "pitch": way.pitch, "x": -left, "width": win.size[1], "top": -top,
+        "step": step, "height": win.size[0], "passes": len(way.depths), "depth": way.depths[0],
+        "folds": folds, "last": way.length - (folds - 1) * cols, "band_x": span,
+        "band": span * near, **common,
+    }  # fmt: skip
+    write = {
+        "base": target.address, "pixel": out_near, "line": out_far, "pitch": way.pitch,
+        "across": win.stride[1], "width": way.width, "down": win.stride[0] if way.joined else 1,
+        "count": way.length, "rows": rows, "rest": channels - (rounds - 1) * rows,
+        "band": way.width * out_near, "last_width": out_w - (way.bands - 1) * way.width, **common,
+    }  # fmt: skip
+    text = f"stream{' turned' * way.turned}{' joined' * way.joined}"
+    return Job(
+        kind=Kind.STREAM,
+        fields={
+            "pad": pad & 0xFF, "depth": len(taps), "times": folds * way.bands,
+            "emits": again * way.bands, "rounds": rounds, "limits": requantization.fields,
+            "read": {"stream": read}, "write": {"stream": write},
+        },
+        parameters=_rounds(requantization, channels, config), weights=_blocks(taps, config),
+        text=f"{text}, {rounds} x {way.bands} x {folds} folds",
+    )  # fmt: skip
+
+
+#: The lane's parameters that leave a value as it is, and that leave half of it.
+IDENTITY, HALF = (1 << 30, 1), (0, 0)
+
+
+def combine(
+    config: AcceleratorConfig,
+    mode: Mode,
+    *,
+    read: dict[str, int],
+    write: dict[str, int] | None = None,
+    first: tuple[int, int] = IDENTITY,
+    second: tuple[int, int] = IDENTITY,
+    zeros: tuple[int, int, int] = (0, 0, 0),
+    limits: tuple[int, int] = quant.INT8,
+    pad: int = 0,
+    text: str = "",
+    **fields: int,
+) -> Job:
+    """Return a job that combines words element by element.
+
+    Parameters
+    ----------
+    config : AcceleratorConfig
+    mode : Mode
+    read, write : dict
+        As of a GEMM with tiles of one pixel.
+    first, second : (int, int)
+        Multiplier and shift of both passes, as of `Requantization`.
+    zeros : (int, int, int)
+        Zero points of both operands and of the result.
+    limits, pad
+        As of `Requantization` and `gemm`.
+    **fields : int
+        Others of `COMBINE`.
+    """
+    rows = config.array.rows
+    parameters = []
+    for multiplier, shift in (first, second) if mode != Mode.HOLD else ():
+        one = Requantization(
+            bias=np.zeros(rows, np.int64), multiplier=np.full(rows, multiplier),
+            shift=np.full(rows, shift), zero=0,
+        )  # fmt: skip
+        parameters.append(one.encode(rows, config.word))
+    return Job(
+        kind=Kind.COMBINE,
+        fields={
+            "pad": pad & 0xFF, "rounds": len(parameters),
+            "limits": {"zero": zeros[2], "low": limits[0], "high": limits[1], "away": 0},
+            "combine": {"mode": mode, "zero_first": zeros[0], "zero_second": zeros[1], **fields},
+            "read": {"gemm": read}, "write": {"gemm": write or {}},
+        },
+        parameters=parameters, text=text,
+    )  # fmt: skip
+
+
+def words(
+    source: int, apart: int, target: int, count: int, rows: int, *, pair: bool = True
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Return what `combine` reads and writes: words of `rows` bytes, end to end.
+
+    Parameters
+    ----------
+    source, apart : int
+        Address of the second operand, or of the only one; bytes from there to the first one.
+    target : int
+    count : int
+        Words. Up to ``rows - 1`` bytes behind the tensor are written, too.
+    rows : int
+    pair : bool
+        Whether there are two operands.
+    """
+    line = next(n for n in range(min(count, 65535), 0, -1) if count % n == 0)
+    span = rows * line
+    read = {
+        "base": source, "step": rows, "line": line, "jump": span, "pitch": apart % (1 << 24),
+        "width": span, "height": 0xFFFF, "rows": 1 + pair, "words": 1, "length": rows,
+        "tiles": count, "pixels": 1, "rounds": 1, "stride": 0,
+    }  # fmt: skip
+    write = {
+        "base": target, "step": rows, "reach": rows, "tiles": count, "pixels": 1, "rounds": 1,
+        "rows": rows, "rest": rows,
+    }  # fmt: skip
+    return read, write
