@@ -11,8 +11,8 @@ from amaranth.lib.data import View
 from amaranth.lib.wiring import In, Out
 
 from ..share import ModuleLibrary, SharedComponent
-from .fetcher import Fetcher
 from .config import AcceleratorConfig
+from .fetcher import Fetcher
 from .jobs import JOB, Base, Kind
 from .machine import PROGRAM, Machine
 from .registers import VERSION, Registers
@@ -104,7 +104,8 @@ class Accelerator(SharedComponent):
                 ("tensor", _LOADING),
             )
         )  # fmt: skip
-        m.submodules.program, m.submodules.weights, m.submodules.load = program, weights, load
+        m.submodules.fetch_program, m.submodules.fetch_weights = program, weights
+        m.submodules.fetch_tensor = load
         m.submodules.store = store = Storer(axi_bytes=size, address=address)
         for name in registers.signature.members:
             if name.startswith("s_axi"):

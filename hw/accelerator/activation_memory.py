@@ -4,24 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib.wiring import In, Out
 
 from ..share import SharedComponent
 from .ram import Ram
+from .rotator import Rotator
 
-__all__ = ["ActivationMemory", "rotated"]
-
-
-def rotated(word: Value, by: Value, unit: int = 8) -> Value:
-    """Return a word rotated to the right by some units: unit n of it is unit ``n + by`` of `word`.
-
-    The word is a power of two of units.
-    """
-    for stage in range(len(by)):
-        step = unit << stage
-        word = Mux(by[stage], Cat(word[step:], word[:step]), word)
-    return word
+__all__ = ["ActivationMemory"]
 
 
 class ActivationMemory(SharedComponent):
@@ -90,11 +80,15 @@ class ActivationMemory(SharedComponent):
             return address[:bits], number[0], [(first + number[0])[: len(first)], first]
 
         offset, odd, rows = split(self.i_write_address)
-        back = (-offset)[:bits]
-        data = rotated(self.i_write_data, back)
-        mask = rotated(self.i_write, back, 1)
+        m.submodules.turn_data = turn_data = Rotator(kind="rotator", lanes=self.word, width=8)
+        m.submodules.turn_mask = turn_mask = Rotator(kind="mask_rotator", lanes=self.word, width=1)
+        m.d.comb += [
+            turn_data.i_by.eq(-offset), turn_data.i.eq(self.i_write_data),
+            turn_mask.i_by.eq(-offset), turn_mask.i.eq(self.i_write),
+        ]  # fmt: skip
+        data, mask = turn_data.o, turn_mask.o
         # Bytes from the offset on are in the bank in which the word begins.
-        late = Cat(offset <= n for n in range(self.word))
+        late = Cat(*(offset <= n for n in range(self.word - 1)), Const(1, 1))
         for bank, row, own in zip(banks, rows, (~odd, odd), strict=True):
             mine = mask & Mux(own, late, ~late)
             m.d.comb += bank.i_write.eq(mine)
@@ -108,12 +102,12 @@ class ActivationMemory(SharedComponent):
         even_data, odd_data = (bank.o_read_data for bank in banks)
         first = Mux(odd_q, odd_data, even_data)
         second = Mux(odd_q, even_data, odd_data)
-        early = Cat((offset_q > n).replicate(8) for n in range(self.word))
+        early = Cat(*((offset_q > n).replicate(8) for n in range(self.word - 1)), Const(0, 8))
+        m.submodules.turn_read = turn_read = Rotator(kind="rotator", lanes=self.word, width=8)
+        m.d.comb += [
+            turn_read.i_by.eq(offset_q), turn_read.i.eq((first & ~early) | (second & early)),
+        ]  # fmt: skip
         with m.If(self.i_read_en):
-            m.d.sync += [
-                offset_q.eq(offset),
-                odd_q.eq(odd),
-                word.eq(rotated((first & ~early) | (second & early), offset_q)),
-            ]
+            m.d.sync += [offset_q.eq(offset), odd_q.eq(odd), word.eq(turn_read.o)]
         m.d.comb += self.o_read.eq(word)
         return m

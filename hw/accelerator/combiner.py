@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Any
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib.data import ArrayLayout, StructLayout, View
 from amaranth.lib.wiring import In, Out
 
@@ -13,7 +13,7 @@ from ..layouts import lanes
 from ..share import SharedComponent
 from .requantizer import WIDE, Requantizer
 
-__all__ = ["COMBINE", "LEFT", "Combiner", "Mode"]
+__all__ = ["COMBINE", "LEFT", "Combiner", "CombinerLane", "Mode"]
 
 #: Bits to the left of the first operand of a sum, as in TensorFlow Lite; the second has one less.
 LEFT = 20
@@ -102,7 +102,7 @@ class Combiner(SharedComponent):
         self.rows = rows
 
     def body(self, platform: object) -> Module:
-        """Build the word that is kept, the two operands, and the way of the second one."""
+        """Build the word that is kept, and when words enter."""
         m = Module()
         job = View(COMBINE, self.i_job)
         word = View(lanes(self.rows, 8), self.i_word)
@@ -132,28 +132,11 @@ class Combiner(SharedComponent):
                     holds.eq(pair & ~holds),
                 ]
 
-        # --- Operands, in the step of the first pass ---
-        operand = ArrayLayout(signed(9), self.rows)
-        first = Signal(9 * self.rows, reset_less=True)
-        seconds = [Signal(9 * self.rows, name=f"second_{n}", reset_less=True) for n in range(4)]
+        # --- Lanes ---
         enters = [Signal(name=f"enters_{n}") for n in range(1 + Requantizer.STEPS)]
+        again = Signal()  # a second pass
         with m.If(self.i_en):
             m.d.sync += Cat(*enters).eq(Cat(issue, *enters[:-1]))
-            for r in range(self.rows):
-                a, b = (greater[r], kept_bytes[r])
-                difference = b - job.zero_second
-                m.d.sync += [
-                    View(operand, first)[r].eq(Mux(most, a, word[r]) - job.zero_first),
-                    View(operand, seconds[0])[r].eq(
-                        Mux(job.negate_second, -difference, difference)
-                    ),
-                ]
-            with m.If(phase):  # a second operand moves every other step
-                for new, old in zip(seconds[1:], seconds, strict=False):
-                    m.d.sync += new.eq(old)
-
-        # --- The lanes ---
-        again = Signal()  # a second pass
         m.d.comb += [
             again.eq(enters[-1] & twice),
             self.o_second.eq(again),
@@ -161,25 +144,89 @@ class Combiner(SharedComponent):
             self.o_factor.eq(job.multiply & ~again),
         ]
         wides = View(ArrayLayout(WIDE, self.rows), self.i_wide)
-        ways = View(operand, first), View(operand, seconds[0]), View(operand, seconds[-1])
-        out = [[] for _ in range(4)]  # type: list[list[Value]]
+        outs = (self.o_sums, 32), (self.o_carries, 1), (self.o_addends, 32), (self.o_factors, 8)
         for r in range(self.rows):
-            a, b, old = (way[r] for way in ways)
-            size = Mux(b < 0, -b, b)[:8]
-            left = Mux(
-                job.multiply, Cat(Const(0, 1), a, a[-1].replicate(22)),
-                Mux(twice, Cat(Const(0, LEFT), a, a[-1].replicate(3)),
-                    Cat(a, a[-1].replicate(23))),
-            )  # fmt: skip
-            turned = job.negate_first ^ (job.multiply & (old < 0))
-            wide = wides[r]
-            addend = Cat(Const(0, LEFT - 1), old, old[-1].replicate(4))
-            out[0].append(Mux(again, wide[1:] ^ turned.replicate(32), left))
-            out[1].append(again & (wide[0] ^ turned))
-            out[2].append(Mux(again & ~job.multiply, addend, 0))
-            out[3].append(size)
-        for port, values in zip(
-            (self.o_sums, self.o_carries, self.o_addends, self.o_factors), out, strict=True
-        ):
-            m.d.comb += port.eq(Cat(*values))
+            lane = CombinerLane()
+            m.submodules[f"lane_{r}"] = lane
+            m.d.comb += [
+                lane.i_en.eq(self.i_en), lane.i_job.eq(self.i_job), lane.i_phase.eq(phase),
+                lane.i_again.eq(again), lane.i_twice.eq(twice),
+                lane.i_first.eq(Mux(most, greater[r], word[r])), lane.i_second.eq(kept_bytes[r]),
+                lane.i_wide.eq(wides[r]),
+            ]  # fmt: skip
+            for (port, width), own in zip(
+                outs, (lane.o_sum, lane.o_carry, lane.o_addend, lane.o_factor), strict=True
+            ):
+                m.d.comb += port.word_select(r, width).eq(own)
+        return m
+
+
+class CombinerLane(SharedComponent):
+    """The operands of one lane: what enters it in a first pass, and in a second one.
+
+    Members
+    -------
+    i_en, i_job : 1, COMBINE
+        As of `Combiner`.
+    i_phase : In(1)
+        A second operand moves on.
+    i_first, i_second : 8, 8
+        The operands; the step after is that of the first pass.
+    i_again, i_twice : 1, 1
+        This is a second pass; there are two.
+    i_wide : In(WIDE)
+    o_sum, o_carry, o_addend, o_factor : 32, 1, 32, 8
+        As of `Combiner`.
+    """
+
+    i_en: Signal
+    i_job: Signal
+    i_phase: Signal
+    i_first: Signal
+    i_second: Signal
+    i_again: Signal
+    i_twice: Signal
+    i_wide: Signal
+    o_sum: Signal
+    o_carry: Signal
+    o_addend: Signal
+    o_factor: Signal
+
+    def __init__(self) -> None:
+        signature: dict[str, Any] = {
+            "i_en": In(1), "i_job": In(COMBINE.size), "i_phase": In(1), "i_first": In(8),
+            "i_second": In(8), "i_again": In(1), "i_twice": In(1), "i_wide": In(WIDE),
+            "o_sum": Out(32), "o_carry": Out(1), "o_addend": Out(32), "o_factor": Out(8),
+        }  # fmt: skip
+        super().__init__(kind="combiner_lane", parameters=(), signature=signature)
+
+    def body(self, platform: object) -> Module:
+        """Build the two operands, and the way of the second one to its pass."""
+        m = Module()
+        job = View(COMBINE, self.i_job)
+        first = Signal(signed(9), reset_less=True)
+        seconds = [Signal(signed(9), name=f"second_{n}", reset_less=True) for n in range(4)]
+        difference = Signal(signed(9))
+        m.d.comb += difference.eq(self.i_second.as_signed() - job.zero_second)
+        with m.If(self.i_en):
+            m.d.sync += [
+                first.eq(self.i_first.as_signed() - job.zero_first),
+                seconds[0].eq(Mux(job.negate_second, -difference, difference)),
+            ]
+            with m.If(self.i_phase):  # a second operand moves every other step
+                m.d.sync += [new.eq(old) for new, old in zip(seconds[1:], seconds, strict=False)]
+        now, old = seconds[0], seconds[-1]
+        left = Mux(
+            job.multiply, Cat(Const(0, 1), first, first[-1].replicate(22)),
+            Mux(self.i_twice, Cat(Const(0, LEFT), first, first[-1].replicate(3)),
+                Cat(first, first[-1].replicate(23))),
+        )  # fmt: skip
+        turned = job.negate_first ^ (job.multiply & old[-1])
+        addend = Cat(Const(0, LEFT - 1), old, old[-1].replicate(4))
+        m.d.comb += [
+            self.o_sum.eq(Mux(self.i_again, self.i_wide[1:] ^ turned.replicate(32), left)),
+            self.o_carry.eq(self.i_again & (self.i_wide[0] ^ turned)),
+            self.o_addend.eq(Mux(self.i_again & ~job.multiply, addend, 0)),
+            self.o_factor.eq(Mux(now[-1], -now, now)),
+        ]
         return m

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..array import Skew
 from ..share import SharedComponent
-from .activation_memory import rotated
+from .rotator import Rotator
 
 __all__ = ["CornerTurn"]
 
@@ -75,10 +75,13 @@ class CornerTurn(SharedComponent):
         m.d.comb += [skew.i_en.eq(self.i_en), skew.i.eq(self.i_word)]
         # Lane -j, so that column c sees lane `shift - c` after a rotation by `-shift`.
         back = Cat(skew.o.word_select((-j) % self.word, 8) for j in range(self.word))
-        bits = self.word.bit_length() - 1
-        now = rotated(back, (-self.i_phase)[:bits])
-        before = rotated(back, (-(self.i_phase + self.i_before))[:bits])
+        now, before = (Rotator(kind="rotator", lanes=self.word, width=8) for _ in range(2))
+        m.submodules.turn_now, m.submodules.turn_before = now, before
+        m.d.comb += [
+            now.i_by.eq(-self.i_phase), now.i.eq(back),
+            before.i_by.eq(-(self.i_phase + self.i_before)), before.i.eq(back),
+        ]  # fmt: skip
         for c in range(self.cols):
-            new, old = (word.word_select(c, 8) for word in (now, before))
-            m.d.comb += self.o.word_select(c, 8).eq(Mux(self.i_phase >= c, new, old))
+            new, old = (word.word_select(c, 8) for word in (now.o, before.o))
+            m.d.comb += self.o.word_select(c, 8).eq(Mux(self.i_phase >= c, new, old) if c else new)
         return m

@@ -159,8 +159,11 @@ class Engine(SharedComponent):
             controller.i_wgt_valid.eq(Mux(stream, self.i_weights_valid, beat)),
             self.o_weights.eq(Mux(stream, controller.o_wgt_ready & self.i_weights_valid, beat)),
             self.o_word.eq(
-                Mux(self.i_combine, combiner.o_word,
-                    Mux(stream, controller.o_act_ready & self.i_word_valid, loader.o_take))
+                Mux(
+                    self.i_combine,
+                    combiner.o_word,
+                    Mux(stream, controller.o_act_ready & self.i_word_valid, loader.o_take),
+                )
             ),
             combiner.i_active.eq(self.i_combine),
             combiner.i_job.eq(self.i_combiner),

@@ -127,7 +127,7 @@ class Fetcher(SharedComponent):
         m.d.comb += [
             self.o_offset.eq(offset),
             self.o_busy.eq(valid | (left != 0) | (waiting != 0)),
-            *(self.o_strobe[n].eq(Mux(begun, n >= first, 1) & (rest > n)) for n in range(size)),
+            *(self.o_strobe[n].eq((~begun | (n >= first) if n < size - 1 else 1) & (rest > n)) for n in range(size)),
         ]
         with m.If(self.i_beat):
             m.d.sync += offset.eq(offset + size)

@@ -112,10 +112,8 @@ class Machine(SharedComponent):
         """Wire memory, ring, generators and engine, and build the sequence of a job."""
         config, word, m = self.config, self.word, Module()
         m.submodules.memory = memory = ActivationMemory(word=word, rows=self.rows)
-        m.submodules.program = program = Ring(depth=PROGRAM, width=8 * word, kind="program")
-        m.submodules.ring = ring = Ring(
-            depth=self.depth, width=8 * word, kind="weights"
-        )
+        m.submodules.job_ring = program = Ring(depth=PROGRAM, width=8 * word, kind="job_ring")
+        m.submodules.ring = ring = Ring(depth=self.depth, width=8 * word, kind="weight_ring")
         m.submodules.gemm_reader = gemm_reader = GemmReader(address=ADDRESS, word=word)
         m.submodules.gemm_writer = gemm_writer = GemmWriter(address=ADDRESS, word=word)
         readers: list[Any] = [gemm_reader]

@@ -19,7 +19,18 @@ from hw.accelerator.config import AcceleratorConfig
 from hw.accelerator.jobs import JOB, Base, Kind, job_words, parameter_words
 from report.errors import UserError
 
-__all__ = ["Job", "Place", "Requantization", "combine", "end", "gemm", "stream", "streams", "transfer", "words"]
+__all__ = [
+    "Job",
+    "Place",
+    "Requantization",
+    "combine",
+    "end",
+    "gemm",
+    "stream",
+    "streams",
+    "transfer",
+    "words",
+]
 
 
 def _even(total: int, parts: int) -> tuple[int, int, int]:

@@ -206,8 +206,13 @@ def test_words(rows: int, what: str) -> None:
         top = 2 * max(scales[:2])
         swap = scales[0] > scales[1]  # the second operand is the one with the greater scale
         first, second = (1, 0) if swap else (0, 1)
-        job = {"mode": Mode.PAIR, "zero_first": zeros[first], "zero_second": zeros[second],
-               "negate_first": what != "add" and swap, "negate_second": what != "add" and not swap}
+        job = {
+            "mode": Mode.PAIR,
+            "zero_first": zeros[first],
+            "zero_second": zeros[second],
+            "negate_first": what != "add" and swap,
+            "negate_second": what != "add" and not swap,
+        }
         given = [lane(scales[first] / top), lane(top / (1 << LEFT) / scales[2])]
         beats = [x for pair in zip((a, b)[second], (a, b)[first], strict=True) for x in pair]
     elif what == "product":

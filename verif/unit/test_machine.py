@@ -19,9 +19,8 @@ from sim.accelerator import jobs
 from sim.accelerator.jobs import Job, Place, Requantization
 from verif.unit.stepper import Drive, Stepper
 
-def quantization(
-    rng: np.random.Generator, dice: random.Random, channels: int
-) -> Requantization:
+
+def quantization(rng: np.random.Generator, dice: random.Random, channels: int) -> Requantization:
     """Return a random requantization of `channels` channels."""
     return Requantization(
         bias=rng.integers(-3000, 3000, channels),
@@ -77,7 +76,9 @@ def convolution(
     stride = dice.choice([1, 2]), dice.choice([1, 2])
     window = Window.of(x.shape[:2], kernel, stride, "same")
     out_h, out_w = window.output
-    pixels = [n for n in range(1, 5) if out_w % n == 0 and (n == 1 or n * c_out <= config.array.rows)]
+    pixels = [
+        n for n in range(1, 5) if out_w % n == 0 and (n == 1 or n * c_out <= config.array.rows)
+    ]
     pad = dice.randint(-128, 127)
     weights = rng.integers(-128, 128, (*kernel, x.shape[2], c_out)).astype(np.int8)
     patches = window.patches(x.astype(np.int64), pad).reshape(out_h * out_w, -1)
@@ -127,7 +128,9 @@ def test_layers(rows: int, cols: int, pace: float, kinds: str) -> None:
     every = [*(layer.job for _, layer in layers), jobs.end()]
     program = b"".join(job.program(word) for job in every)
     weights = b"".join(job.weights.tobytes() for job in every)
-    queues = [[data[n : n + word] for n in range(0, len(data), word)] for data in (program, weights)]
+    queues = [
+        [data[n : n + word] for n in range(0, len(data), word)] for data in (program, weights)
+    ]
     memory = Machine(config=array, word=word, rows=config.bank_rows, depth=config.ring_words)
     found: dict[int, bytes] = {}
 
