@@ -12,9 +12,9 @@ from amaranth.lib.wiring import In, Out
 
 from ..share import ModuleLibrary, SharedComponent
 from .config import AcceleratorConfig
-from .fetcher import Fetcher
+from .fetcher import BURST, Fetcher
 from .jobs import JOB, Base, Kind
-from .machine import PROGRAM, Machine
+from .machine import Machine
 from .registers import VERSION, Registers
 from .storer import Storer
 
@@ -27,7 +27,7 @@ MAGIC = 0x474D4953  # "SIMG"
 #: combined by exclusive or.
 HEADER = 64
 
-_LOADING = 32  # beats of a load that are asked for ahead
+_LOADING = 8  # bursts of a load that are asked for ahead
 
 # Ids of what is read.
 _PROGRAM, _WEIGHTS, _TENSOR = 0, 1, 2
@@ -89,8 +89,10 @@ class Accelerator(SharedComponent):
         ports: Any = self
         m.submodules.registers = registers = self.registers
         machine = Machine(
-            config=config.array, word=word, rows=config.bank_rows, depth=config.ring_words
-        )
+            config=config.array, word=word, rows=config.bank_rows, depth=config.ring_words,
+            program=config.program_words,
+        )  # fmt: skip
+        loading = _LOADING * BURST // size
         clear = Signal()
         if isinstance(platform, ModuleLibrary):
             reset = ResetSignal() | clear
@@ -100,8 +102,8 @@ class Accelerator(SharedComponent):
         program, weights, load = (
             Fetcher(axi_bytes=size, address=address, room=room, kind=f"{name}_fetcher")
             for name, room in (
-                ("program", PROGRAM * word // size), ("weights", config.ring_words * word // size),
-                ("tensor", _LOADING),
+                ("program", config.program_words * word // size), ("weights", config.ring_words * word // size),
+                ("tensor", loading),
             )
         )  # fmt: skip
         m.submodules.fetch_program, m.submodules.fetch_weights = program, weights
@@ -115,7 +117,9 @@ class Accelerator(SharedComponent):
         m.d.comb += ports.irq.eq(registers.o_irq)
 
         # --- The read channels: the program goes first, and weights come last ---
-        held, kept = Signal(), Signal(2)  # an address that was not taken stays
+        # an address that was not taken stays
+        held = Signal()
+        kept = Signal(2)
         chosen = Signal(2)
         fetchers = {_PROGRAM: program, _WEIGHTS: weights, _TENSOR: load}
         best = Mux(program.o_valid, _PROGRAM, Mux(load.o_valid, _TENSOR, _WEIGHTS))
@@ -157,7 +161,7 @@ class Accelerator(SharedComponent):
             self._gather(m, fetcher, skip, clear, push, data, room)
         with m.If(heading):
             m.d.comb += program.i_room.eq(HEADER // size)
-        m.d.comb += load.i_room.eq(_LOADING - load.o_waiting)
+        m.d.comb += load.i_room.eq(loading - load.o_waiting)
 
         # --- Transfers ---
         job = View(JOB, machine.o_job)
@@ -229,7 +233,8 @@ class Accelerator(SharedComponent):
     ) -> None:  # fmt: skip
         """Build the sequence of a run, and how it ends."""
         ports: Any = self
-        code, stop = Signal(8), Signal()
+        code = Signal(8)
+        stop = Signal()
         image = registers.o_image[: self.config.axi_addr_width]
         program, weights, *_ = parts
         fields = [header.word_select(n, 32) for n in range(7)]

@@ -95,7 +95,8 @@ class ActivationMemory(SharedComponent):
             m.d.comb += [bank.i_write_address.eq(row), bank.i_write_data.eq(data)]
 
         offset, odd, rows = split(self.i_read_address)
-        offset_q, odd_q = Signal(bits, reset_less=True), Signal(reset_less=True)
+        offset_q = Signal(bits, reset_less=True)
+        odd_q = Signal(reset_less=True)
         word = Signal(8 * self.word, reset_less=True)
         for bank, row in zip(banks, rows, strict=True):
             m.d.comb += [bank.i_read.eq(self.i_read_en), bank.i_read_address.eq(row)]

@@ -108,7 +108,9 @@ class Combiner(SharedComponent):
         word = View(lanes(self.rows, 8), self.i_word)
         kept = Signal(8 * self.rows, reset_less=True)
         kept_bytes = View(lanes(self.rows, 8), kept)
-        holds, count = Signal(), Signal(16)  # a word is kept; words of this result
+        # a word is kept; words of this result
+        holds = Signal()
+        count = Signal(16)
         phase = Signal()  # first passes enter in steps with 1, second ones in steps with 0
         most, pair, held = (job.mode == one for one in (Mode.MOST, Mode.PAIR, Mode.HELD))
         twice = pair | held
@@ -116,7 +118,8 @@ class Combiner(SharedComponent):
         # --- Words ---
         final = count + 1 == job.depth
         waits = Mux(pair, ~holds, job.mode == Mode.HOLD) | (most & ~final)  # no result yet
-        take, issue = Signal(), Signal()
+        take = Signal()
+        issue = Signal()
         m.d.comb += [
             take.eq(self.i_active & self.i_word_valid & (waits | ~twice | ~phase)),
             issue.eq(take & ~waits),

@@ -85,6 +85,11 @@ class AcceleratorConfig:
         return self.wgt_kib * 1024 // self.word
 
     @property
+    def program_words(self) -> int:
+        """Words of the ring of jobs and parameters: a burst, and as much again."""
+        return max(64, 512 // self.word)
+
+    @property
     def fingerprint(self) -> int:
         """What an image says of the machine that it is for."""
         array = self.array

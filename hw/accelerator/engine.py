@@ -265,7 +265,8 @@ class Engine(SharedComponent):
     def _banks(self, m: Module, controller: Controller) -> list[Signal]:
         """Return for every row whether its sum is one of an odd round: the way of a drain token."""
         config = self.config
-        bank, count = Signal(), Signal(16)
+        bank = Signal()
+        count = Signal(16)
         token = View(TOKEN, controller.o_token)
         last = count + 1 == self.i_emits
         with m.If(self.i_en & token.valid & token.last):

@@ -96,8 +96,10 @@ class Fetcher(SharedComponent):
         per_burst = BURST // size
 
         # What is left to ask for, in beats.
-        start, left = Signal(self.address - bits), Signal(32)
-        valid, length = Signal(), Signal(range(per_burst + 1))
+        start = Signal(self.address - bits)
+        left = Signal(32)
+        valid = Signal()
+        length = Signal(range(per_burst + 1))
         place = start[: per_burst.bit_length() - 1] if per_burst > 1 else Const(0, 1)
         fits = Signal.like(length)
         waiting = Signal.like(self.o_waiting)
@@ -127,7 +129,10 @@ class Fetcher(SharedComponent):
         m.d.comb += [
             self.o_offset.eq(offset),
             self.o_busy.eq(valid | (left != 0) | (waiting != 0)),
-            *(self.o_strobe[n].eq((~begun | (n >= first) if n < size - 1 else 1) & (rest > n)) for n in range(size)),
+            *(
+                self.o_strobe[n].eq((~begun | (n >= first) if n < size - 1 else 1) & (rest > n))
+                for n in range(size)
+            ),
         ]
         with m.If(self.i_beat):
             m.d.sync += offset.eq(offset + size)

@@ -72,7 +72,9 @@ class Loader(SharedComponent):
         """Build the lines of tokens, and the age of the newest group that has a word."""
         m = Module()
         cols = self.cols
-        small, large = Signal(cols), Signal(cols)  # a group of either kind is at a column
+        # a group of either kind is at a column
+        small = Signal(cols)
+        large = Signal(cols)
         with m.If(self.i_en):
             m.d.sync += [
                 small.eq(Cat(self.i_group & ~self.i_large, small)),
@@ -93,7 +95,8 @@ class Loader(SharedComponent):
             column.eq(cols - self.i_pixels - Cat(*first[1::2]).any()),
         ]
         most = 2 * self.word - 1
-        phase, before = Signal.like(self.o_phase), Signal.like(self.o_before)
+        phase = Signal.like(self.o_phase)
+        before = Signal.like(self.o_before)
         now = Mux(starts, column, phase)
         m.d.comb += [
             self.o_take.eq(some),

@@ -22,10 +22,7 @@ from .ring import Ring
 from .streams import StreamReader, StreamWriter
 from .writer import GemmWriter
 
-__all__ = ["PROGRAM", "Machine"]
-
-#: Words of the ring of jobs and parameters.
-PROGRAM = 64
+__all__ = ["Machine"]
 
 _AHEAD = 4  # words of activations that wait for the engine
 
@@ -41,14 +38,14 @@ class Machine(SharedComponent):
         Bytes of a word, as `AcceleratorConfig` says.
     rows : int
         Of a bank of the activation memory.
-    depth : int
-        Words of the ring of weights, a power of two.
+    depth, program : int
+        Words of the ring of weights, and of that of jobs and parameters; powers of two.
 
     Members
     -------
     i_start : In(1)
         Begin with the first job.
-    i_program, i_program_data, o_program_room : 1, 8 * word, range(PROGRAM + 1)
+    i_program, i_program_data, o_program_room : 1, 8 * word, range(program + 1)
         Words of jobs and their parameters.
     i_push, i_data, o_room : 1, 8 * word, range(depth + 1)
         Words of weights.
@@ -94,25 +91,26 @@ class Machine(SharedComponent):
     o_weights: Signal
     o_activations: Signal
 
-    def __init__(self, *, config: ArrayConfig, word: int, rows: int, depth: int) -> None:
+    def __init__(self, *, config: ArrayConfig, word: int, rows: int, depth: int, program: int) -> None:
         signature: dict[str, Any] = {
             "i_start": In(1), "i_program": In(1), "i_program_data": In(8 * word),
-            "o_program_room": Out(range(PROGRAM + 1)), "i_push": In(1), "i_data": In(8 * word),
+            "o_program_room": Out(range(program + 1)), "i_push": In(1), "i_data": In(8 * word),
             "o_room": Out(range(depth + 1)), "i_load": In(word), "i_load_address": In(ADDRESS),
             "i_load_data": In(8 * word), "i_store": In(1), "i_store_address": In(ADDRESS),
             "o_store": Out(8 * word), "o_job": Out(JOB.size), "o_transfer": Out(1),
             "i_transferred": In(1), "o_done": Out(1), "o_illegal": Out(1), "o_index": Out(16),
             "o_busy": Out(1), "o_array": Out(1), "o_weights": Out(1), "o_activations": Out(1),
         }  # fmt: skip
-        parameters = (config, word, rows, depth)
+        parameters = (config, word, rows, depth, program)
         super().__init__(kind="machine", parameters=parameters, signature=signature, resets=True)
-        self.config, self.word, self.rows, self.depth = config, word, rows, depth
+        self.config, self.word, self.rows = config, word, rows
+        self.depth, self.program = depth, program
 
     def body(self, platform: object) -> Module:
         """Wire memory, ring, generators and engine, and build the sequence of a job."""
         config, word, m = self.config, self.word, Module()
         m.submodules.memory = memory = ActivationMemory(word=word, rows=self.rows)
-        m.submodules.job_ring = program = Ring(depth=PROGRAM, width=8 * word, kind="job_ring")
+        m.submodules.job_ring = program = Ring(depth=self.program, width=8 * word, kind="job_ring")
         m.submodules.ring = ring = Ring(depth=self.depth, width=8 * word, kind="weight_ring")
         m.submodules.gemm_reader = gemm_reader = GemmReader(address=ADDRESS, word=word)
         m.submodules.gemm_writer = gemm_writer = GemmWriter(address=ADDRESS, word=word)
@@ -131,13 +129,22 @@ class Machine(SharedComponent):
             Signal(8 * word * per_block, name=f"parameters_{n}", reset_less=True) for n in range(2)
         ]
         job = View(JOB, descriptor[: JOB.size])
-        index, left = Signal(16), Signal(range(max(job_words(word), per_block) + 1))
-        begin, running = Signal(), Signal()  # the job begins; it has not ended
-        asked, loaded, finished = Signal(16), Signal(16), Signal(16)  # rounds: weights, parameters
-        odd, first_odd = Signal(), Signal()  # the bank of the next round; of the job's first one
+        index = Signal(16)
+        left = Signal(range(max(job_words(word), per_block) + 1))
+        # the job begins; it has not ended
+        begin = Signal()
+        running = Signal()
+        # rounds: weights, parameters
+        asked = Signal(16)
+        loaded = Signal(16)
+        finished = Signal(16)
+        # the bank of the next round; of the job's first one
+        odd = Signal()
+        first_odd = Signal()
         ended = Signal()
         en = Signal()
-        stream, combine = Signal(), Signal()
+        stream = Signal()
+        combine = Signal()
         if config.st_os:
             m.d.comb += stream.eq(job.kind == Kind.STREAM)
         all_there = loaded == job.rounds
@@ -332,8 +339,11 @@ class Machine(SharedComponent):
         parameters are there; a GEMM's beats see to that themselves.
         """
         gemm, passes = job.read.gemm, job.read.stream
-        tile, number, giving = Signal(16), Signal(8), Signal()
-        band, round_ = Signal(16), Signal(16)
+        tile = Signal(16)
+        number = Signal(8)
+        giving = Signal()
+        band = Signal(16)
+        round_ = Signal(16)
         taken = Signal()  # the first command was taken in the cycle before
         give = Signal()
         first = (tile == 0) & (round_ == 0)

@@ -87,8 +87,11 @@ class GemmPacer(SharedComponent):
         m = Module()
         job = View(pace_job, self.i_job)
         busy = Signal()
-        byte, word, run = Signal(9), Signal(16), Signal(8)
-        number, round_ = Signal(16), Signal(16)
+        byte = Signal(9)
+        word = Signal(16)
+        run = Signal(8)
+        number = Signal(16)
+        round_ = Signal(16)
         outputs = range(self.cols + 1)
         old = Const(self.cols, Signal(outputs).shape())  # as old as it matters
         word_age = Signal(outputs, init=self.cols)  # steps since the word before began

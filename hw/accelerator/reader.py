@@ -123,8 +123,11 @@ class GemmReader(SharedComponent):
 
         pixel, tile = place("pixel"), place("tile")  # this one, and the first one of the tile
         left = Signal(9)  # pixels of the tile after this one
-        word, run = Signal(16), Signal(8)  # of the run, of the window
-        number, round_ = Signal(16), Signal(16)
+        # of the run, of the window
+        word = Signal(16)
+        run = Signal(8)
+        number = Signal(16)
+        round_ = Signal(16)
         offset = Signal(self.address)  # of the word in its run
         down = Signal(self.address)  # of the run, from the first one
         origin = Signal(self.address)  # of the round

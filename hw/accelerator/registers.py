@@ -212,8 +212,12 @@ class Registers(SharedComponent):
     def body(self, platform: object) -> Module:
         """Build both directions of the port, and the state behind it."""
         m = Module()
-        enable, pending = Signal(2), Signal(2)
-        busy, done, error, code = Signal(), Signal(), Signal(), Signal(8)
+        enable = Signal(2)
+        pending = Signal(2)
+        busy = Signal()
+        done = Signal()
+        error = Signal()
+        code = Signal(8)
         addresses = {name: Signal(64, name=name) for name in _ADDRESSES}
 
         write, index, data, strobe, answer = self._write(m)
@@ -288,9 +292,14 @@ class Registers(SharedComponent):
 
         The last is what it is answered with.
         """
-        has_address, has_data, answering = Signal(), Signal(), Signal()
-        index, data, strobe = Signal(10), Signal(32), Signal(4)
-        answer, kept = Signal(2), Signal(2)
+        has_address = Signal()
+        has_data = Signal()
+        answering = Signal()
+        index = Signal(10)
+        data = Signal(32)
+        strobe = Signal(4)
+        answer = Signal(2)
+        kept = Signal(2)
         write = Signal()
         m.d.comb += [
             self.s_axi_ctl_awready.eq(~has_address),
@@ -320,7 +329,8 @@ class Registers(SharedComponent):
         length = max(words) + 1
         index = self.s_axi_ctl_araddr[2:]
         valid = Signal()
-        data, answer = Signal(32), Signal(2)
+        data = Signal(32)
+        answer = Signal(2)
         there = Array(Const(int(n in words), 1) for n in range(length))
         values = Array(words.get(n, Const(0, 32)) for n in range(length))
         short = index[: (length - 1).bit_length()]

@@ -92,7 +92,8 @@ class Requantizer(SharedComponent):
         product = Signal(signed(64), reset_less=True)
         rounded = Signal(signed(64), reset_less=True)
         # One bit more than the result: the half that rounds it.
-        shifted, wide = Signal(WIDE, reset_less=True), Signal(WIDE, reset_less=True)
+        shifted = Signal(WIDE, reset_less=True)
+        wide = Signal(WIDE, reset_less=True)
         far = Signal(2, reset_less=True)  # beyond all limits, and below zero
         result = Signal(8, reset_less=True)
 

@@ -78,13 +78,18 @@ class Ring(SharedComponent):
         m = Module()
         m.submodules.ram = ram = Ram(kind=f"{self.kind}_ram", depth=self.depth, width=self.width)
         bits = self.depth.bit_length() - 1
-        write, base = Signal(bits), Signal(bits)  # the next word to come; the first of the block
+        # the next word to come; the first of the block
+        write = Signal(bits)
+        base = Signal(bits)
         held = Signal(range(self.depth + 1))  # words from the base on
-        busy, words, times = Signal(), Signal.like(self.i_words), Signal(16)
+        busy = Signal()
+        words = Signal.like(self.i_words)
+        times = Signal(16)
         offset = Signal(range(self.depth + 1))  # of the next word to be read
 
         # What is read waits in two words, or is on its way into them.
-        front, back = Signal(self.width, reset_less=True), Signal(self.width, reset_less=True)
+        front = Signal(self.width, reset_less=True)
+        back = Signal(self.width, reset_less=True)
         count = Signal(range(4))  # words there, or on their way
         coming = Signal()  # a word comes out of the memory in this cycle
         there = Signal(range(3))  # words in front and back

@@ -89,9 +89,12 @@ class Storer(SharedComponent):
         place_bits = per_burst.bit_length() - 1
 
         # Beats to be read, and where the next one lies on the bus.
-        left, beat = Signal(32), Signal(self.address - bits)
-        offset, count = Signal(32), Signal(32)
-        pushed, queued = Signal(range(_AHEAD + 1)), Signal(range(_AHEAD + 1))
+        left = Signal(32)
+        beat = Signal(self.address - bits)
+        offset = Signal(32)
+        count = Signal(32)
+        pushed = Signal(range(_AHEAD + 1))
+        queued = Signal(range(_AHEAD + 1))
         pop = self.o_w_valid & self.i_w_ready
         place = beat[:place_bits] if place_bits else Const(0, 1)
         at_end = (place == per_burst - 1) | (left == 1)
@@ -119,7 +122,8 @@ class Storer(SharedComponent):
         flags = Cat(strobe, at_end)
         valid = read
         for step in range(2):
-            now, more = Signal(name=f"coming_{step}"), Signal.like(flags, name=f"flags_{step}")
+            now = Signal(name=f"coming_{step}")
+            more = Signal.like(flags, name=f"flags_{step}")
             m.d.sync += [now.eq(valid), more.eq(flags)]
             valid, flags = now, more
         entry = Cat(self.i_data, flags)
@@ -141,7 +145,9 @@ class Storer(SharedComponent):
         ]
 
         # The address goes out with the first beat of its burst, or before it.
-        start, ahead = Signal(self.address - bits), Signal(32)  # of the burst, and beats from there
+        # of the burst, and beats from there
+        start = Signal(self.address - bits)
+        ahead = Signal(32)
         begun = Signal()  # its address was taken, its last beat was not
         shown = Signal()  # the address is shown: it stays
         here = start[:place_bits] if place_bits else Const(0, 1)

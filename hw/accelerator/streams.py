@@ -103,9 +103,11 @@ class StreamReader(SharedComponent):
             "line": job.base, "x": job.x, "in": Const(0), "at": Const(0), "row": job.top,
         }  # fmt: skip
         # Of the signal: byte and element that its lines begin with. Of the block: that byte.
-        origin, left = Signal(wide), Signal(signed(18))
+        origin = Signal(wide)
+        left = Signal(signed(18))
         corner = Signal(wide)
-        band, round_ = Signal(16), Signal(16)
+        band = Signal(16)
+        round_ = Signal(16)
         ends_line = here["at"] + 1 == job.pitch
         following: dict[str, Value] = {
             "line": Mux(ends_line, here["line"] + job.line, here["line"]),
@@ -114,8 +116,12 @@ class StreamReader(SharedComponent):
             "at": Mux(ends_line, 0, here["at"] + 1),
             "row": Mux(ends_line, here["row"] + job.step, here["row"]),
         }
-        beat, piece = Signal(10), Signal(16)  # of the fold or the fill; folds of the pass
-        number, done = Signal(8), Signal(16)  # pass, folds
+        # of the fold or the fill; folds of the pass
+        beat = Signal(10)
+        piece = Signal(16)
+        # pass, folds
+        number = Signal(8)
+        done = Signal(16)
         down = Signal(self.address)  # of the pass
         single = job.passes == 1
         # A pass takes cols - 1 beats, one for every tap, and cols more for every further fold.
@@ -239,11 +245,18 @@ class StreamWriter(SharedComponent):
         """Build the place in the line, the phases of both strides, and the mask."""
         m = Module()
         job = View(stream_write_job(self.address), self.i_job)
-        line, here = Signal(self.address), Signal(self.address)
-        origin, corner = Signal(self.address), Signal(self.address)  # of the signal, of the block
-        at, column, left = Signal(16), Signal(16), Signal(32)
-        across, down = Signal(4), Signal(4)
-        band, round_ = Signal(16), Signal(16)
+        line = Signal(self.address)
+        here = Signal(self.address)
+        # of the signal, of the block
+        origin = Signal(self.address)
+        corner = Signal(self.address)
+        at = Signal(16)
+        column = Signal(16)
+        left = Signal(32)
+        across = Signal(4)
+        down = Signal(4)
+        band = Signal(16)
+        round_ = Signal(16)
         ends_line = at + 1 == job.pitch
         steps = across + 1 == job.across
         below = down + 1 == job.down

@@ -86,7 +86,8 @@ class GemmWriter(SharedComponent):
         m = Module()
         job = View(write_job(self.address), self.i_job)
         left = Signal(9)  # pixels of the tile after this one, which lie in front of it
-        number, round_ = Signal(16), Signal(16)
+        number = Signal(16)
+        round_ = Signal(16)
         here = Signal(self.address)
         # The last pixel of this tile: the next tile ends its own size behind it.
         top = Signal(self.address)

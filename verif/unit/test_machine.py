@@ -13,7 +13,7 @@ from golden.arith import quant
 from golden.arith.window import Window
 from hw.accelerator.combiner import LEFT, Mode
 from hw.accelerator.config import AcceleratorConfig
-from hw.accelerator.machine import PROGRAM, Machine
+from hw.accelerator.machine import Machine
 from hw.config import ArrayConfig
 from sim.accelerator import jobs
 from sim.accelerator.jobs import Job, Place, Requantization
@@ -131,7 +131,10 @@ def test_layers(rows: int, cols: int, pace: float, kinds: str) -> None:
     queues = [
         [data[n : n + word] for n in range(0, len(data), word)] for data in (program, weights)
     ]
-    memory = Machine(config=array, word=word, rows=config.bank_rows, depth=config.ring_words)
+    memory = Machine(
+        config=array, word=word, rows=config.bank_rows, depth=config.ring_words,
+        program=config.program_words,
+    )  # fmt: skip
     found: dict[int, bytes] = {}
 
     def drive() -> Drive:
@@ -142,7 +145,7 @@ def test_layers(rows: int, cols: int, pace: float, kinds: str) -> None:
             yield quiet | {"i_load": (1 << len(part)) - 1, "i_load_address": place + offset,
                            "i_load_data": int.from_bytes(part, "little")}  # fmt: skip
         yield quiet | {"i_start": 1}
-        pushed, room = [0, 0], [PROGRAM, config.ring_words]
+        pushed, room = [0, 0], [config.program_words, config.ring_words]
         for _ in range(20000):
             push = [int(pushed[n] < len(queue) and room[n] > 0 and dice.random() < pace)
                     for n, queue in enumerate(queues)]  # fmt: skip

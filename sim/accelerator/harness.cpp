@@ -1,0 +1,376 @@
+// An accelerator, a memory with a fixed latency behind its AXI4 port, and a host at its registers.
+//
+// Reads requests from standard input until it ends, and answers each on standard output.
+// Request: `Head`, its watches, then the memory. Answer: `Answer`, a `Job` for every job that
+// began, what was watched, then the memory.
+
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include "Vcore.h"
+#include "Vcore___024root.h"
+#include "verilated.h"
+#if VM_COVERAGE
+#include "verilated_cov.h"
+#endif
+
+#define JOIN2(a, b) a##b
+#define JOIN(a, b) JOIN2(a, b)
+#define INSIDE(name) core.rootp->JOIN(stos_accelerator__DOT__, name)
+
+struct Head {
+    uint64_t bytes;       // of the memory
+    uint64_t address[4];  // IMAGE, INPUT, OUTPUT, SCRATCH
+    uint64_t latency;     // cycles from a read address to its first beat
+    uint64_t stall;       // of 2^32: every ready and every answer
+    uint64_t seed;        // of the stalls, and of registers before reset
+    uint64_t limit;       // cycles of a run
+    uint64_t bad_read;    // index of a beat that is answered with an error, from 1 on; 0 for none
+    uint64_t bad_write;   // the same of a write burst
+    uint64_t response;    // of what is bad
+    uint64_t abort;       // cycles after the start that an abort is written in; 0 for none
+    uint64_t reset;       // whether the run begins with a reset, and its cycle after the start if
+                          // more than 1: then the run is cut off there
+    uint64_t watches;     // tensors to look at
+};
+
+struct Watch {
+    uint64_t job, address, bytes;  // what lies there when the job has ended
+};
+
+struct Answer {
+    uint64_t status;  // the register; all ones if there was no interrupt within the limit
+    uint64_t faults;  // of `Fault`
+    uint64_t counters[7];
+    uint64_t jobs;
+    uint64_t read_beats, write_bursts;
+};
+
+struct Job {
+    uint64_t cycle;  // after the start
+    uint64_t counters[6];
+};
+
+enum Fault : uint64_t {
+    CHANGED = 1,    // a payload changed, or valid fell, while it waited
+    CROSSED = 2,    // a burst crosses 4 KiB, is misaligned, or has a wrong type
+    OUTSIDE = 4,    // an address is not in the memory
+    REFUSED = 8,    // rready or bready was low
+    UNASKED = 16,   // write data before its address, or wlast at the wrong beat
+    LATE = 32,      // something was outstanding at the end of a run
+    REGISTER = 64,  // a register access was answered with an error
+};
+
+// xorshift: small, seeded, and the same on every machine.
+struct Random {
+    uint64_t state;
+    uint32_t next() {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        return static_cast<uint32_t>(state >> 32);
+    }
+};
+
+constexpr uint64_t BUS = BUS_BYTES;
+
+struct Beat {
+    uint64_t due, address;
+    uint8_t id, last;
+};
+
+struct Burst {
+    uint64_t address;
+    uint32_t beats;
+    uint8_t id;
+};
+
+// A payload that waits has to stay.
+template <size_t N>
+struct Held {
+    bool waiting = false;
+    uint64_t value[N] = {};
+    bool broken(bool valid, bool ready, const uint64_t (&now)[N]) {
+        const bool bad = waiting && (!valid || std::memcmp(value, now, sizeof now) != 0);
+        waiting = valid && !ready;
+        std::memcpy(value, now, sizeof now);
+        return bad;
+    }
+};
+
+struct Bench {
+    Vcore& core;
+    std::vector<uint8_t>& memory;
+    Head head;
+    Random random;
+    Answer answer{};
+    std::deque<Beat> reads;
+    std::deque<Burst> writes;  // addresses whose data is to come
+    std::deque<std::pair<uint8_t, uint8_t>> answers;
+    uint64_t cycle = 0, written = 0;
+    Held<2> address_read, address_write;
+    Held<1> data_write;
+
+    bool stalled() { return head.stall && random.next() < head.stall; }
+
+    void check(uint64_t address, uint32_t beats, int size, int burst) {
+        const uint64_t end = address + beats * BUS;
+        if ((1u << size) != BUS || burst != 1 || address % BUS || (address ^ (end - 1)) >> 12)
+            answer.faults |= CROSSED;
+        if (end > memory.size()) answer.faults |= OUTSIDE;
+    }
+
+    // One clock cycle; the register inputs are those that the caller has set.
+    void tick() {
+        core.m_axi_arready = !stalled();
+        core.m_axi_awready = !stalled();
+        core.m_axi_wready = !stalled();
+        const bool gives = !reads.empty() && reads.front().due <= cycle && !stalled();
+        core.m_axi_rvalid = gives;
+        core.m_axi_rresp = 0;
+        if (gives) {
+            const Beat& beat = reads.front();
+            core.m_axi_rid = beat.id;
+            core.m_axi_rlast = beat.last;
+            if (answer.read_beats + 1 == head.bad_read) core.m_axi_rresp = head.response;
+            std::memset(static_cast<void*>(&core.m_axi_rdata), 0, sizeof core.m_axi_rdata);
+            if (beat.address + BUS <= memory.size())
+                std::memcpy(static_cast<void*>(&core.m_axi_rdata), &memory[beat.address], BUS);
+        }
+        const bool ends = !answers.empty() && !stalled();
+        core.m_axi_bvalid = ends;
+        core.m_axi_bresp = 0;
+        if (ends) {
+            core.m_axi_bid = answers.front().first;
+            core.m_axi_bresp = answers.front().second;
+        }
+        core.eval();
+        if (gives) {
+            if (!core.m_axi_rready) answer.faults |= REFUSED;
+            answer.read_beats++;
+            reads.pop_front();
+        }
+        if (ends) {
+            if (!core.m_axi_bready) answer.faults |= REFUSED;
+            answers.pop_front();
+        }
+        const uint64_t ar[2] = {core.m_axi_araddr, core.m_axi_arlen};
+        const uint64_t aw[2] = {core.m_axi_awaddr, core.m_axi_awlen};
+        uint64_t w[1] = {core.m_axi_wstrb};
+        for (uint64_t n = 0; n < BUS; n++)
+            w[0] = w[0] * 31 + reinterpret_cast<const uint8_t*>(&core.m_axi_wdata)[n];
+        if (address_read.broken(core.m_axi_arvalid, core.m_axi_arready, ar) ||
+            address_write.broken(core.m_axi_awvalid, core.m_axi_awready, aw) ||
+            data_write.broken(core.m_axi_wvalid, core.m_axi_wready, w))
+            answer.faults |= CHANGED;
+        if (core.m_axi_arvalid && core.m_axi_arready) {
+            const uint32_t beats = core.m_axi_arlen + 1u;
+            check(ar[0], beats, core.m_axi_arsize, core.m_axi_arburst);
+            for (uint32_t n = 0; n < beats; n++)
+                reads.push_back({cycle + (head.latency ? head.latency : 1), ar[0] + n * BUS,
+                                 core.m_axi_arid, n + 1 == beats});
+        }
+        if (core.m_axi_awvalid && core.m_axi_awready) {
+            const uint32_t beats = core.m_axi_awlen + 1u;
+            check(aw[0], beats, core.m_axi_awsize, core.m_axi_awburst);
+            writes.push_back({aw[0], beats, core.m_axi_awid});
+        }
+        if (core.m_axi_wvalid && core.m_axi_wready) {
+            if (writes.empty()) {
+                answer.faults |= UNASKED;
+            } else {
+                Burst& burst = writes.front();
+                const uint64_t place = burst.address + written * BUS;
+                const auto* data = reinterpret_cast<const uint8_t*>(&core.m_axi_wdata);
+                for (uint64_t n = 0; n < BUS; n++)
+                    if ((core.m_axi_wstrb >> n & 1) && place + n < memory.size())
+                        memory[place + n] = data[n];
+                const bool last = ++written == burst.beats;
+                if (last != core.m_axi_wlast) answer.faults |= UNASKED;
+                if (last) {
+                    const bool bad = ++answer.write_bursts == head.bad_write;
+                    answers.push_back({burst.id, static_cast<uint8_t>(bad ? head.response : 0)});
+                    writes.pop_front();
+                    written = 0;
+                }
+            }
+        }
+        core.clk = 1;
+        core.eval();
+        core.clk = 0;
+        cycle++;
+    }
+
+    void idle() {
+        core.s_axi_ctl_awvalid = core.s_axi_ctl_wvalid = core.s_axi_ctl_arvalid = 0;
+        core.s_axi_ctl_bready = core.s_axi_ctl_rready = 1;
+    }
+
+    void write(uint32_t offset, uint32_t value) {
+        idle();
+        core.s_axi_ctl_awvalid = core.s_axi_ctl_wvalid = 1;
+        core.s_axi_ctl_awaddr = offset;
+        core.s_axi_ctl_wdata = value;
+        core.s_axi_ctl_wstrb = 15;
+        for (bool address = true, data = true; address || data;) {
+            core.s_axi_ctl_awvalid = address;
+            core.s_axi_ctl_wvalid = data;
+            core.eval();
+            const bool a = core.s_axi_ctl_awready, d = core.s_axi_ctl_wready;
+            tick();
+            address &= !a;
+            data &= !d;
+        }
+        idle();
+        for (;;) {
+            core.eval();
+            const bool valid = core.s_axi_ctl_bvalid;
+            if (valid && core.s_axi_ctl_bresp) answer.faults |= REGISTER;
+            tick();
+            if (valid) return;
+        }
+    }
+
+    uint32_t read(uint32_t offset) {
+        idle();
+        core.s_axi_ctl_arvalid = 1;
+        core.s_axi_ctl_araddr = offset;
+        for (;;) {
+            core.eval();
+            const bool taken = core.s_axi_ctl_arready;
+            tick();
+            if (taken) break;
+        }
+        idle();
+        for (;;) {
+            core.eval();
+            const bool valid = core.s_axi_ctl_rvalid;
+            const uint32_t data = core.s_axi_ctl_rdata;
+            if (valid && core.s_axi_ctl_rresp) answer.faults |= REGISTER;
+            tick();
+            if (valid) return data;
+        }
+    }
+
+    uint64_t wide(uint32_t offset) {
+        const uint64_t low = read(offset);
+        return low | static_cast<uint64_t>(read(offset + 4)) << 32;
+    }
+};
+
+template <typename Item>
+bool get(Item* items, size_t count) {
+    return std::fread(items, sizeof(Item), count, stdin) == count;
+}
+template <typename Item>
+bool put(const Item* items, size_t count) {
+    return std::fwrite(items, sizeof(Item), count, stdout) == count;
+}
+
+// A byte of the activation memory: words lie in turn in an even and an odd bank.
+template <typename Row>
+uint8_t byte_of(const Row& row, uint64_t offset) {
+    return reinterpret_cast<const uint8_t*>(&row)[offset];
+}
+
+uint8_t peek(Vcore& core, uint64_t address) {
+    const uint64_t word = address / WORD_BYTES, row = word / 2, offset = address % WORD_BYTES;
+    if (row >= BANK_ROWS) return 0;
+    return word & 1 ? byte_of(INSIDE(machine__DOT__memory__DOT__odd__DOT__memory)[row], offset)
+                    : byte_of(INSIDE(machine__DOT__memory__DOT__even__DOT__memory)[row], offset);
+}
+
+int main(int argc, char** argv) {
+    Verilated::randReset(2);
+    auto context = std::make_unique<VerilatedContext>();
+    context->randReset(2);
+    auto model = std::make_unique<Vcore>(context.get());
+    Vcore& core = *model;
+    std::vector<uint8_t> memory;
+    Head head;
+    while (get(&head, 1)) {
+        std::vector<Watch> watches(head.watches);
+        memory.resize(head.bytes);
+        if (!get(watches.data(), head.watches) || !get(memory.data(), head.bytes)) return 1;
+        Bench bench{core, memory, head, {head.seed * 2 + 1}};
+        bench.idle();
+        core.clk = 0;
+        core.rst = 0;
+        if (head.reset) {
+            core.rst = 1;
+            core.m_axi_rvalid = core.m_axi_bvalid = 0;
+            core.eval();
+            core.clk = 1;
+            core.eval();
+            core.clk = core.rst = 0;
+        }
+        for (int n = 0; n < 4; n++) {
+            bench.write(0x20 + 8 * n, static_cast<uint32_t>(head.address[n]));
+            bench.write(0x24 + 8 * n, static_cast<uint32_t>(head.address[n] >> 32));
+        }
+        bench.write(0x18, 3);
+        bench.write(0x1C, 3);
+        bench.write(0x10, 1);
+        const uint64_t start = bench.cycle;
+        std::vector<Job> jobs;
+        std::vector<uint8_t> seen;
+        uint64_t next = 0;
+        auto look = [&](uint64_t job) {  // what ended with this job
+            for (; next < watches.size() && watches[next].job == job; next++)
+                for (uint64_t n = 0; n < watches[next].bytes; n++)
+                    seen.push_back(peek(core, watches[next].address + n));
+        };
+        uint64_t current = 0;
+        bool done = false;
+        bench.idle();
+        for (uint64_t now = 0; now < head.limit && !done; now++) {
+            if (head.abort && now == head.abort) {
+                bench.write(0x10, 2);
+            } else if (head.reset > 1 && now == head.reset) {
+                break;
+            } else {
+                bench.tick();
+            }
+            const uint64_t index = INSIDE(machine__DOT__index);
+            if (index != current || jobs.empty()) {
+                if (!jobs.empty()) look(current);
+                jobs.push_back({bench.cycle - start,
+                                {INSIDE(array_cycles), INSIDE(weights_cycles),
+                                 INSIDE(activations_cycles), INSIDE(results_cycles),
+                                 INSIDE(bytes_read), INSIDE(bytes_written)}});
+                current = index;
+            }
+            core.eval();
+            done = core.irq;
+        }
+        bench.answer.jobs = jobs.size();
+        if (done) {
+            if (!bench.reads.empty() || !bench.writes.empty() || !bench.answers.empty())
+                bench.answer.faults |= LATE;
+            bench.answer.status = bench.read(0x14);
+            for (int n = 0; n < 7; n++) bench.answer.counters[n] = bench.wide(0x40 + 8 * n);
+        } else {
+            bench.answer.status = ~uint64_t{0};
+        }
+        seen.resize([&] {
+            uint64_t total = 0;
+            for (const Watch& one : watches) total += one.bytes;
+            return total;
+        }());
+        if (!put(&bench.answer, 1) || !put(jobs.data(), jobs.size()) ||
+            !put(seen.data(), seen.size()) || !put(memory.data(), memory.size()))
+            return 1;
+        std::fflush(stdout);
+    }
+    core.final();
+#if VM_COVERAGE
+    if (argc > 1) context->coveragep()->write(argv[1]);
+#endif
+    (void)argc;
+    (void)argv;
+    return 0;
+}

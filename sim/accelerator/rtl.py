@@ -1,0 +1,256 @@
+"""Run images on the generated Verilog of an accelerator, with a memory behind it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import struct
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from hw.accelerator.accelerator import Accelerator
+from hw.accelerator.config import AcceleratorConfig
+from hw.accelerator.registers import COUNTERS
+from hw.emit.verilog import emit_component
+from report.errors import Failure
+from report.files import write_atomically
+
+from ..rtl.runner import RtlError
+from ..rtl.toolchain import build, cache_folder, identity
+
+__all__ = ["AcceleratorResult", "AcceleratorSimulator", "JobTrace", "Watch"]
+
+_HARNESS = Path(__file__).with_name("harness.cpp")
+_TOP = "stos_accelerator"
+_FAULTS = (
+    "a payload of m_axi changed, or its valid fell, while it waited",
+    "a burst of m_axi crosses 4 KiB, is misaligned, or has a wrong type",
+    "an address of m_axi is not in the memory",
+    "m_axi_rready or m_axi_bready was low",
+    "m_axi_w came before its address, or m_axi_wlast at the wrong beat",
+    "something was outstanding at the end of the run",
+    "a register access was answered with an error",
+)
+_NAMES = (*COUNTERS, "BYTES_READ", "BYTES_WRITTEN")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watch:
+    """Bytes of the activation memory to look at when a job has ended.
+
+    Parameters
+    ----------
+    job : int
+        Index of the job.
+    address, bytes : int
+    """
+
+    job: int
+    address: int
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobTrace:
+    """When a job began, and what the counters were.
+
+    Parameters
+    ----------
+    cycle : int
+        After the start.
+    counters : dict of str to int
+    """
+
+    cycle: int
+    counters: dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AcceleratorResult:
+    """What a run gave.
+
+    Parameters
+    ----------
+    memory : bytes
+        All of it, after the run.
+    done : bool
+        Whether there was an interrupt within the limit.
+    code : int
+        Of the error; 0 for none.
+    job : int
+        Index of the last job.
+    cycles : int
+    counters : dict of str to int
+    jobs : list of JobTrace
+    seen : list of bytes
+        What was watched.
+    beats, bursts : int
+        Beats read, and bursts written.
+    """
+
+    memory: bytes
+    done: bool
+    code: int
+    job: int
+    cycles: int
+    counters: dict[str, int]
+    jobs: list[JobTrace]
+    seen: list[bytes]
+    beats: int
+    bursts: int
+
+
+@dataclass(eq=False)
+class AcceleratorSimulator:
+    """An accelerator of one configuration, built once and cached by content.
+
+    The accelerator stays alive from run to run.
+
+    Parameters
+    ----------
+    config : AcceleratorConfig
+    cache : Path, optional
+        As of `sim.rtl.Simulator`.
+
+    Raises
+    ------
+    Failure
+        If Verilator or the compiler fails, or no cache can be written.
+    """
+
+    config: AcceleratorConfig
+    cache: Path | None = None
+    _process: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
+    _log: IO[bytes] = field(default_factory=tempfile.TemporaryFile, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Build the simulator unless the cache has it."""
+        config = self.config
+        verilog = emit_component(Accelerator(config=config), _TOP, "")
+        large = config.array.rows > 8 or config.array.cols > 8
+        public = "".join(
+            f'public_flat_rd -module "{module}" -var "{name}"\n'
+            for module, names in (
+                (f"{_TOP}_activation_bank", ["memory"]),
+                (f"{_TOP}_machine", ["index"]),
+                (_TOP, [f"{name.lower()}_cycles" for name in COUNTERS]),
+                (_TOP, ["bytes_read", "bytes_written"]),
+            )
+            for name in names
+        )
+        rows = 'no_inline -module "*_row"\nno_inline -module "*_requantizer"\n' * large
+        sources = {"core.vlt": f"`verilator_config\n{public}{rows}", "core.v": verilog}
+        harness = _HARNESS.read_text()
+        defines = {
+            "BUS_BYTES": config.axi_bytes, "WORD_BYTES": config.word,
+            "BANK_ROWS": config.bank_rows,
+        }  # fmt: skip
+        parts = (*sources.values(), harness, identity(), str(defines))
+        key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+        cache = self.cache or cache_folder()
+        self.binary = cache.absolute() / f"accelerator-{key}"
+        if not self.binary.exists():
+            program = build(cache, sources, top=_TOP, harness=harness, defines=defines)
+            cache.mkdir(parents=True, exist_ok=True)
+            write_atomically({self.binary: program})
+            self.binary.chmod(self.binary.stat().st_mode | 0o111)
+
+    def close(self) -> None:
+        """End the program, if it runs."""
+        if self._process is not None:
+            self._process.communicate()
+            self._process = None
+
+    def __del__(self) -> None:
+        """End the program with the last reference to it."""
+        self.close()
+
+    def run(
+        self,
+        memory: bytes,
+        addresses: tuple[int, int, int, int],
+        *,
+        latency: int = 40,
+        stall: float = 0.0,
+        seed: int = 1,
+        limit: int = 10_000_000,
+        bad_read: int = 0,
+        bad_write: int = 0,
+        response: int = 2,
+        abort: int = 0,
+        reset: int = 0,
+        watches: Sequence[Watch] = (),
+    ) -> AcceleratorResult:
+        """Run what lies in a memory.
+
+        Parameters
+        ----------
+        memory : bytes
+        addresses : (int, int, int, int)
+            IMAGE, INPUT, OUTPUT, SCRATCH.
+        latency : int
+            Cycles from a read's address to its first beat, then one beat per cycle.
+        stall : float
+            Probability that a ready is low, or an answer late, in a cycle.
+        seed : int
+        limit : int
+            Cycles.
+        bad_read, bad_write : int
+            Index, from 1 on, of a beat read, or a burst written, that is answered with `response`.
+        response : int
+            2 (SLVERR) or 3 (DECERR).
+        abort : int
+            Cycles after the start in which an abort is written.
+        reset : int
+            1: reset before the run; more: and cut the run off in that cycle after its start.
+        watches : sequence of Watch
+            By their jobs.
+
+        Raises
+        ------
+        RtlError
+            If the accelerator breaks a rule of AXI4.
+        """
+        if self._process is None:
+            reset = reset or 1
+            self._process = subprocess.Popen(
+                [self.binary], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log
+            )
+        process = self._process
+        assert process.stdin and process.stdout
+        head = struct.pack(
+            "<15Q", len(memory), *addresses, latency, int(stall * 2**32), seed, limit, bad_read,
+            bad_write, response, abort, reset, len(watches),
+        )  # fmt: skip
+        watched = b"".join(struct.pack("<3Q", one.job, one.address, one.bytes) for one in watches)
+        try:
+            process.stdin.write(head + watched + memory)
+            process.stdin.flush()
+            answer = struct.unpack("<12Q", process.stdout.read(96))
+            status, faults, cycles, *counters, count, beats, bursts = answer
+            jobs = [struct.unpack("<7Q", process.stdout.read(56)) for _ in range(count)]
+            seen = [process.stdout.read(one.bytes) for one in watches]
+            after = process.stdout.read(len(memory))
+        except (BrokenPipeError, struct.error):
+            process.kill()
+            self._process = None
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.close()
+            self._log.seek(0)
+            raise Failure(f"the simulator ended: {self._log.read().decode()[-200:]}") from None
+        for bit, text in enumerate(_FAULTS):
+            if faults >> bit & 1:
+                raise RtlError(text)
+        done = status != 2**64 - 1
+        return AcceleratorResult(
+            memory=after, done=done, code=status >> 8 & 0xFF if done else 0,
+            job=status >> 16 & 0xFFFF if done else count - 1, cycles=cycles,
+            counters=dict(zip(_NAMES, counters, strict=True)),
+            jobs=[JobTrace(cycle=one[0], counters=dict(zip(_NAMES, one[1:], strict=True)))
+                  for one in jobs],
+            seen=seen, beats=beats, bursts=bursts,
+        )  # fmt: skip
