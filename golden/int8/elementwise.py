@@ -123,11 +123,15 @@ class Mul(_Arithmetic):
 
     kind = "MUL"
 
+    @property
+    def real(self) -> float:
+        """What a product is multiplied by."""
+        return _ratio(self, self.inputs[0].scale, self.inputs[1].scale)
+
     def __call__(self, *values: NDArray[Any]) -> NDArray[Any]:
         """Return the output."""
-        real = _ratio(self, self.inputs[0].scale, self.inputs[1].scale)
         return quant.product(
-            *values, real=real, zero_points=self._quantization["zero_points"],
+            *values, real=self.real, zero_points=self._quantization["zero_points"],
             limits=self.limits(self.activation),
         )  # fmt: skip
 

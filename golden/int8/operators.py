@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from report.errors import UserError
 
 from ..arith import quant
-from ..arith.window import Window, window_text
+from ..arith.window import Padding, Window, window_text
 from .tensor import Tensor, extent, image
 
 __all__ = ["Operator", "Windowed"]
@@ -93,12 +93,12 @@ class Windowed(Operator):
     ----------
     stride : (int, int)
         Vertical and horizontal.
-    padding : str
-        ``"same"`` or ``"valid"``.
+    padding : str or amounts
+        ``"same"`` or ``"valid"``, or as of `Window.of`.
     """
 
     stride: tuple[int, int] = (1, 1)
-    padding: str = "same"
+    padding: Padding = "same"
 
     @property
     def kernel(self) -> tuple[int, int]:

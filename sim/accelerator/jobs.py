@@ -387,8 +387,8 @@ def stream(
     )  # fmt: skip
 
 
-#: The lane's parameters that leave a value as it is, and that leave half of it.
-IDENTITY, HALF = (1 << 30, 1), (0, 0)
+#: Multiplier and shift that leave a value as it is, and that leave half of a product of operands.
+IDENTITY, HALF = (1 << 30, 1), (0, 30)
 
 
 def combine(

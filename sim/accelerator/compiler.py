@@ -1,0 +1,309 @@
+"""From a network to an image: where tensors lie, the jobs of every layer, and what the host does."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from golden.int8.array_operators import Convolution
+from golden.int8.elementwise import Dequantize, Quantize
+from golden.int8.graph import Graph
+from golden.int8.operators import Operator
+from golden.int8.pools import Softmax
+from golden.int8.shapes import Concatenation, Pad, Reshape
+from golden.int8.tensor import Tensor
+from hw.accelerator.config import AcceleratorConfig
+from hw.accelerator.jobs import Base, Kind
+from report.errors import UserError
+
+from . import jobs
+from .image import image
+from .jobs import Job, Place
+from .lower import Unsupported, lower
+
+__all__ = ["Layer", "Program", "compile_graph"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """An operator on the machine.
+
+    Parameters
+    ----------
+    name : str
+        As of `Graph.names`.
+    operator : Operator
+    first, jobs : int
+        Index of its first job, and how many there are.
+    address, bytes : int
+        Where its output lies when they have run; 0 bytes where it is not in one piece.
+    mapping : str
+    """
+
+    name: str
+    operator: Operator
+    first: int
+    jobs: int
+    address: int
+    bytes: int
+    mapping: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """A network for a machine.
+
+    Parameters
+    ----------
+    config : AcceleratorConfig
+    jobs : list of Job
+    layers : list of Layer
+    inputs, outputs : list of Tensor
+        What the machine takes from INPUT, and leaves at OUTPUT.
+    before, after : list of Operator
+        What the host does before and after.
+    """
+
+    config: AcceleratorConfig
+    jobs: list[Job]
+    layers: list[Layer]
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+    before: list[Operator]
+    after: list[Operator]
+
+    @property
+    def image(self) -> bytes:
+        """The memory image."""
+        return image(self.jobs, self.config)
+
+    @staticmethod
+    def offsets(tensors: Sequence[Tensor]) -> list[int]:
+        """Return where each of some tensors begins, behind INPUT or OUTPUT."""
+        found, top = [], 0
+        for tensor in tensors:
+            found.append(top)
+            top += -(-math.prod(tensor.shape) // 64) * 64
+        return found
+
+
+def _split(graph: Graph) -> tuple[list[Operator], list[Operator], list[Operator]]:
+    """Return what the host does before, what the machine does, and what the host does after."""
+    operators = list(graph.operators)
+    before: list[Operator] = []
+    after: list[Operator] = []
+    while operators and isinstance(operators[0], Quantize) and operators[0].inputs[0].real:
+        before.append(operators.pop(0))
+    read = Counter(t for one in operators for t in one.inputs)
+    late: set[Tensor] = set()
+    for one in reversed(operators):
+        last = all(t in late for t in _readers(one.output, operators))
+        on_host = isinstance(one, (Softmax, Dequantize)) or one.kind in (
+            "LOGISTIC", "TANH", "HARD_SWISH",
+        )  # fmt: skip
+        free = isinstance(one, Reshape) and one.output in graph.outputs and bool(late)
+        if last and (on_host or free):
+            late.add(one.output)
+            after.insert(0, one)
+    del read
+    kept = [one for one in operators if one not in after]
+    return before, kept, after
+
+
+def _readers(tensor: Tensor, operators: Sequence[Operator]) -> list[Tensor]:
+    return [one.output for one in operators if tensor in one.inputs]
+
+
+def _fold_pads(operators: Sequence[Operator], outputs: Sequence[Tensor]) -> list[Operator]:
+    """Return operators in which convolutions take over the padding before them."""
+    found: list[Operator] = list(operators)
+    for pad in operators:
+        if not isinstance(pad, Pad) or len(pad.amounts) != 4 or pad.output in outputs:
+            continue
+        batch, down, along, channels = pad.amounts
+        readers = [one for one in found if pad.output in one.inputs]
+        if batch != (0, 0) or channels != (0, 0) or not readers:
+            continue
+        if not all(isinstance(one, Convolution) for one in readers):
+            continue
+        for one in readers:
+            assert isinstance(one, Convolution)
+            (top, bottom), (left, right) = one.window.padding
+            wider = ((top + down[0], bottom + down[1]), (left + along[0], right + along[1]))
+            found[found.index(one)] = replace(one, inputs=(pad.inputs[0],), padding=wider)
+        found.remove(pad)
+    return found
+
+
+class _Memory:
+    """The activation memory: which bytes are whose, and until when."""
+
+    def __init__(self, config: AcceleratorConfig) -> None:
+        self.size = config.act_kib * 1024
+        self.slack = config.word  # what is written behind a tensor
+        self.taken: list[tuple[int, int]] = []
+        self.most = 0
+
+    def take(self, count: int) -> int:
+        """Return where some bytes are free."""
+        need = -(-(count + self.slack) // self.slack) * self.slack
+        at = 0
+        for first, last in sorted(self.taken):
+            if first - at >= need:
+                break
+            at = max(at, last)
+        self.most = max(self.most, at + need)
+        if at + need > self.size:
+            raise UserError(
+                f"the live tensors need {-(-(at + need) // 1024)} KiB of activation memory, "
+                f"--act-kib is {self.size // 1024}"
+            )
+        self.taken.append((at, at + need))
+        return at
+
+    def free(self, address: int) -> None:
+        """Give back what was taken."""
+        self.taken = [one for one in self.taken if one[0] != address]
+
+
+def compile_graph(graph: Graph, config: AcceleratorConfig) -> Program:
+    """Return a network as a program for a machine.
+
+    Raises
+    ------
+    UserError
+        If the machine lacks operators, all of which are named, or memory.
+    """
+    before, operators, after = _split(graph)
+    inputs = [one.output for one in before] or list(graph.inputs)
+    if before and len(before) != len(graph.inputs):
+        raise UserError("either all inputs or none must be real numbers")
+    later = {one.output for one in after}
+    outputs = [t for one in after for t in one.inputs if t not in later and t.data is None]
+    outputs += [t for t in graph.outputs if t not in later]
+    outputs = list(dict.fromkeys(outputs))
+    operators = _fold_pads(operators, outputs)
+    names = dict(zip((one.output for one in graph.operators), graph.names, strict=True))
+
+    # A tensor lives in a root: itself, or what it is another shape, or a part, of.
+    root: dict[Tensor, tuple[Tensor, int]] = {}
+    parts: set[Tensor] = set()
+
+    def resolve(tensor: Tensor) -> tuple[Tensor, int]:
+        offset = 0
+        while tensor in root:
+            tensor, more = root[tensor]
+            offset += more
+        return tensor, offset
+
+    pixels: dict[Tensor, int] = {}  # bytes from a pixel to the next, where not dense
+    for one in operators:
+        if isinstance(one, Reshape):
+            root[one.output] = (one.inputs[0], 0)
+    for one in reversed(operators):
+        if isinstance(one, Concatenation):
+            _alias(one, root, pixels, inputs, resolve)
+            parts.update(one.inputs)
+    last: dict[Tensor, int] = {}
+    for index, one in enumerate(operators):
+        for tensor in (*one.inputs, one.output):
+            last[resolve(tensor)[0]] = index
+    for tensor in outputs:
+        last[resolve(tensor)[0]] = len(operators)
+
+    memory = _Memory(config)
+    address: dict[Tensor, int] = {}
+    program: list[Job] = []
+    layers: list[Layer] = []
+    lacking: Counter[str] = Counter()
+    reasons: dict[str, str] = {}
+
+    def place(tensor: Tensor) -> Place:
+        at, offset = resolve(tensor)
+        if at not in address:
+            address[at] = memory.take(math.prod(at.shape))
+        shape = _image_shape(tensor)
+        dense = Place.dense(address[at] + offset, shape)
+        pixel = pixels.get(tensor, shape[2])
+        return replace(dense, pixel=pixel, row=pixel * shape[1])
+
+    for tensor, offset in zip(inputs, Program.offsets(inputs), strict=True):
+        where = place(tensor)
+        program.append(
+            jobs.transfer(
+                Kind.LOAD, Base.INPUT, offset, where.address, math.prod(tensor.shape),
+                flip=tensor.dtype == "uint8",
+            )
+        )  # fmt: skip
+    for index, one in enumerate(operators):
+        if not isinstance(one, (Reshape, Concatenation)):
+            sources = [
+                place(t) if t.data is None else Place.dense(0, (1, 1, 1)) for t in one.inputs
+            ]
+            target = place(one.output)
+            try:
+                made = lower(one, config, sources, target)
+            except Unsupported as error:
+                lacking[one.kind] += 1
+                reasons.setdefault(one.kind, str(error))
+                made = []
+            whole = one.output not in pixels
+            layers.append(
+                Layer(
+                    name=names[one.output], operator=one, first=len(program), jobs=len(made),
+                    address=target.address, bytes=math.prod(one.output.shape) * whole,
+                    mapping=", ".join(dict.fromkeys(job.text for job in made)),
+                )
+            )  # fmt: skip
+            program += made
+        for tensor in [t for t, at in last.items() if at == index and t in address]:
+            memory.free(address.pop(tensor))
+    if lacking:
+        what = ", ".join(f"{count} {kind} ({reasons[kind]})" for kind, count in lacking.items())
+        raise UserError(f"the accelerator lacks {what}")
+    for tensor, offset in zip(outputs, Program.offsets(outputs), strict=True):
+        program.append(
+            jobs.transfer(
+                Kind.STORE, Base.OUTPUT, offset, place(tensor).address, math.prod(tensor.shape),
+                flip=tensor.dtype == "uint8",
+            )
+        )  # fmt: skip
+    program.append(jobs.end())
+    return Program(
+        config=config, jobs=program, layers=layers, inputs=inputs, outputs=outputs, before=before,
+        after=after,
+    )  # fmt: skip
+
+
+def _image_shape(tensor: Tensor) -> tuple[int, int, int]:
+    """Return height, width and channels: of what is no image, one pixel per row of elements."""
+    if len(tensor.shape) == 4 and tensor.shape[0] == 1:
+        return tensor.shape[1], tensor.shape[2], tensor.shape[3]
+    *rest, channels = tensor.shape or (1,)
+    return math.prod(rest), 1, channels
+
+
+def _alias(
+    one: Concatenation, root: dict[Tensor, tuple[Tensor, int]], pixels: dict[Tensor, int],
+    inputs: Sequence[Tensor], resolve: Any,
+) -> None:  # fmt: skip
+    """Let the inputs of a concatenation be parts of its output."""
+    axis = one.axis % len(one.output.shape)
+    shape = one.output.shape
+    offset = 0
+    for tensor in one.inputs:
+        if tensor in root or tensor in inputs or tensor.data is not None or tensor in pixels:
+            raise UserError(f"a CONCATENATION of {tensor.name}, which lies elsewhere, is lacking")
+        if math.prod(shape[:axis]) == 1:
+            root[tensor] = (one.output, offset)
+            offset += math.prod(tensor.shape)
+        elif axis == len(shape) - 1:
+            root[tensor] = (one.output, offset)
+            pixels[tensor] = pixels.get(one.output, shape[-1])
+            offset += tensor.shape[-1]
+        else:
+            raise UserError(f"a CONCATENATION along axis {axis} of {len(shape)} is lacking")
+    del resolve

@@ -1,0 +1,601 @@
+"""Operators as jobs: which way each is mapped, and what is left to the host."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from golden.arith import quant
+from golden.arith.window import Window
+from golden.int8.array_operators import (
+    ABConv2D,
+    ArrayOperator,
+    Conv2D,
+    DepthwiseConv2D,
+    FullyConnected,
+    FuseConv2D,
+)
+from golden.int8.elementwise import Add, Mul, Pair, Quantize, Sub
+from golden.int8.operators import Operator
+from golden.int8.pools import AveragePool2D, MaxPool2D, Mean
+from golden.int8.shapes import Pad, ResizeNearestNeighbor, Slice
+from hw.accelerator.combiner import LEFT, Mode
+from hw.accelerator.config import AcceleratorConfig
+from report.errors import UserError
+
+from . import jobs
+from .jobs import Job, Place, Requantization
+
+__all__ = ["Unsupported", "lower"]
+
+#: Words of one job, at most.
+_LONGEST = 32_768
+
+Places = Sequence[Place]
+Int8 = NDArray[np.int8]
+
+
+class Unsupported(Exception):
+    """The machine has no way to do an operator."""
+
+
+def steps(job: Job, config: AcceleratorConfig) -> int:
+    """Return about how many cycles a job's operands take."""
+    cols = config.array.cols
+    if "stream" in job.fields.get("read", {}):
+        read = job.fields["read"]["stream"]
+        fill = read["depth"] + cols - 1
+        one = read["folds"] * cols + read["depth"] - 1
+        signal = one if read["passes"] == 1 else read["folds"] * read["passes"] * fill
+        return int(signal * read["bands"] * read["rounds"])
+    read = job.fields["read"]["gemm"]
+    sizes = [read["pixels"] + 1] * read["large"] + [read["pixels"]] * (
+        read["tiles"] - read["large"]
+    )
+    lengths = [read["length"] + 1] * read["long"] + [read["length"]] * (
+        read["words"] - read["long"]
+    )
+    tile = sum(max(length, sizes[0]) for length in lengths) * read["rows"]
+    return tile * read["tiles"] * read["rounds"] + cols + config.array.rows
+
+
+def cheapest(choices: Sequence[Callable[[], list[Job]]], config: AcceleratorConfig) -> list[Job]:
+    """Return the jobs of the fastest way that the machine has.
+
+    Raises
+    ------
+    Unsupported
+        If there is none.
+    """
+    found: list[tuple[int, list[Job]]] = []
+    why = "no mapping"
+    for choice in choices:
+        try:
+            ways = choice()
+        except UserError as error:
+            why = str(error)
+            continue
+        found.append((sum(steps(job, config) for job in ways), ways))
+    if not found:
+        raise Unsupported(why)
+    return min(found, key=lambda one: one[0])[1]
+
+
+def depthwise(
+    config: AcceleratorConfig, window: Window, source: Place, target: Place, weights: Int8,
+    given: Requantization, pad: int,
+) -> list[Job]:  # fmt: skip
+    """Return a depthwise convolution, by ST-OS or as a GEMM, whatever is faster."""
+    channels = weights.shape[2]
+    choices: list[Callable[[], list[Job]]] = [
+        lambda: [
+            jobs.gemm(config, window, source, target, weights, given, pad, diagonal=True)
+        ]
+    ]
+    if config.array.st_os:
+        for way in jobs.streams(window, channels, config):
+            choices.append(
+                lambda way=way: [  # type: ignore[misc]
+                    jobs.stream(config, way, source, target, weights, given, pad)
+                ]
+            )
+    return cheapest(choices, config)
+
+
+def convolution(
+    config: AcceleratorConfig, window: Window, source: Place, target: Place, weights: Int8,
+    given: Requantization, pad: int,
+) -> list[Job]:  # fmt: skip
+    """Return a convolution, with as many pixels on the rows as is fastest."""
+    c_out = weights.shape[3]
+    dense = source.pixel == source.channels and target.pixel == c_out
+    counts = [
+        n for n in range(1, config.array.rows // c_out + 1)
+        if n == 1 or (dense and window.output[1] % n == 0)
+    ] or [1]  # fmt: skip
+    return cheapest(
+        [
+            lambda n=n: [  # type: ignore[misc]
+                jobs.gemm(config, window, source, target, weights, given, pad, pixels=n)
+            ]
+            for n in counts
+        ],
+        config,
+    )
+
+
+def requantization(one: ArrayOperator) -> Requantization:
+    """Return what the lanes do with the sums of an operator.
+
+    Raises
+    ------
+    Unsupported
+        If a multiplier needs sums that a shift to the left may wrap, or weights have a zero point.
+    """
+    if one.weight_zero:
+        raise Unsupported("weights with a zero point")
+    if isinstance(one, FullyConnected) and one.inputs[0].dtype != "int8":
+        raise Unsupported("a uint8 FULLY_CONNECTED")
+    sums = one._weight_sums
+    bias = one.bias - one.inputs[0].zero_point * sums
+    multiplier, shift = (np.broadcast_to(values, (one.channels,)) for values in one.multipliers)
+    reach = np.concatenate(
+        [128 * np.abs(w.astype(np.int64)).sum(tuple(range(w.ndim - 1))) for w in one.weights]
+    )
+    reach = np.tile(reach, one.channels // len(reach)) + np.abs(bias)
+    if np.any((shift > 0) & (reach << np.maximum(shift, 0) >= 1 << 31)):
+        raise Unsupported("a multiplier above 1 whose sums may wrap")
+    return Requantization(
+        bias=bias.astype(np.int64), multiplier=multiplier, shift=shift,
+        zero=one.output.zero_point, limits=one.limits(one.activation),
+    )  # fmt: skip
+
+
+def _conv(one: Conv2D, config: AcceleratorConfig, source: Places, target: Place) -> list[Job]:
+    given = requantization(one)
+    return convolution(
+        config, one.window, source[0], target, one.weights[0], given, one.inputs[0].zero_point
+    )
+
+
+def _depthwise(
+    one: DepthwiseConv2D, config: AcceleratorConfig, source: Places, target: Place
+) -> list[Job]:
+    given, pad = requantization(one), one.inputs[0].zero_point
+    weights = one.weights[0]
+    if one.multiplier == 1:
+        return depthwise(config, one.window, source[0], target, weights, given, pad)
+    # Several filters for a channel: a convolution whose other weights are 0.
+    kh, kw, c_out = weights.shape
+    full = np.zeros((kh, kw, source[0].channels, c_out), np.int8)
+    lane = np.arange(c_out)
+    full[:, :, lane // one.multiplier, lane] = weights
+    return convolution(config, one.window, source[0], target, full, given, pad)
+
+
+def _fuse(one: FuseConv2D, config: AcceleratorConfig, source: Places, target: Place) -> list[Job]:
+    given, pad = requantization(one), one.inputs[0].zero_point
+    filters = [one.weights[0], one.weights[1]]
+    wide = one.workload
+    if wide.c_in != (wide.c_out // 2 if one.variant == "full" else wide.c_out):
+        raise Unsupported("FuSe with repeated channels")
+    found: list[Job] = []
+    first = 0
+    for branch, weights in zip(wide.branches, filters, strict=True):
+        count = weights.shape[2]
+        reads = 0 if one.variant == "full" else first
+        found += depthwise(
+            config, branch.window, source[0].part(reads, count), target.part(first, count),
+            weights, given.part(range(first, first + count)), pad,
+        )  # fmt: skip
+        first += count
+    return found
+
+
+def _abconv(one: ABConv2D, config: AcceleratorConfig, source: Places, target: Place) -> list[Job]:
+    given, pad = requantization(one), one.inputs[0].zero_point
+    weights, groups = one.weights[0], one.groups
+    c_in, c_out = weights.shape[2:]
+    window = one.window
+    same = given.part(range(c_out))
+    alike = all(
+        np.array_equal(np.tile(getattr(same, name), groups), getattr(given, name))
+        for name in ("bias", "multiplier", "shift")
+    )
+    if window.kernel == (1, 1) and window.stride == (1, 1) and alike:
+        # The blocks of a pixel are pixels: RESHAPE, CONV_2D, RESHAPE.
+        (height, width), place = window.size, source[0]
+        size = (height, width * groups)
+        split = Window(size, (1, 1), (1, 1), ((0, 0), (0, 0)))
+        return convolution(
+            config, split, Place.dense(place.address, (*size, c_in)),
+            Place.dense(target.address, (*size, c_out)), weights, same, pad,
+        )  # fmt: skip
+    found: list[Job] = []
+    for n in range(groups):
+        found += convolution(
+            config, window, source[0].part(n * c_in, c_in), target.part(n * c_out, c_out), weights,
+            given.part(range(n * c_out, (n + 1) * c_out)), pad,
+        )  # fmt: skip
+    return found
+
+
+def _linear(
+    one: FullyConnected, config: AcceleratorConfig, source: Places, target: Place
+) -> list[Job]:
+    given, (c_in, c_out) = requantization(one), one.weights[0].shape
+    window = Window((one.rows, 1), (1, 1), (1, 1), ((0, 0), (0, 0)))
+    weights = one.weights[0].reshape(1, 1, c_in, c_out)
+    return convolution(
+        config, window, Place.dense(source[0].address, (one.rows, 1, c_in)),
+        Place.dense(target.address, (one.rows, 1, c_out)), weights, given, 0,
+    )  # fmt: skip
+
+
+def _mean_of(
+    config: AcceleratorConfig, source: Place, target: Place, given: Requantization
+) -> list[Job]:
+    """Return sums of all pixels, as a window over the image in whatever shape is fastest."""
+    count = math.prod(source.size)
+    choices: list[Callable[[], list[Job]]] = []
+    for wide in range(1, count + 1):
+        if count % wide:
+            continue
+        size = (count // wide, wide)
+        window = Window(size, size, (1, 1), ((0, 0), (0, 0)))
+        place = Place.dense(source.address, (*size, source.channels))
+        ones = np.ones((*size, source.channels), np.int8)
+        choices.append(
+            lambda window=window, place=place, ones=ones: depthwise(  # type: ignore[misc]
+                config, window, place, target, ones, given, 0
+            )
+        )
+    found = []
+    for choice in choices:
+        try:
+            found.append(choice())
+        except (UserError, Unsupported):
+            continue
+    if not found:
+        raise Unsupported("no mapping")
+    return min(found, key=lambda ways: sum(steps(job, config) for job in ways))
+
+
+def _average_multiplier(count: int, low: int, high: int) -> tuple[int, int]:
+    """Return multiplier and shift that give every mean exactly, halves away from zero.
+
+    It is tried for every sum from ``count * low`` to ``count * high``.
+    """
+    total = np.arange(count * low, count * high + 1, dtype=np.int64)
+    wanted = quant.divide(total + np.where(total > 0, count // 2, -(count // 2)), count)
+    for bits in range(16, 31):
+        multiplier = -(-(1 << bits) // count)
+        product = total * multiplier
+        found = (product + (1 << (bits - 1)) - (product < 0)) >> bits
+        if np.array_equal(found, wanted):
+            return multiplier, 31 - bits
+    raise Unsupported(f"means of {count}")
+
+
+def _average(
+    one: AveragePool2D, config: AcceleratorConfig, source: Places, target: Place
+) -> list[Job]:
+    window, channels = one.window, source[0].channels
+    if any(amount > 0 for pair in window.padding for amount in pair):
+        raise Unsupported("an average over padding")
+    count, offset = math.prod(one.kernel), one.inputs[0].offset
+    multiplier, shift = _average_multiplier(count, -128 + offset, 127 + offset)
+    full = np.full(channels, 1, np.int64)
+    given = Requantization(
+        bias=full * (offset * count), multiplier=full * multiplier, shift=full * shift,
+        zero=-offset, limits=one.limits(one.activation), away=True,
+    )  # fmt: skip
+    if window.size == one.kernel:
+        return _mean_of(config, source[0], target, given)
+    ones = np.ones((*one.kernel, channels), np.int8)
+    return depthwise(config, window, source[0], target, ones, given, 0)
+
+
+def _mean(one: Mean, config: AcceleratorConfig, source: Places, target: Place) -> list[Job]:
+    x, y = one.inputs[0], one.output
+    if sorted(one.axes) != [1, 2] or len(x.shape) != 4:
+        raise Unsupported(f"a mean over axes {', '.join(map(str, one.axes))}")
+    count = x.shape[1] * x.shape[2]
+    multiplier, shift = quant.quantize_multiplier(x.scale / y.scale)
+    extra = min(count.bit_length() - 1, 32, 31 + shift)
+    full = np.full(x.shape[3], 1, np.int64)
+    given = Requantization(
+        bias=full * (-count * x.zero_point), multiplier=full * ((multiplier << extra) // count),
+        shift=full * (shift - extra), zero=y.zero_point,
+    )  # fmt: skip
+    return _mean_of(config, source[0], target, given)
+
+
+def _channel_blocks(
+    config: AcceleratorConfig, source: Place, target: Place, taps: dict[str, int],
+    make: Callable[[dict[str, int], dict[str, int]], Job],
+) -> list[Job]:  # fmt: skip
+    """Return a job for every block of channels that reads pixel by pixel.
+
+    Parameters
+    ----------
+    taps : dict
+        Fields of the reads, but for addresses and lengths of words.
+    make : function
+        Of reads and writes.
+    """
+    rows = config.array.rows
+    found = []
+    for first in range(0, target.channels, rows):
+        count = min(rows, target.channels - first)
+        read = {
+            "pitch": source.row, "length": rows, "pixels": 1, "rounds": 1, **taps,
+        }  # fmt: skip
+        read["base"] += first
+        write = {
+            "base": target.address + first, "step": target.pixel, "reach": target.pixel,
+            "tiles": taps["tiles"], "pixels": 1, "rounds": 1, "rows": count, "rest": count,
+        }  # fmt: skip
+        found.append(make(read, write))
+    return found
+
+
+def _max_pool(one: MaxPool2D, config: AcceleratorConfig, source: Places, target: Place) -> list[Job]:
+    window, place = one.window, source[0]
+    (kh, kw), (out_h, out_w) = window.kernel, window.output
+    (top, _), (left, _) = window.padding
+    if kh == kw == 1:
+        raise Unsupported("a pool of one element")
+    length = min(place.pixel, config.array.rows)
+    taps = {
+        "base": place.address - top * place.row, "x": -left * place.pixel,
+        "step": window.stride[1] * place.pixel, "line": out_w,
+        "jump": window.stride[0] * place.row, "width": window.size[1] * place.pixel,
+        "length": length, "skip": place.pixel - length, "top": -top, "stride": window.stride[0],
+        "height": window.size[0], "rows": kh, "words": kw, "tiles": out_h * out_w,
+    }  # fmt: skip
+    limits = one.limits(one.activation)
+    return _channel_blocks(
+        config, place, target, taps,
+        lambda read, write: jobs.combine(
+            config, Mode.MOST, read=read, write=write, limits=limits, pad=-128, depth=kh * kw,
+            text=f"pool {kh} x {kw}",
+        ),
+    )  # fmt: skip
+
+
+def _chunks(config: AcceleratorConfig, count: int) -> Iterator[tuple[int, int]]:
+    """Return bytes in front of every run of words, and its words: of `count` bytes in all."""
+    words = -(-count // config.array.rows)
+    for first in range(0, words, _LONGEST):
+        yield first * config.array.rows, min(_LONGEST, words - first)
+
+
+def _pair(one: Pair, config: AcceleratorConfig, source: Places, target: Place) -> list[Job]:
+    """Return a sum, a difference or a product."""
+    a, b = one.inputs
+    y = one.output
+    swap, fields = False, {}
+    if isinstance(one, Mul):
+        second = quant.quantize_multiplier(one.real)
+        first, fields = jobs.HALF, {"multiply": 1}
+    else:
+        top = 2.0 * max(a.scale, b.scale)
+        swap = a.scale > b.scale
+        first = quant.quantize_multiplier(min(a.scale, b.scale) / top)
+        second = quant.quantize_multiplier(top / ((1 << LEFT) * y.scale))
+        if isinstance(one, Sub):
+            fields = {"negate_first": int(swap), "negate_second": int(not swap)}
+    if second[1] > 0:
+        raise Unsupported("a multiplier above 1")
+    lesser, greater = (1, 0) if swap else (0, 1)
+    common: dict[str, Any] = {
+        "second": second, "limits": one.limits(one.activation), **fields,  # type: ignore[attr-defined]
+        "zeros": (one.inputs[lesser].zero_point, one.inputs[greater].zero_point, y.zero_point),
+    }  # fmt: skip
+    constants = [n for n, tensor in enumerate(one.inputs) if tensor.data is not None]
+    alike = a.shape == b.shape
+    found = []
+    if constants:
+        data = one.inputs[constants[0]].data
+        assert data is not None
+        if len(constants) > 1 or data.size != 1:
+            raise Unsupported("a constant operand with more than one element")
+        common["pad"] = int(data.reshape(-1)[0])
+    elif not alike:
+        raise Unsupported("operands of different shapes")
+    rows = config.array.rows
+    for offset, count in _chunks(config, math.prod(y.shape)):
+        at = [place.address + offset for place in source]
+        constant = constants[0] if constants else None
+        kept = at[1 - constant] if constant is not None else at[greater]
+        apart = at[lesser] - at[greater] if constant is None else 0
+        read, write = jobs.words(kept, apart, target.address + offset, count, rows)
+        if constant is not None:  # the row that is none of the tensor's is all padding
+            read |= {"height": 1, "top": 0 if constant == lesser else -1}
+        found.append(
+            jobs.combine(
+                config, Mode.PAIR, read=read, write=write, first=first,
+                text=f"{count:,} pairs of words", **common,
+            )
+        )  # fmt: skip
+    return found
+
+
+def _quantize(one: Quantize, config: AcceleratorConfig, source: Places, target: Place) -> list[Job]:
+    x, y = one.inputs[0], one.output
+    if x.real or y.real:
+        raise Unsupported("real numbers")
+    first = quant.quantize_multiplier(x.scale / y.scale)
+    if first[1] > 20:
+        raise Unsupported("a multiplier above 2**20")
+    found = []
+    for offset, count in _chunks(config, math.prod(y.shape)):
+        read, write = jobs.words(
+            source[0].address + offset, 0, target.address + offset, count, config.array.rows,
+            pair=False,
+        )  # fmt: skip
+        found.append(
+            jobs.combine(
+                config, Mode.ONE, read=read, write=write, first=first,
+                zeros=(x.zero_point, 0, y.zero_point), text=f"{count:,} words",
+            )
+        )  # fmt: skip
+    return found
+
+
+def _copy(config: AcceleratorConfig, read: dict[str, int], write: dict[str, int], pad: int) -> Job:
+    return jobs.combine(
+        config, Mode.ONE, read=read, write=write, pad=pad, text=f"{write['tiles']:,} words"
+    )
+
+
+def _pad(one: Pad, config: AcceleratorConfig, source: Places, target: Place) -> list[Job]:
+    place, pad = source[0], one.output.zero_point
+    amounts = one.amounts
+    if len(amounts) != 4 or amounts[0] != (0, 0) or target.pixel != target.channels:
+        raise Unsupported("padding of the batch")
+    (top, _), (left, _), (before, after) = amounts[1:]
+    rows = config.array.rows
+    height, width = target.size
+    if before or after:
+        if before or amounts[1] != (0, 0) or amounts[2] != (0, 0):
+            raise Unsupported("padding of channels and more")
+        # Every pixel is an image row of its own, with padding behind it.
+        found = []
+        for first in range(0, target.channels, rows):
+            count = min(rows, target.channels - first)
+            read = {
+                "base": place.address, "x": first, "step": 0, "line": 1, "jump": place.pixel,
+                "pitch": place.pixel, "width": place.channels, "top": 0, "stride": 0,
+                "height": 1, "rows": 1, "words": 1, "length": rows, "tiles": height * width,
+                "pixels": 1, "rounds": 1,
+            }  # fmt: skip
+            write = {
+                "base": target.address + first, "step": target.pixel, "reach": target.pixel,
+                "tiles": height * width, "pixels": 1, "rounds": 1, "rows": count, "rest": count,
+            }  # fmt: skip
+            found.append(_copy(config, read, write, pad))
+        return found
+    # A line of words for every row; what its last one has too much, the next row writes again.
+    line = -(-target.row // rows)
+    found = []
+    for row in range(height):
+        read = {
+            "base": place.address + (row - top) * place.row, "x": -left * place.pixel,
+            "step": rows, "line": line, "jump": 0, "pitch": place.row,
+            "width": place.size[1] * place.pixel, "top": row - top, "stride": 0,
+            "height": place.size[0], "rows": 1, "words": 1, "length": rows, "tiles": line,
+            "pixels": 1, "rounds": 1,
+        }  # fmt: skip
+        write = {
+            "base": target.address + row * target.row, "step": rows, "reach": rows, "tiles": line,
+            "pixels": 1, "rounds": 1, "rows": rows, "rest": rows,
+        }  # fmt: skip
+        found.append(_copy(config, read, write, pad))
+    return found
+
+
+def _slice(one: Slice, config: AcceleratorConfig, source: Places, target: Place) -> list[Job]:
+    place = source[0]
+    picks = one.picks
+    if len(picks) != 4 or one.dropped or len(picks[0]) != 1 or any(p.step < 1 for p in picks):
+        raise Unsupported("a slice that drops axes or turns them round")
+    if picks[3].step != 1:
+        raise Unsupported("a slice with a step along channels")
+    down, along, channels = picks[1:]
+    taps = {
+        "base": place.address + down[0] * place.row + along[0] * place.pixel + channels[0],
+        "x": 0, "step": along.step * place.pixel, "line": len(along),
+        "jump": down.step * place.row, "width": (1 << 23) - 1, "skip": 0, "top": 0, "stride": 0,
+        "height": 1, "rows": 1, "words": 1, "tiles": len(down) * len(along),
+    }  # fmt: skip
+    if len(channels) == place.channels and along == range(place.size[1]) and down.step == 1:
+        return [
+            _copy(
+                config,
+                *jobs.words(taps["base"] + offset, 0, target.address + offset, count,
+                            config.array.rows, pair=False), 0,
+            )
+            for offset, count in _chunks(config, math.prod(one.output.shape))
+        ]  # fmt: skip
+    return _channel_blocks(
+        config, place, target, taps, lambda read, write: _copy(config, read, write, 0)
+    )
+
+
+def _resize(
+    one: ResizeNearestNeighbor, config: AcceleratorConfig, source: Places, target: Place
+) -> list[Job]:
+    place = source[0]
+    numbers = np.arange(math.prod(place.size)).reshape(1, *place.size, 1)
+    chosen = one(numbers)[0, :, :, 0]
+    height, width = chosen.shape
+    if width % place.size[1]:
+        raise Unsupported("a resize by no whole number")
+    again = width // place.size[1]
+    first = chosen[:, :1] // place.size[1]
+    wanted = first * place.size[1] + np.arange(width) // again
+    if not np.array_equal(wanted, chosen):
+        raise Unsupported("a resize by no whole number")
+    found: list[Job] = []
+    for row in range(height):
+        taps = {
+            "base": place.address + int(first[row, 0]) * place.row, "x": 0, "step": place.pixel,
+            "line": place.size[1], "jump": 0, "width": (1 << 23) - 1, "skip": 0, "top": 0,
+            "stride": 0, "height": 0xFFFF, "rows": again, "words": 1, "tiles": width,
+        }  # fmt: skip
+        line = Place(
+            address=target.address + row * target.row, size=(1, width), channels=target.channels,
+            pixel=target.pixel, row=target.row,
+        )  # fmt: skip
+
+        def make(read: dict[str, int], write: dict[str, int]) -> Job:
+            # Every pixel is read `again` times: the reads have fewer tiles of more words.
+            return _copy(
+                config, {**read, "pitch": 0, "tiles": read["tiles"] // read["rows"]}, write, 0
+            )
+
+        found += _channel_blocks(config, place, line, taps, make)
+    return found
+
+
+_WAYS: dict[type, Callable[..., list[Job]]] = {
+    Conv2D: _conv, DepthwiseConv2D: _depthwise, FuseConv2D: _fuse, ABConv2D: _abconv,
+    FullyConnected: _linear, AveragePool2D: _average, Mean: _mean, MaxPool2D: _max_pool,
+    Add: _pair, Sub: _pair, Mul: _pair, Quantize: _quantize, Pad: _pad,
+    ResizeNearestNeighbor: _resize,
+}  # fmt: skip
+
+
+def lower(
+    one: Operator, config: AcceleratorConfig, sources: Sequence[Place], target: Place
+) -> list[Job]:
+    """Return the jobs of an operator.
+
+    Parameters
+    ----------
+    one : Operator
+    config : AcceleratorConfig
+    sources : sequence of Place
+        Of the inputs.
+    target : Place
+
+    Raises
+    ------
+    Unsupported
+        If the machine has no way to do it.
+    """
+    if isinstance(one, Slice):
+        return _slice(one, config, sources, target)
+    way = _WAYS.get(type(one))
+    if way is None:
+        raise Unsupported("no such job")
+    try:
+        return way(one, config, sources, target)
+    except UserError as error:
+        raise Unsupported(str(error)) from None
