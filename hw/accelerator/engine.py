@@ -43,7 +43,7 @@ class Engine(SharedComponent):
         All moves in this cycle. Low where `o_beat` or `o_take` ask for what is not there.
     i_cmd, i_cmd_valid, o_cmd_ready : COMMAND, 1, 1
         Commands of the array: one per tile or pass.
-    i_begin, i_job, i_ready, i_pixels : 1, pace_job, 16, range(cols + 1)
+    i_begin, i_after, i_job, i_ready, i_pixels : 1, 1, pace_job, 16, range(cols + 1)
         A GEMM's beats, as `GemmPacer` and `Loader` take them.
     i_emits : In(16)
         Commands of a round that have results, at least 1.
@@ -66,7 +66,8 @@ class Engine(SharedComponent):
     i_parameters : In(2 * rows * PARAMETERS)
         Of the channel of every row, for even rounds and for odd ones, counted from reset on. They
         stay until the last result of the round is out.
-    i_limits : In(LIMITS)
+    i_limits : In(2 * LIMITS)
+        Of both.
     o_result, o_valid, o_last : 8 * rows, 1, 1
         A word of results, row 0 in the low bits, in a cycle in which the array moves; whether it is
         the last one of its command.
@@ -82,6 +83,7 @@ class Engine(SharedComponent):
     i_cmd_valid: Signal
     o_cmd_ready: Signal
     i_begin: Signal
+    i_after: Signal
     i_job: Signal
     i_ready: Signal
     i_pixels: Signal
@@ -108,13 +110,13 @@ class Engine(SharedComponent):
     def __init__(self, *, config: ArrayConfig, word: int) -> None:
         signature: dict[str, Any] = {
             "i_en": In(1), "i_cmd": In(COMMAND.size), "i_cmd_valid": In(1), "o_cmd_ready": Out(1),
-            "i_begin": In(1), "i_job": In(pace_job.size), "i_ready": In(16),
+            "i_begin": In(1), "i_after": In(1), "i_job": In(pace_job.size), "i_ready": In(16),
             "i_pixels": In(range(config.cols + 1)), "i_emits": In(16), "i_stream": In(1),
             "i_combine": In(1), "i_combiner": In(COMBINE.size), "i_odd": In(1),
             "o_beat": Out(1), "o_take": Out(1), "i_weights": In(8 * config.rows), "o_weights": Out(1),
             "i_weights_valid": In(1), "i_word": In(8 * word), "o_word": Out(1),
             "i_word_valid": In(1), "i_parameters": In(2 * config.rows * PARAMETERS.size),
-            "i_limits": In(LIMITS.size), "o_result": Out(8 * config.rows), "o_valid": Out(1),
+            "i_limits": In(2 * LIMITS.size), "o_result": Out(8 * config.rows), "o_valid": Out(1),
             "o_last": Out(1), "o_busy": Out(1),
         }  # fmt: skip
         super().__init__(kind="engine", parameters=(config, word), signature=signature, resets=True)
@@ -130,7 +132,7 @@ class Engine(SharedComponent):
         m.submodules.turn = turn = CornerTurn(word=self.word, cols=cols)
         m.submodules.west = west = Skew(kind="west_skew", lanes=rows, width=8, bypass=bypass)
         m.submodules.grid = grid = Grid(config=config)
-        m.submodules.drain = drain = Drain(config=config)
+        m.submodules.drain = drain = Drain(config=config, extra=1)
         m.submodules.combiner = combiner = Combiner(rows=rows)
         m.submodules.deskew = deskew = Skew(
             kind="deskew", lanes=rows, width=8, reverse=True, bypass=True
@@ -142,6 +144,7 @@ class Engine(SharedComponent):
         beat = pacer.o_beat
         m.d.comb += [
             pacer.i_begin.eq(self.i_begin),
+            pacer.i_after.eq(self.i_after),
             pacer.i_job.eq(self.i_job),
             pacer.i_ready.eq(self.i_ready),
             self.o_beat.eq(beat),
@@ -227,15 +230,17 @@ class Engine(SharedComponent):
         addends = View(lanes(rows, 32), combiner.o_addends)
         factors = View(ArrayLayout(8, rows), combiner.o_factors)
         combine = self.i_combine
-        for r, bank in enumerate(self._banks(m, controller)):
+        for r, bank in enumerate(self._banks(m, controller, drain)):
             lane = Requantizer()
             m.submodules[f"lane_{r}"] = lane
-            odd = Mux(combine, self.i_odd ^ combiner.o_second, bank)
+            odd = Signal(name=f"odd_{r}")
             own = View(PARAMETERS, Mux(odd, given[rows + r], given[r]))
             factor = Mux(combine & combiner.o_factor, factors[r], own.multiplier)
             used = View(PARAMETERS, lane.i_parameters)
             m.d.comb += [
+                odd.eq(Mux(combine, self.i_odd ^ combiner.o_second, bank)),
                 lane.i_en.eq(self.i_en),
+                lane.i_odd.eq(odd),
                 lane.i_sum.eq(Mux(combine, others[r], sums[r])),
                 lane.i_carry.eq(combine & combiner.o_carries[r]),
                 used.bias.eq(Mux(combine, addends[r], own.bias)),
@@ -262,28 +267,20 @@ class Engine(SharedComponent):
             self.o_last.eq(later[1]), deskew.i_bypass.eq(later[2]),
         ]  # fmt: skip
 
-    def _banks(self, m: Module, controller: Controller) -> list[Signal]:
-        """Return for every row whether its sum is one of an odd round: the way of a drain token."""
-        config = self.config
+    def _banks(self, m: Module, controller: Controller, drain: Drain) -> list[Value]:
+        """Return for every row whether its sum is one of an odd round, which its token says."""
         bank = Signal()
         count = Signal(16)
+        emits = Signal(16)  # of this round: that of the next one may be there already
         token = View(TOKEN, controller.o_token)
-        last = count + 1 == self.i_emits
-        with m.If(self.i_en & token.valid & token.last):
-            m.d.sync += [bank.eq(bank ^ last), count.eq(Mux(last, 0, count + 1))]
-        line: list[Value] = [bank]
-        for step in range(config.cols + config.mac_stages - 1):
-            now = Signal(name=f"bank_line_{step}")
-            with m.If(self.i_en):
-                m.d.sync += now.eq(line[-1])
-            line.append(now)
-        rows: list[Signal] = []
-        for r in range(config.rows):
-            row = Signal(name=f"bank_{r}")
-            above = rows[-1] if rows else line[-1]
-            with m.If(self.i_en):
-                m.d.sync += row.eq(
-                    Mux(self.i_stream, line[config.mac_stages], above) if config.st_os else above
-                )
-            rows.append(row)
-        return rows
+        starts = (count == 0) & token.first
+        last = count + 1 == Mux(starts, self.i_emits, emits)
+        leaving = Signal(self.config.rows)  # a sum leaves a row a step after its release
+        with m.If(self.i_en):
+            m.d.sync += leaving.eq(drain.o_extra)
+            with m.If(starts):
+                m.d.sync += emits.eq(self.i_emits)
+            with m.If(token.valid & token.last):
+                m.d.sync += [bank.eq(bank ^ last), count.eq(Mux(last, 0, count + 1))]
+        m.d.comb += drain.i_extra.eq(bank)
+        return list(leaving)

@@ -40,13 +40,14 @@ class Base(IntEnum):
 
 #: A job. A block of output channels, or of channels, is a round: its parameters, and `depth` words
 #: of weights that are read `times` times; `emits` commands have its results. The two rounds of a
-#: COMBINE are the parameters of its two passes.
+#: COMBINE are the parameters of its two passes. `overlap`: it may begin while results of the job
+#: before are on their way.
 JOB = StructLayout(
     {
         "kind": 4,
         "base": 2,
         "flip": 1,
-        "reserved": 1,
+        "overlap": 1,
         "pad": 8,
         "depth": 16,
         "times": 16,

@@ -17,7 +17,7 @@ from .engine import Engine
 from .jobs import ADDRESS, JOB, Kind, job_words, parameter_words
 from .pacer import pace_job
 from .reader import GemmReader
-from .requantizer import PARAMETERS
+from .requantizer import LIMITS, PARAMETERS
 from .ring import Ring
 from .streams import StreamReader, StreamWriter
 from .writer import GemmWriter
@@ -27,8 +27,43 @@ __all__ = ["Machine"]
 _AHEAD = 4  # words of activations that wait for the engine
 
 
+class Front:
+    """The job whose operands enter, the one that follows, and what the parts say of both.
+
+    Parameters
+    ----------
+    word : int
+        Bytes of a word.
+    """
+
+    def __init__(self, word: int) -> None:
+        bits = 8 * word * job_words(word)
+        # The job after this one, its rounds that are loaded, and the bank of its first one.
+        self.following = Signal(bits, reset_less=True)
+        self.later: Any = View(JOB, self.following[: JOB.size])
+        self.valid = Signal(name="following_valid")
+        self.ahead = Signal(16, name="following_loaded")
+        self.later_odd = Signal(name="following_odd")
+        # This job.
+        self.descriptor = Signal(bits, reset_less=True)
+        self.job: Any = View(JOB, self.descriptor[: JOB.size])
+        self.index = Signal(16)
+        self.loaded = Signal(16)
+        self.odd = Signal()
+        self.after = Signal()  # the job before was ST-OS
+        self.take = Signal()  # the following job becomes this one
+        self.begin = Signal()
+        self.running = Signal()
+        self.ends = Signal()
+        # The job whose results leave: this one or the one before.
+        self.writing = Signal()
+        self.pending = Signal()  # the job before; this one's are still to come
+        self.last = Signal()  # its last result leaves
+        self.freed = Signal(2)  # banks that are not needed any more
+
+
 class Machine(SharedComponent):
-    """Run jobs one after the other: read a job, its parameters and its weights, and write results.
+    """Run jobs one after the other, each of them as soon as the operands of the one before are in.
 
     Parameters
     ----------
@@ -60,9 +95,8 @@ class Machine(SharedComponent):
         The job is of kind LOAD or STORE; it is done.
     o_done, o_illegal : Out(1)
         The last job, or one that is none, has ended the run in this cycle.
-    o_index : Out(16)
-        Index of the job.
-    o_busy : Out(1)
+    o_index, o_completed : Out(16) each
+        Index of the job, and jobs that are done.
     o_array, o_weights, o_activations : Out(1) each
         What the cycle is spent on: operands enter; weights, or activations, are waited for.
     """
@@ -86,20 +120,22 @@ class Machine(SharedComponent):
     o_done: Signal
     o_illegal: Signal
     o_index: Signal
-    o_busy: Signal
+    o_completed: Signal
     o_array: Signal
     o_weights: Signal
     o_activations: Signal
 
-    def __init__(self, *, config: ArrayConfig, word: int, rows: int, depth: int, program: int) -> None:
+    def __init__(
+        self, *, config: ArrayConfig, word: int, rows: int, depth: int, program: int
+    ) -> None:
         signature: dict[str, Any] = {
             "i_start": In(1), "i_program": In(1), "i_program_data": In(8 * word),
             "o_program_room": Out(range(program + 1)), "i_push": In(1), "i_data": In(8 * word),
             "o_room": Out(range(depth + 1)), "i_load": In(word), "i_load_address": In(ADDRESS),
             "i_load_data": In(8 * word), "i_store": In(1), "i_store_address": In(ADDRESS),
             "o_store": Out(8 * word), "o_job": Out(JOB.size), "o_transfer": Out(1),
-            "i_transferred": In(1), "o_done": Out(1), "o_illegal": Out(1), "o_index": Out(16),
-            "o_busy": Out(1), "o_array": Out(1), "o_weights": Out(1), "o_activations": Out(1),
+            "i_transferred": In(1), "o_done": Out(1), "o_illegal": Out(1), "o_index": Out(16), "o_completed": Out(16),
+            "o_array": Out(1), "o_weights": Out(1), "o_activations": Out(1),
         }  # fmt: skip
         parameters = (config, word, rows, depth, program)
         super().__init__(kind="machine", parameters=parameters, signature=signature, resets=True)
@@ -107,11 +143,11 @@ class Machine(SharedComponent):
         self.depth, self.program = depth, program
 
     def body(self, platform: object) -> Module:
-        """Wire memory, ring, generators and engine, and build the sequence of a job."""
+        """Wire memory, rings, generators and engine, and build the sequence of the jobs."""
         config, word, m = self.config, self.word, Module()
         m.submodules.memory = memory = ActivationMemory(word=word, rows=self.rows)
         m.submodules.job_ring = program = Ring(depth=self.program, width=8 * word, kind="job_ring")
-        m.submodules.ring = ring = Ring(depth=self.depth, width=8 * word, kind="weight_ring")
+        m.submodules.weight_ring = ring = Ring(depth=self.depth, width=8 * word, kind="weight_ring")
         m.submodules.gemm_reader = gemm_reader = GemmReader(address=ADDRESS, word=word)
         m.submodules.gemm_writer = gemm_writer = GemmWriter(address=ADDRESS, word=word)
         readers: list[Any] = [gemm_reader]
@@ -123,37 +159,28 @@ class Machine(SharedComponent):
             writers.append(m.submodules.stream_writer)
         m.submodules.engine = engine = Engine(config=config, word=word)
 
-        descriptor = Signal(8 * word * job_words(word), reset_less=True)
-        per_block = parameter_words(config.rows, word)
-        banks = [
-            Signal(8 * word * per_block, name=f"parameters_{n}", reset_less=True) for n in range(2)
-        ]
-        job = View(JOB, descriptor[: JOB.size])
-        index = Signal(16)
-        left = Signal(range(max(job_words(word), per_block) + 1))
-        # the job begins; it has not ended
-        begin = Signal()
-        running = Signal()
-        # rounds: weights, parameters
-        asked = Signal(16)
-        loaded = Signal(16)
-        finished = Signal(16)
-        # the bank of the next round; of the job's first one
-        odd = Signal()
-        first_odd = Signal()
-        ended = Signal()
+        front = Front(word)
+        job = front.job
         en = Signal()
         stream = Signal()
         combine = Signal()
         if config.st_os:
             m.d.comb += stream.eq(job.kind == Kind.STREAM)
-        all_there = loaded == job.rounds
-        m.d.comb += combine.eq((job.kind == Kind.COMBINE) & running & all_there)
-
-        fill, idle = self._words(m, memory, readers, engine, job, stream, begin, en)
-        self._commands(m, engine, job, stream, loaded, begin)
-        round_ends, ends = self._results(m, memory, writers, engine, job, stream, begin)
+        m.d.comb += combine.eq(
+            (job.kind == Kind.COMBINE) & front.running & (front.loaded == job.rounds)
+        )
+        parameters, limits = self._program(m, program, front)
+        fill, idle = self._words(m, memory, readers, engine, job, stream, front.begin, en)
+        giving = self._commands(m, engine, job, stream, front)
+        self._results(m, memory, writers, engine, front, stream)
         hold = combine & (job.combine.mode == Mode.HOLD)
+        entered = idle & ~giving & ~engine.o_busy  # all operands of the job are in the array
+        m.d.comb += front.ends.eq(Mux(job.kind == Kind.COMBINE, hold & idle | front.last, entered))
+        asked = Signal(16)
+        with m.If(front.begin):
+            m.d.sync += asked.eq(0)
+        with m.Elif(ring.i_block & ring.o_block):
+            m.d.sync += asked.eq(asked + 1)
 
         # A GEMM's operands are asked for, and all waits; those of ST-OS are offered.
         wants_weights = engine.o_beat & ~ring.o_valid
@@ -166,7 +193,7 @@ class Machine(SharedComponent):
             ring.i_push.eq(self.i_push),
             ring.i_data.eq(self.i_data),
             self.o_room.eq(ring.o_room),
-            ring.i_block.eq(running & (job.kind != Kind.COMBINE) & (asked != job.rounds)),
+            ring.i_block.eq(front.running & (job.kind != Kind.COMBINE) & (asked != job.rounds)),
             ring.i_words.eq(job.depth),
             ring.i_times.eq(job.times),
             ring.i_pop.eq(engine.o_weights & en),
@@ -176,92 +203,138 @@ class Machine(SharedComponent):
             engine.i_stream.eq(stream),
             engine.i_combine.eq(combine),
             engine.i_combiner.eq(job.combine.as_value()),
-            engine.i_odd.eq(first_odd),
-            engine.i_ready.eq(loaded),
+            engine.i_odd.eq(front.odd),
+            engine.i_ready.eq(front.loaded),
             engine.i_emits.eq(job.emits),
             engine.i_weights_valid.eq(ring.o_valid),
             engine.i_word_valid.eq(fill),
-            engine.i_parameters.eq(
-                Cat(bank[72 * r : 72 * r + PARAMETERS.size]
-                    for bank in banks for r in range(config.rows))
-            ),
-            engine.i_limits.eq(job.limits.as_value()),
+            engine.i_parameters.eq(parameters),
+            engine.i_limits.eq(limits),
             self.o_job.eq(job.as_value()),
-            self.o_index.eq(index),
+            self.o_index.eq(front.index),
             self.o_weights.eq(wants_weights),
             self.o_activations.eq(~wants_weights & wants_word),
             self.o_array.eq(engine.o_weights & en),
-        ]  # fmt: skip
-        with m.If(ring.i_block & ring.o_block):
-            m.d.sync += asked.eq(asked + 1)
-        with m.If(round_ends):
-            m.d.sync += finished.eq(finished + 1)
-        with m.If(ends | (hold & idle)):
-            m.d.sync += ended.eq(1)
+        ]
+        self._sequence(m, front)
+        return m
 
-        with m.FSM() as machine:
+    def _program(self, m: Module, program: Ring, front: Front) -> tuple[Value, Value]:
+        """Read jobs ahead, and parameters into the two banks; return these, and the limits."""
+        config, word = self.config, self.word
+        per_job, per_round = job_words(word), parameter_words(config.rows, word)
+        banks = [
+            Signal(8 * word * per_round, name=f"parameters_{n}", reset_less=True) for n in range(2)
+        ]
+        limits = [Signal(LIMITS.size, name=f"limits_{n}", reset_less=True) for n in range(2)]
+        left = Signal(range(max(per_job, per_round) + 1))  # words
+        rounds = Signal(16)  # that are not loaded
+        odd = Signal()  # the bank of the next one
+        used = Signal(range(3))  # banks with parameters that are needed
+        full = Signal()  # a bank is full
+        m.d.sync += used.eq(used + full - front.freed)
+        later = front.later
+        with m.If(front.take):
+            m.d.sync += [
+                front.valid.eq(0), front.loaded.eq(front.ahead + full), front.ahead.eq(0),
+                front.odd.eq(front.later_odd),
+            ]  # fmt: skip
+        with m.Elif(full):
+            with m.If(front.valid):
+                m.d.sync += front.ahead.eq(front.ahead + 1)
+            with m.Else():
+                m.d.sync += front.loaded.eq(front.loaded + 1)
+        m.d.comb += program.i_words.eq(per_job)
+        with m.FSM(name="program"):
             with m.State("IDLE"):
-                m.d.sync += running.eq(0)
                 with m.If(self.i_start):
-                    m.d.sync += index.eq(0)
-                    m.next = "ASK JOB"
-            with m.State("ASK JOB"):
-                m.d.comb += [program.i_block.eq(1), program.i_words.eq(job_words(word))]
-                m.d.sync += left.eq(job_words(word))
-                with m.If(program.o_block):
+                    m.next = "ASK"
+            with m.State("ASK"):
+                m.d.comb += program.i_block.eq(~front.valid)
+                m.d.sync += left.eq(per_job)
+                with m.If(program.i_block & program.o_block):
                     m.next = "JOB"
             with m.State("JOB"):
                 m.d.comb += program.i_pop.eq(1)
                 with m.If(program.o_valid):
                     m.d.sync += [
-                        descriptor.eq(Cat(descriptor, program.o_data)[8 * word :]),
+                        front.following.eq(Cat(front.following, program.o_data)[8 * word :]),
                         left.eq(left - 1),
                     ]
                     with m.If(left == 1):
-                        m.next = "DECODE"
-            with m.State("DECODE"):
-                m.d.sync += [
-                    asked.eq(0), loaded.eq(0), finished.eq(0), ended.eq(0), first_odd.eq(odd),
-                ]  # fmt: skip
-                with m.Switch(job.kind):
-                    with m.Case(Kind.GEMM, Kind.COMBINE, *[Kind.STREAM] * config.st_os):
-                        m.d.comb += begin.eq(1)
-                        m.d.sync += running.eq(1)
+                        m.next = "NEW"
+            with m.State("NEW"):
+                m.d.sync += [front.valid.eq(1), rounds.eq(later.rounds), front.later_odd.eq(odd)]
+                m.next = "ROUND"
+            with m.State("ROUND"):
+                m.d.sync += left.eq(per_round)
+                with m.If(rounds == 0):
+                    m.next = "ASK"
+                with m.Elif(used != 2):
+                    m.d.comb += [program.i_block.eq(1), program.i_words.eq(per_round)]
+                    with m.If(program.o_block):
+                        m.next = "PARAMETERS"
+            with m.State("PARAMETERS"):
+                m.d.comb += program.i_pop.eq(1)
+                with m.If(program.o_valid):
+                    for n, (bank, limit) in enumerate(zip(banks, limits, strict=True)):
+                        with m.If(odd == n):
+                            m.d.sync += [
+                                bank.eq(Cat(bank, program.o_data)[8 * word :]),
+                                limit.eq(
+                                    Mux(front.valid, later.limits.as_value(),
+                                        front.job.limits.as_value())
+                                ),
+                            ]  # fmt: skip
+                    m.d.sync += left.eq(left - 1)
+                    with m.If(left == 1):
+                        m.d.comb += full.eq(1)
+                        m.d.sync += [rounds.eq(rounds - 1), odd.eq(~odd)]
                         m.next = "ROUND"
+        ours = Cat(
+            bank[72 * r : 72 * r + PARAMETERS.size] for bank in banks for r in range(config.rows)
+        )
+        return ours, Cat(*limits)
+
+    def _sequence(self, m: Module, front: Front) -> None:
+        """Begin jobs: the next one as soon as all operands of this one are in the array."""
+        later, job = front.later, front.job
+        started = Signal()  # there was a job before
+        compute = [Kind.GEMM, Kind.COMBINE, *[Kind.STREAM] * self.config.st_os]
+        alone = ~(Cat(later.kind == one for one in compute).any() & later.overlap)
+        with m.FSM(name="front") as sequence:
+            with m.State("IDLE"):
+                m.d.comb += front.take.eq(front.valid & ~front.pending & (~alone | ~front.writing))
+                with m.If(front.take):
+                    m.d.sync += [
+                        front.descriptor.eq(front.following), front.index.eq(front.index + started),
+                        started.eq(1), front.after.eq(job.kind == Kind.STREAM),
+                    ]  # fmt: skip
+                    m.next = "BEGIN"
+            with m.State("BEGIN"):
+                with m.Switch(job.kind):
+                    with m.Case(*compute):
+                        m.d.comb += front.begin.eq(1)
+                        m.d.sync += front.running.eq(1)
+                        m.next = "RUN"
                     with m.Case(Kind.LOAD, Kind.STORE):
                         m.next = "TRANSFER"
                     with m.Default():
                         m.d.comb += [
                             self.o_done.eq(1), self.o_illegal.eq(job.kind != Kind.END),
                         ]  # fmt: skip
-                        m.next = "IDLE"
+                        m.next = "END"
+            with m.State("RUN"):
+                with m.If(front.ends):
+                    m.d.sync += front.running.eq(0)
+                    m.next = "IDLE"
             with m.State("TRANSFER"):
                 m.d.comb += self.o_transfer.eq(1)
                 with m.If(self.i_transferred):
-                    m.d.sync += index.eq(index + 1)
-                    m.next = "ASK JOB"
-            with m.State("ROUND"):
-                m.d.sync += left.eq(per_block)
-                with m.If(all_there):
-                    with m.If(ended):
-                        m.d.sync += [index.eq(index + 1), running.eq(0)]
-                        m.next = "ASK JOB"
-                with m.Elif(loaded - finished != 2):
-                    m.d.comb += [program.i_block.eq(1), program.i_words.eq(per_block)]
-                    with m.If(program.o_block):
-                        m.next = "PARAMETERS"
-            with m.State("PARAMETERS"):
-                m.d.comb += program.i_pop.eq(1)
-                with m.If(program.o_valid):
-                    for n, bank in enumerate(banks):
-                        with m.If(odd == n):
-                            m.d.sync += bank.eq(Cat(bank, program.o_data)[8 * word :])
-                    m.d.sync += left.eq(left - 1)
-                    with m.If(left == 1):
-                        m.d.sync += [loaded.eq(loaded + 1), odd.eq(~odd)]
-                        m.next = "ROUND"
-        m.d.comb += self.o_busy.eq(~machine.ongoing("IDLE"))
-        return m
+                    m.next = "IDLE"
+            with m.State("END"):  # until the reset before the next run
+                pass
+        del sequence
 
     def _words(
         self, m: Module, memory: ActivationMemory, readers: list[Any], engine: Engine, job: Any,
@@ -289,7 +362,7 @@ class Machine(SharedComponent):
             read.eq(reading & (count - take < _AHEAD)),
             *(reader.i_next.eq(read & (stream == n)) for n, reader in enumerate(readers)),
             memory.i_read_en.eq(1),
-            memory.i_read_address.eq(Mux(self.o_transfer | ~self.o_busy, self.i_store_address,
+            memory.i_read_address.eq(Mux(self.o_transfer | self.i_store, self.i_store_address,
                                          address)),
             self.o_store.eq(memory.o_read),
         ]  # fmt: skip
@@ -329,14 +402,13 @@ class Machine(SharedComponent):
         m.d.comb += fill.eq(there != 0)
         return fill, ~reading & (count == 0)
 
-    def _commands(
-        self, m: Module, engine: Engine, job: Any, stream: Value, loaded: Value, begin: Value
-    ) -> None:
+    def _commands(self, m: Module, engine: Engine, job: Any, stream: Value, front: Front) -> Value:
         """Give the array its commands, and the engine a GEMM's beats once the first is there.
 
         A GEMM has a command per tile; an ST-OS signal one for all folds of its only pass, or one
         for every pass of every fold, of which the last one emits. A round begins once its
-        parameters are there; a GEMM's beats see to that themselves.
+        parameters are there; a GEMM's beats see to that themselves. Return whether commands, or the
+        beginning of a GEMM's beats, are still to come.
         """
         gemm, passes = job.read.gemm, job.read.stream
         tile = Signal(16)
@@ -347,7 +419,7 @@ class Machine(SharedComponent):
         taken = Signal()  # the first command was taken in the cycle before
         give = Signal()
         first = (tile == 0) & (round_ == 0)
-        m.d.comb += give.eq(giving & (~stream | (round_ != loaded)))
+        m.d.comb += give.eq(giving & (~stream | (round_ != front.loaded)))
         m.d.sync += taken.eq(give & engine.o_cmd_ready & first & ~stream)
         single = passes.passes == 1
         last_pass = number + 1 == passes.passes
@@ -362,6 +434,7 @@ class Machine(SharedComponent):
             engine.i_cmd.eq(word.as_value()),
             engine.i_cmd_valid.eq(give),
             engine.i_begin.eq(taken),
+            engine.i_after.eq(front.after),
             engine.i_pixels.eq(gemm.pixels),
             engine.i_job.eq(Cat(getattr(gemm, name) for name, _ in pace_job)),
         ]
@@ -370,7 +443,7 @@ class Machine(SharedComponent):
             m.d.comb += word.emit.eq(Mux(last_pass, full, 0))
         signal_ends = Mux(stream, last_pass & (single | last_fold), tile + 1 == gemm.tiles)
         round_ends = signal_ends & (~stream | (band + 1 == passes.bands))
-        with m.If(begin):
+        with m.If(front.begin):
             m.d.sync += [
                 giving.eq(job.kind != Kind.COMBINE), tile.eq(0), number.eq(0), band.eq(0),
                 round_.eq(0),
@@ -385,35 +458,58 @@ class Machine(SharedComponent):
                 m.d.sync += [band.eq(0), round_.eq(round_ + 1)]
                 with m.If(round_ + 1 == job.rounds):
                     m.d.sync += giving.eq(0)
+        return giving | taken
 
     def _results(
-        self, m: Module, memory: ActivationMemory, writers: list[Any], engine: Engine, job: Any,
-        stream: Value, begin: Value,
-    ) -> tuple[Value, Value]:  # fmt: skip
-        """Write results, or what is loaded.
-
-        Return whether a result is the last one of a round, and of the job.
-        """
+        self, m: Module, memory: ActivationMemory, writers: list[Any], engine: Engine, front: Front,
+        stream: Value,
+    ) -> None:  # fmt: skip
+        """Write results, or what is loaded: the writers are one job behind."""
+        job = front.job
+        wide = job.write.as_value()
+        kept = Signal(len(wide), reset_less=True)
+        kept_stream = Signal()
+        kept_combine = Signal()
+        hold = (job.kind == Kind.COMBINE) & (job.combine.mode == Mode.HOLD)
+        begins = front.begin & ~hold
+        switch = Signal()  # the writers go on to the job of the front
+        valid = engine.o_valid
+        m.d.comb += switch.eq(
+            (begins & (~front.writing | front.last)) | (front.pending & front.last)
+        )
+        with m.If(switch):
+            m.d.sync += [
+                kept.eq(wide), kept_stream.eq(stream), kept_combine.eq(job.kind == Kind.COMBINE),
+                front.writing.eq(1), front.pending.eq(0),
+            ]  # fmt: skip
+        with m.Elif(front.last):
+            m.d.sync += front.writing.eq(0)
+        with m.Elif(begins):
+            m.d.sync += front.pending.eq(1)
         gemm, other = writers[0], writers[-1]
-        jobs = (job.write.gemm.as_value(), job.write.stream.as_value())
-        for index, (writer, own) in enumerate(zip(writers, jobs, strict=False)):
+        old = View(JOB["write"].shape, kept)
+        for index, (writer, name) in enumerate(zip(writers, ("gemm", "stream"), strict=False)):
             m.d.comb += [
-                writer.i_begin.eq(begin & (stream == index)), writer.i_job.eq(own),
-                writer.i_next.eq(engine.o_valid & (stream == index)),
+                writer.i_begin.eq(switch & (stream == index)),
+                writer.i_new.eq(getattr(job.write, name).as_value()),
+                writer.i_job.eq(getattr(old, name).as_value()),
+                writer.i_next.eq(valid & (kept_stream == index)),
             ]  # fmt: skip
         width = 8 * (self.word - self.config.rows)
         result = Cat(engine.o_result, Const(0, width)) if width else engine.o_result
-        valid = engine.o_valid
         mask, address, round_ends, last = (
-            Mux(stream, two, one)
+            Mux(kept_stream, two, one)
             for one, two in (
                 (gemm.o_bytes, other.o_bytes), (gemm.o_address, other.o_address),
                 (gemm.o_round, other.o_round), (gemm.o_last, other.o_last),
             )
         )  # fmt: skip
         m.d.comb += [
+            front.last.eq(valid & last),
+            front.freed.eq(Mux(kept_combine, Mux(front.last, 2, 0), valid & round_ends)),
             memory.i_write.eq(Mux(valid, mask, self.i_load)),
             memory.i_write_address.eq(Mux(valid, address, self.i_load_address)),
             memory.i_write_data.eq(Mux(valid, result, self.i_load_data)),
         ]
-        return valid & round_ends, valid & last
+        with m.If(front.last | (self.o_transfer & self.i_transferred) | (hold & front.ends)):
+            m.d.sync += self.o_completed.eq(self.o_completed + 1)

@@ -46,6 +46,8 @@ class GemmPacer(SharedComponent):
         Begin with the job; its first beat may come in the next step.
     i_job : In(pace_job)
         The job, which is to stay until its last beat.
+    i_after : In(1)
+        What came before was ST-OS: as if a tile of `cols` pixels had just ended.
     i_ready : In(16)
         Rounds of the job that may begin.
     o_beat : Out(1)
@@ -65,6 +67,7 @@ class GemmPacer(SharedComponent):
     i_en: Signal
     i_begin: Signal
     i_job: Signal
+    i_after: Signal
     i_ready: Signal
     o_beat: Signal
     o_group: Signal
@@ -75,7 +78,8 @@ class GemmPacer(SharedComponent):
 
     def __init__(self, *, cols: int) -> None:
         signature: dict[str, Any] = {
-            "i_en": In(1), "i_begin": In(1), "i_job": In(pace_job.size), "i_ready": In(16),
+            "i_en": In(1), "i_begin": In(1), "i_job": In(pace_job.size), "i_after": In(1),
+            "i_ready": In(16),
             "o_beat": Out(1), "o_group": Out(1), "o_large": Out(1), "o_tile": Out(1),
             "o_last": Out(1), "o_busy": Out(1),
         }  # fmt: skip
@@ -141,6 +145,8 @@ class GemmPacer(SharedComponent):
                 m.d.sync += [number.eq(0), round_.eq(round_ + 1)]
             with m.If(ends):
                 m.d.sync += busy.eq(0)
+        with m.If(self.i_begin & self.i_after):
+            m.d.sync += [sum_age.eq(0), width.eq(self.cols)]
         with m.If(self.i_begin):
             m.d.sync += [
                 busy.eq(1), byte.eq(0), word.eq(0), run.eq(0), number.eq(0), round_.eq(0),

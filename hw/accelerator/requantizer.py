@@ -48,8 +48,9 @@ class Requantizer(SharedComponent):
         The sum, and what is added at its end.
     i_parameters : In(PARAMETERS)
         Of its channel.
-    i_limits : In(LIMITS)
-        Of its tensor; they are to stay until the last result is out.
+    i_odd, i_limits : 1, 2 * LIMITS
+        Which of two tensors it is of, and what is known of both; it is to stay until the last
+        result is out.
     o : Out(8)
         The result.
     o_wide : Out(WIDE)
@@ -64,6 +65,7 @@ class Requantizer(SharedComponent):
     i_sum: Signal
     i_carry: Signal
     i_parameters: Signal
+    i_odd: Signal
     i_limits: Signal
     o: Signal
     o_wide: Signal
@@ -74,7 +76,8 @@ class Requantizer(SharedComponent):
             "i_sum": In(32),
             "i_carry": In(1),
             "i_parameters": In(PARAMETERS.size),
-            "i_limits": In(LIMITS.size),
+            "i_odd": In(1),
+            "i_limits": In(2 * LIMITS.size),
             "o": Out(8),
             "o_wide": Out(WIDE),
         }
@@ -83,7 +86,11 @@ class Requantizer(SharedComponent):
     def body(self, platform: object) -> Module:
         """Build the steps: bias, product, its rounding, shift, and zero point with limits."""
         m = Module()
-        given, limits = View(PARAMETERS, self.i_parameters), View(LIMITS, self.i_limits)
+        given = View(PARAMETERS, self.i_parameters)
+        odds = [Signal(name=f"odd_{n}", reset_less=True) for n in range(4)]
+        even, odd = self.i_limits[: LIMITS.size], self.i_limits[LIMITS.size :]
+        limits = View(LIMITS, Mux(odds[3], odd, even))
+        away = Mux(odds[1], View(LIMITS, odd).away, View(LIMITS, even).away)
 
         total = Signal(signed(32), reset_less=True)
         multiplier = Signal(31, reset_less=True)
@@ -102,7 +109,7 @@ class Requantizer(SharedComponent):
         change = Mux(
             twices[1],
             Mux(negative, Const(-(1 << 30), signed(33)), Const(1 << 30, signed(33))),
-            Mux(limits.away & negative, Const(-1, signed(33)), Const(0, signed(33))),
+            Mux(away & negative, Const(-1, signed(33)), Const(0, signed(33))),
         )
         down = Signal(signed(64))
         m.d.comb += down.eq(rounded >> (shifts[2] - 1)[:6])
@@ -118,6 +125,7 @@ class Requantizer(SharedComponent):
                 multiplier.eq(given.multiplier),
                 Cat(*shifts).eq(Cat(given.shift, *shifts[:-1])),
                 Cat(*twices).eq(Cat(given.twice, *twices[:-1])),
+                Cat(*odds).eq(Cat(self.i_odd, *odds[:-1])),
                 product.eq(total * multiplier),
                 rounded.eq(product + change),
                 shifted.eq(down[:WIDE]),

@@ -214,13 +214,14 @@ class StreamWriter(SharedComponent):
 
     Members
     -------
-    i_begin, i_job, i_next, o_address, o_bytes, o_round, o_last
+    i_begin, i_new, i_job, i_next, o_address, o_bytes, o_round, o_last
         As of `GemmWriter`, with `stream_write_job`; dropped outputs write no byte.
 
     Latency: none; the counters are registers.
     """
 
     i_begin: Signal
+    i_new: Signal
     i_job: Signal
     i_next: Signal
     o_address: Signal
@@ -231,6 +232,7 @@ class StreamWriter(SharedComponent):
     def __init__(self, *, address: int, word: int) -> None:
         signature: dict[str, Any] = {
             "i_begin": In(1),
+            "i_new": In(stream_write_job(address).size),
             "i_job": In(stream_write_job(address).size),
             "i_next": In(1),
             "o_address": Out(address),
@@ -245,6 +247,7 @@ class StreamWriter(SharedComponent):
         """Build the place in the line, the phases of both strides, and the mask."""
         m = Module()
         job = View(stream_write_job(self.address), self.i_job)
+        new = View(stream_write_job(self.address), self.i_new)
         line = Signal(self.address)
         here = Signal(self.address)
         # of the signal, of the block
@@ -279,12 +282,12 @@ class StreamWriter(SharedComponent):
                     m.d.sync += [corner.eq(corner + job.block), round_.eq(round_ + 1)]
         begin = Mux(last_band, corner + job.block, origin + job.band)
         with m.If(self.i_begin):
-            m.d.sync += [corner.eq(job.base), band.eq(0), round_.eq(0)]
+            m.d.sync += [corner.eq(new.base), band.eq(0), round_.eq(0)]
         with m.If(self.i_begin | (self.i_next & signal_ends)):
-            start = Mux(self.i_begin, job.base, begin)
+            start = Mux(self.i_begin, new.base, begin)
             m.d.sync += [
                 at.eq(0), across.eq(0), column.eq(0), down.eq(0), line.eq(start), here.eq(start),
-                origin.eq(start), left.eq(job.count - 1),
+                origin.eq(start), left.eq(Mux(self.i_begin, new.count, job.count) - 1),
             ]  # fmt: skip
         width = Mux(last_band, job.last_width, job.width)
         kept = (across == 0) & (down == 0) & (column < width)

@@ -46,8 +46,10 @@ class GemmWriter(SharedComponent):
     -------
     i_begin : In(1)
         Begin with the job; its first address is there in the next cycle.
+    i_new : In(write_job(address))
+        The job that begins.
     i_job : In(write_job(address))
-        The job, which is to stay until the last address was taken.
+        The same from the next cycle on, until the last address was taken.
     i_next : In(1)
         The address is taken.
     o_address : Out(address)
@@ -61,6 +63,7 @@ class GemmWriter(SharedComponent):
     """
 
     i_begin: Signal
+    i_new: Signal
     i_job: Signal
     i_next: Signal
     o_address: Signal
@@ -71,6 +74,7 @@ class GemmWriter(SharedComponent):
     def __init__(self, *, address: int, word: int) -> None:
         signature: dict[str, Any] = {
             "i_begin": In(1),
+            "i_new": In(write_job(address).size),
             "i_job": In(write_job(address).size),
             "i_next": In(1),
             "o_address": Out(address),
@@ -85,6 +89,7 @@ class GemmWriter(SharedComponent):
         """Build the counters of pixels, tiles and rounds, and the mask."""
         m = Module()
         job = View(write_job(self.address), self.i_job)
+        new = View(write_job(self.address), self.i_new)
         left = Signal(9)  # pixels of the tile after this one, which lie in front of it
         number = Signal(16)
         round_ = Signal(16)
@@ -93,13 +98,13 @@ class GemmWriter(SharedComponent):
         top = Signal(self.address)
         start = Signal(self.address)  # of the round: one pixel before the first
 
-        def size(index: Value) -> Value:
-            return job.pixels + (index < job.large)
+        def size(index: Value | int, of: Any = job) -> Value:
+            return of.pixels + (index < of.large)
 
-        def reach(index: Value) -> Value:
+        def reach(index: Value | int, of: Any = job) -> Value:
             """Return the bytes of a tile."""
-            wide = Mux(index < job.large, job.step, 0)
-            return (job.reach + wide)[: self.address]
+            wide = Mux(index < of.large, of.step, 0)
+            return (of.reach + wide)[: self.address]
 
         tile_ends = left == 0
         round_ends = tile_ends & (number + 1 == job.tiles)
@@ -115,9 +120,9 @@ class GemmWriter(SharedComponent):
                 m.d.sync += [number.eq(0), round_.eq(round_ + 1), left.eq(size(0) - 1)]
                 m.d.sync += [here.eq(end), top.eq(end), start.eq(next_start)]
         with m.If(self.i_begin):
-            before = job.base - job.step
-            end = before + reach(0)
-            m.d.sync += [number.eq(0), round_.eq(0), left.eq(size(0) - 1)]
+            before = new.base - new.step
+            end = before + reach(0, new)
+            m.d.sync += [number.eq(0), round_.eq(0), left.eq(size(0, new) - 1)]
             m.d.sync += [here.eq(end), top.eq(end), start.eq(before)]
 
         final = round_ + 1 == job.rounds

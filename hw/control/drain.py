@@ -27,18 +27,22 @@ class Drain(SharedComponent):
     ----------
     config : ArrayConfig
         The machine.
+    extra : int
+        Bits that ride with every token, past the rows.
 
     Members
     -------
     i_en : In(1)
         The array moves in this step.
-    i_token : In(TOKEN)
-        Token that belongs to the operands entering the grid.
+    i_token, i_extra : TOKEN, extra
+        Token that belongs to the operands entering the grid, and what rides with it.
     i_direct : In(1)
         The token is for all rows at once. It may stay set between tokens, but is not set before
         the tokens of a GEMM have left the rows. ST-OS only.
     o_release : Out(rows)
         Release of every row, by the first token of a fold.
+    o_extra : Out(rows * extra)
+        What rides with the token of every row, in the step of its release.
     o_valid, o_last : Out(1)
         A result beat is at the output, and it is the last one of its command.
     o_bypass : Out(1)
@@ -51,13 +55,15 @@ class Drain(SharedComponent):
 
     i_en: Signal
     i_token: Signal
+    i_extra: Signal
     i_direct: Signal
     o_release: Signal
+    o_extra: Signal
     o_valid: Signal
     o_last: Signal
     o_bypass: Signal
 
-    def __init__(self, *, config: ArrayConfig) -> None:
+    def __init__(self, *, config: ArrayConfig, extra: int = 0) -> None:
         signature: dict[str, Any] = {
             "i_en": In(1),
             "i_token": In(TOKEN.size),
@@ -67,48 +73,54 @@ class Drain(SharedComponent):
         }
         if config.st_os:
             signature |= {"i_direct": In(1), "o_bypass": Out(1)}
-        super().__init__(kind="drain", parameters=config, signature=signature, resets=True)
-        self.config = config
+        if extra:
+            signature |= {"i_extra": In(extra), "o_extra": Out(config.rows * extra)}
+        parameters = (config, extra)
+        super().__init__(kind="drain", parameters=parameters, signature=signature, resets=True)
+        self.config, self.extra = config, extra
 
     def body(self, platform: object) -> Module:
         """Build the line across the columns, the line down the rows and the output flags."""
         config = self.config
         m = Module()
-        token: Value = self.i_token
+        token: Value = Cat(self.i_token, self.i_extra) if self.extra else self.i_token
+        size = len(token)
         to_all: Value = self.i_direct if config.st_os else Const(0)
         if config.mac_stages == 2:  # tokens wait for the products
-            token_q = Signal(TOKEN.size)
+            token_q = Signal(size)
             to_all_q = Signal()
             with m.If(self.i_en):
                 m.d.sync += [token_q.eq(token), to_all_q.eq(to_all)]
             token, to_all = token_q, to_all_q
-        none = Const(0, TOKEN.size)
+        none = Const(0, size)
         wave = Mux(to_all, none, token) if config.st_os else token
         if config.cols > 1:
-            across = Signal(TOKEN.size * (config.cols - 1))
+            across = Signal(size * (config.cols - 1))
             with m.If(self.i_en):
                 m.d.sync += across.eq(Cat(wave, across))
-            wave = View(ArrayLayout(TOKEN.size, config.cols - 1), across)[-1]
+            wave = View(ArrayLayout(size, config.cols - 1), across)[-1]
 
         # Row 0 takes the wave when it arrives; the rows below take it from the row above.
-        rows = [Signal(TOKEN.size, name=f"row_{r}") for r in range(config.rows)]
+        rows = [Signal(size, name=f"row_{r}") for r in range(config.rows)]
         above: list[Value] = [wave, *rows[:-1]]
         if config.st_os:
             direct = Mux(to_all, token, none)
             spread = self._spread(m, to_all)
             above = [wave | direct] + [Mux(spread, direct, row) for row in above[1:]]
-        beat = Signal(TOKEN.size)
+        beat = Signal(size)
         with m.If(self.i_en):
             for row, source in zip(rows, above, strict=True):
                 m.d.sync += row.eq(source)
             m.d.sync += beat.eq(rows[-1])
 
-        leaving = View(TOKEN, beat)
+        leaving = View(TOKEN, beat[: TOKEN.size])
         m.d.comb += [
-            self.o_release.eq(Cat(View(TOKEN, row).first for row in rows)),
+            self.o_release.eq(Cat(View(TOKEN, row[: TOKEN.size]).first for row in rows)),
             self.o_valid.eq(leaving.valid),
             self.o_last.eq(leaving.last),
         ]
+        if self.extra:
+            m.d.comb += self.o_extra.eq(Cat(row[TOKEN.size :] for row in rows))
         return m
 
     def _spread(self, m: Module, to_all: Value) -> Signal:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from hw.accelerator.jobs import Base, Kind
 from report.errors import UserError
 
 from . import jobs
+from .addresses import may_overlap
 from .image import image
 from .jobs import Job, Place
 from .lower import Unsupported, lower
@@ -272,6 +274,8 @@ def compile_graph(graph: Graph, config: AcceleratorConfig) -> Program:
             )
         )  # fmt: skip
     program.append(jobs.end())
+    for before_it, job in itertools.pairwise(program):
+        job.fields["overlap"] = int(may_overlap(before_it, job, config))
     return Program(
         config=config, jobs=program, layers=layers, inputs=inputs, outputs=outputs, before=before,
         after=after,

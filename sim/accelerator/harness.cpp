@@ -324,7 +324,7 @@ int main(int argc, char** argv) {
                 for (uint64_t n = 0; n < watches[next].bytes; n++)
                     seen.push_back(peek(core, watches[next].address + n));
         };
-        uint64_t current = 0;
+        uint64_t current = 0, completed = 0;
         bool done = false;
         bench.idle();
         for (uint64_t now = 0; now < head.limit && !done; now++) {
@@ -336,8 +336,9 @@ int main(int argc, char** argv) {
                 bench.tick();
             }
             const uint64_t index = INSIDE(machine__DOT__index);
+            const uint64_t ended = INSIDE(machine__DOT__o_completed);
+            for (; completed < ended; completed++) look(completed);
             if (index != current || jobs.empty()) {
-                if (!jobs.empty()) look(current);
                 jobs.push_back({bench.cycle - start,
                                 {INSIDE(array_cycles), INSIDE(weights_cycles),
                                  INSIDE(activations_cycles), INSIDE(results_cycles),

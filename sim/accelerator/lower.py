@@ -92,9 +92,7 @@ def depthwise(
     """Return a depthwise convolution, by ST-OS or as a GEMM, whatever is faster."""
     channels = weights.shape[2]
     choices: list[Callable[[], list[Job]]] = [
-        lambda: [
-            jobs.gemm(config, window, source, target, weights, given, pad, diagonal=True)
-        ]
+        lambda: [jobs.gemm(config, window, source, target, weights, given, pad, diagonal=True)]
     ]
     if config.array.st_os:
         for way in jobs.streams(window, channels, config):
@@ -344,7 +342,9 @@ def _channel_blocks(
     return found
 
 
-def _max_pool(one: MaxPool2D, config: AcceleratorConfig, source: Places, target: Place) -> list[Job]:
+def _max_pool(
+    one: MaxPool2D, config: AcceleratorConfig, source: Places, target: Place
+) -> list[Job]:
     window, place = one.window, source[0]
     (kh, kw), (out_h, out_w) = window.kernel, window.output
     (top, _), (left, _) = window.padding

@@ -136,7 +136,7 @@ class AcceleratorSimulator:
             f'public_flat_rd -module "{module}" -var "{name}"\n'
             for module, names in (
                 (f"{_TOP}_activation_bank", ["memory"]),
-                (f"{_TOP}_machine", ["index"]),
+                (f"{_TOP}_machine", ["index", "o_completed"]),
                 (_TOP, [f"{name.lower()}_cycles" for name in COUNTERS]),
                 (_TOP, ["bytes_read", "bytes_written"]),
             )

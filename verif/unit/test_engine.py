@@ -96,7 +96,7 @@ def test_gemm(rows: int, cols: int, stages: int) -> None:
             begun |= bool(begin)
             moves = int(dice.random() < 0.8)
             seen = yield {
-                **still, "i_en": moves, "i_begin": begin,
+                **still, "i_en": moves, "i_begin": begin, "i_after": 0,
                 "i_cmd_valid": int(asked < len(commands)),
                 "i_cmd": commands[asked] if asked < len(commands) else None,
                 "i_weights": packed(weights[beat // (depth * len(tiles)) % rounds, :, beat % depth]),
@@ -151,7 +151,7 @@ def test_passes(rows: int, cols: int, stages: int) -> None:
     still = {
         "i_job": 0, "i_pixels": 1, "i_emits": 2, "i_ready": 0, "i_stream": 1, "i_combine": 0,
         "i_parameters": word_of_parameters,
-        "i_limits": limits(zero, low, high), "rst": 0, "i_begin": 0,
+        "i_limits": limits(zero, low, high), "rst": 0, "i_begin": 0, "i_after": 0,
     }  # fmt: skip
     found: list[list[int]] = []
 
@@ -236,7 +236,7 @@ def test_words(rows: int, what: str) -> None:
     layout = COMBINE.const(job).as_value().value  # type: ignore[attr-defined]
     still = {
         "i_job": 0, "i_pixels": 1, "i_emits": 2, "i_ready": 0, "i_stream": 0, "rst": 0,
-        "i_begin": 0, "i_cmd_valid": 0, "i_cmd": None, "i_weights": None, "i_weights_valid": 0,
+        "i_begin": 0, "i_after": 0, "i_cmd_valid": 0, "i_cmd": None, "i_weights": None, "i_weights_valid": 0,
         "i_combine": 1, "i_odd": odd, "i_parameters": word_of_parameters,
         "i_limits": limits(out_zero, -128, 127),
     }  # fmt: skip

@@ -163,7 +163,7 @@ def test_layers(rows: int, cols: int, pace: float, kinds: str) -> None:
         for target, layer in layers:
             data = b""
             for offset in range(0, layer.result.size + 2, 1):
-                seen = yield quiet | {"i_store_address": target + offset}
+                seen = yield quiet | {"i_store": 1, "i_store_address": target + offset}
                 if offset >= 2:
                     data += bytes([seen.o_store & 0xFF])
             found[target] = data

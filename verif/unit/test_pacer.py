@@ -36,8 +36,11 @@ def test_steps(seed: int) -> None:
                 "large": tiles.count(tiles[0]) % len(tiles), "rounds": rounds,
             }  # fmt: skip
             job = pace_job.const(fields).as_value().value  # type: ignore[attr-defined]
-            yield {"i_begin": 1, "i_job": job, "i_en": 1}
+            after = dice.randint(0, 1)
+            yield {"i_begin": 1, "i_job": job, "i_en": 1, "i_after": after}
             step += 1
+            if after:
+                ended, before = step, cols
             wanted: dict[int, tuple[int, int, int]] = {}
             at = step
             opens = [step + dice.randint(0, 40) for _ in range(rounds)]  # when a round may begin
@@ -61,7 +64,7 @@ def test_steps(seed: int) -> None:
             while step <= last:
                 moves = int(dice.random() < 0.8)
                 ready = sum(opened <= step for opened in opens)
-                seen = yield {"i_begin": 0, "i_job": job, "i_en": moves, "i_ready": ready}
+                seen = yield {"i_begin": 0, "i_after": None, "i_job": job, "i_en": moves, "i_ready": ready}
                 assert seen.o_busy == 1
                 assert seen.o_beat == (step in wanted), step
                 if step in wanted:

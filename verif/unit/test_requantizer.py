@@ -21,8 +21,10 @@ def parameters(bias: int, multiplier: int, shift: int, twice: int) -> int:
 
 
 def limits(zero: int, low: int, high: int, away: int = 0) -> int:
+    """Return the same limits for both tensors."""
     fields = {"zero": zero, "low": low, "high": high, "away": away}
-    return LIMITS.const(fields).as_value().value  # type: ignore[attr-defined, no-any-return]
+    value = LIMITS.const(fields).as_value().value  # type: ignore[attr-defined]
+    return value | value << LIMITS.size  # type: ignore[no-any-return]
 
 
 def extremes(dice: random.Random) -> int:
@@ -42,8 +44,9 @@ def extremes(dice: random.Random) -> int:
 def test_as_golden(seed: int) -> None:
     """Double rounding, all shifts, every bias, dead channels, every range."""
     dice = random.Random(seed)
-    zero = dice.randint(-128, 127)
-    low, high = sorted(dice.randint(-128, 127) for _ in range(2))
+    tensors = [(dice.randint(-128, 127), *sorted(dice.randint(-128, 127) for _ in range(2)))
+               for _ in range(2)]  # fmt: skip
+    both = sum(limits(*one) >> LIMITS.size << LIMITS.size * n for n, one in enumerate(tensors))
     steps, wanted, wide = [], [], []
     for _ in range(3000):
         total, bias = extremes(dice), extremes(dice)
@@ -55,9 +58,10 @@ def test_as_golden(seed: int) -> None:
         carry = dice.randint(0, 1)
         steps.append(
             {"i_en": 1, "i_sum": (total - carry) % (1 << 32), "i_carry": carry,
-             "i_limits": limits(zero, low, high),
+             "i_limits": both, "i_odd": (odd := dice.randint(0, 1)),
              "i_parameters": parameters(bias, multiplier, 31 - shift, int(shift < 0))}
         )  # fmt: skip
+        zero, low, high = tensors[odd]
         wanted.append(int(quant.requantize(acc, multiplier, shift, zero, (low, high))))
         wide.append(int(quant.multiply(acc, multiplier, shift)))
     last = steps[-1]
@@ -79,7 +83,7 @@ def test_away_from_zero() -> None:
         total = dice.randint(-128 * count, 127 * count)
         multiplier = -(-(1 << 20) // count)
         steps.append(
-            {"i_en": 1, "i_sum": total % (1 << 32), "i_carry": 0, "i_limits": limits(0, -128, 127, 1),
+            {"i_en": 1, "i_sum": total % (1 << 32), "i_carry": 0, "i_odd": 0, "i_limits": limits(0, -128, 127, 1),
              "i_parameters": parameters(0, multiplier, 20, 0)}
         )  # fmt: skip
         wanted.append(int(np.sign(total)) * ((abs(total) + count // 2) // count))

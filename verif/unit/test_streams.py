@@ -101,7 +101,7 @@ def test_signals(seed: int) -> None:
     ).as_value().value  # type: ignore[attr-defined]  # fmt: skip
 
     def write() -> Drive:
-        yield {"i_begin": 1, "i_job": write_job, "i_next": 0}
+        yield {"i_begin": 1, "i_new": write_job, "i_next": 0}
         for index, (address, ok, round_) in enumerate(writes):
             taken = 0
             while not taken:

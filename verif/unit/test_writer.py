@@ -35,7 +35,7 @@ def test_pixels(seed: int) -> None:
     ).as_value().value  # type: ignore[attr-defined]  # fmt: skip
 
     def drive() -> Drive:
-        yield {"i_begin": 1, "i_job": job, "i_next": 0}
+        yield {"i_begin": 1, "i_new": job, "i_next": 0}
         for index, (address, mask) in enumerate(wanted):
             taken = 0
             while not taken:
