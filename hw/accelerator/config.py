@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import zlib
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -96,14 +97,38 @@ class AcceleratorConfig:
         text = f"{array.rows} {array.cols} {array.st_os} {self.word} {self.act_kib} {self.wgt_kib}"
         return zlib.crc32(text.encode())
 
+    def flags(self) -> str:
+        """Return the options that describe the machine, those of the array included."""
+        own = [
+            f"--{one.name.replace('_', '-')} {getattr(self, one.name)}"
+            for one in fields(self)
+            if one.metadata and getattr(self, one.name) != one.default
+        ]
+        return " ".join(["--accelerator", self.array.flags(), *own])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields, those of the array among them."""
+        own = {one.name: getattr(self, one.name) for one in fields(self) if one.metadata}
+        return json.loads(self.array.to_json()) | own  # type: ignore[no-any-return]
+
     @classmethod
     def add_options(cls, parser: argparse.ArgumentParser) -> None:
         """Add an option for every field beside the array; `from_options` reads them."""
-        group = parser.add_argument_group("accelerator")
+        group = parser.add_argument_group("accelerator", "with --accelerator only")
         for one in fields(cls):
             if one.metadata:
                 name = f"--{one.name.replace('_', '-')}"
                 group.add_argument(name, type=int, default=one.default, help=one.metadata["help"])
+
+    @classmethod
+    def refuse_without(cls, options: argparse.Namespace, accelerator: bool) -> None:
+        """Raise `UserError` if an option of the accelerator is given without --accelerator."""
+        for one in fields(cls):
+            if one.metadata and not accelerator and getattr(options, one.name) != one.default:
+                raise UserError(
+                    f"--{one.name.replace('_', '-')} {getattr(options, one.name)} is for "
+                    "--accelerator only"
+                )
 
     @classmethod
     def from_options(cls, array: ArrayConfig, options: argparse.Namespace) -> AcceleratorConfig:

@@ -10,7 +10,16 @@ from amaranth.lib.wiring import In, Out
 
 from ..share import SharedComponent
 
-__all__ = ["COUNTERS", "ERRORS", "IDENTITY", "REGISTERS", "Register", "Registers", "VERSION"]
+__all__ = [
+    "CONTROL_PORTS",
+    "COUNTERS",
+    "ERRORS",
+    "IDENTITY",
+    "REGISTERS",
+    "Register",
+    "Registers",
+    "VERSION",
+]
 
 IDENTITY = 0x53544F53  # "STOS", read as big-endian text
 VERSION = (1, 0, 0)
@@ -126,6 +135,21 @@ _COUNTED = (
 )
 
 
+#: Ports of the AXI4-Lite interface: name, direction and width.
+CONTROL_PORTS = tuple(
+    (f"s_axi_ctl_{name}", direction, width)
+    for name, direction, width in (
+        ("awaddr", "input", 12), ("awprot", "input", 3), ("awvalid", "input", 1),
+        ("awready", "output", 1), ("wdata", "input", 32), ("wstrb", "input", 4),
+        ("wvalid", "input", 1), ("wready", "output", 1), ("bresp", "output", 2),
+        ("bvalid", "output", 1), ("bready", "input", 1), ("araddr", "input", 12),
+        ("arprot", "input", 3), ("arvalid", "input", 1), ("arready", "output", 1),
+        ("rdata", "output", 32), ("rresp", "output", 2), ("rvalid", "output", 1),
+        ("rready", "input", 1),
+    )
+)  # fmt: skip
+
+
 class Registers(SharedComponent):
     """The AXI4-Lite port: 32-bit data, 12-bit address, one access of each direction at a time.
 
@@ -192,14 +216,10 @@ class Registers(SharedComponent):
     o_irq: Signal
 
     def __init__(self, *, shape: tuple[int, int], features: int) -> None:
-        port: dict[str, Any] = {
-            "awaddr": In(12), "awprot": In(3), "awvalid": In(1), "awready": Out(1),
-            "wdata": In(32), "wstrb": In(4), "wvalid": In(1), "wready": Out(1),
-            "bresp": Out(2), "bvalid": Out(1), "bready": In(1),
-            "araddr": In(12), "arprot": In(3), "arvalid": In(1), "arready": Out(1),
-            "rdata": Out(32), "rresp": Out(2), "rvalid": Out(1), "rready": In(1),
-        }  # fmt: skip
-        signature = {f"s_axi_ctl_{name}": member for name, member in port.items()}
+        signature: dict[str, Any] = {
+            name: (In if direction == "input" else Out)(width)
+            for name, direction, width in CONTROL_PORTS
+        }
         signature |= {"i_done": In(1), "i_code": In(8), "i_job": In(16)}
         signature |= {f"i_{name}": In(64) for name in _COUNTED}
         signature |= {"o_start": Out(1), "o_abort": Out(1), "o_busy": Out(1), "o_irq": Out(1)}

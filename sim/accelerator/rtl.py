@@ -12,10 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from hw.accelerator.accelerator import Accelerator
 from hw.accelerator.config import AcceleratorConfig
 from hw.accelerator.registers import COUNTERS
-from hw.emit.verilog import emit_component
+from hw.emit import emit_accelerator
 from report.errors import Failure
 from report.files import write_atomically
 
@@ -130,7 +129,7 @@ class AcceleratorSimulator:
     def __post_init__(self) -> None:
         """Build the simulator unless the cache has it."""
         config = self.config
-        verilog = emit_component(Accelerator(config=config), _TOP, "")
+        verilog = emit_accelerator(config)
         large = config.array.rows > 8 or config.array.cols > 8
         public = "".join(
             f'public_flat_rd -module "{module}" -var "{name}"\n'

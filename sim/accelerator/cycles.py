@@ -1,0 +1,758 @@
+"""How long a program takes, to the cycle: the control of the machine, without its data.
+
+Every counter and state of the gateware that decides *when* something happens has its place here,
+under the name that it has there; addresses and values have none. Memory answers a read after a
+fixed latency, one beat per cycle, and takes writes at once.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from hw.accelerator.accelerator import HEADER
+from hw.accelerator.combiner import Mode
+from hw.accelerator.config import AcceleratorConfig
+from hw.accelerator.fetcher import BURST
+from hw.accelerator.jobs import Kind, job_words, parameter_words
+from hw.accelerator.requantizer import Requantizer
+
+from .jobs import Job
+
+__all__ = ["Timing", "simulate"]
+
+_AHEAD = 4  # of the machine's words, and of the storer's beats
+_LOADING = 8
+
+
+@dataclass(kw_only=True)
+class Timing:
+    """When everything happens.
+
+    Parameters
+    ----------
+    cycles : int
+        From the start to the end of the run.
+    begins : list of int
+        Cycle in which each job begins.
+    counters : dict of str to int
+        As of the registers.
+    """
+
+    cycles: int = 0
+    begins: list[int] = field(default_factory=list)
+    counters: dict[str, int] = field(default_factory=dict)
+
+
+class _Fetcher:
+    """As `hw.accelerator.fetcher.Fetcher`."""
+
+    def __init__(self, size: int) -> None:
+        self.per_burst = BURST // size
+        self.start = self.left = self.length = self.waiting = 0
+        self.valid = False
+
+    @property
+    def busy(self) -> bool:
+        return self.valid or self.left > 0 or self.waiting > 0
+
+    def clock(self, asked: bool, beat: bool, room: int) -> None:
+        """Go through a clock edge: its address was taken, a beat came, and there is room."""
+        if asked:
+            self.valid = False
+            self.start += self.length
+            self.left -= self.length
+            self.waiting += self.length
+        elif not self.valid and self.left:
+            fits = min(self.left, self.per_burst - self.start % self.per_burst)
+            if fits <= room:
+                self.valid, self.length = True, fits
+        if beat:
+            self.waiting -= 1
+
+    def begin(self, start: int, beats: int) -> None:
+        """Begin with a range."""
+        self.start, self.left = start, beats
+
+
+class _Ring:
+    """As `hw.accelerator.ring.Ring`."""
+
+    def __init__(self, depth: int) -> None:
+        self.depth = depth
+        self.held = self.words = self.times = self.offset = self.count = self.there = 0
+        self.busy = self.coming = False
+
+    def clock(self, pop: bool, push: bool, block: tuple[int, int] | None) -> bool:
+        """Go through a clock edge; return whether the block was taken."""
+        read = self.busy and self.offset < self.held and self.count - pop < 2
+        last = self.times == 1
+        ends = self.words == 1 if last else self.offset + 1 == self.words
+        frees = read and last
+        free = not self.busy or (frees and ends)
+        self.there += self.coming - pop
+        self.coming = read
+        self.count += read - pop
+        if read:
+            self.offset = 0 if ends or last else self.offset + 1
+            if ends:
+                self.times -= 1
+        if frees:
+            self.words -= 1
+            if ends:
+                self.busy = False
+        taken = block is not None and free
+        if taken:
+            assert block is not None
+            self.busy = True
+            self.words, self.times = block
+        self.held += push - frees
+        return taken
+
+
+class _Storer:
+    """As `hw.accelerator.storer.Storer`, with a memory that is always ready."""
+
+    def __init__(self, size: int) -> None:
+        self.per_burst = BURST // size
+        self.left = self.beat = self.pushed = self.queued = self.ahead = self.start = 0
+        self.coming = deque([(False, False)] * 2)
+        self.queue: deque[bool] = deque()
+        self.begun = self.shown = False
+        self.answers = 0
+        self.b: deque[int] = deque()
+        self.written = 0
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.left or self.pushed or self.shown or self.begun or self.answers)
+
+    def clock(self, now: int) -> None:
+        """Go through a clock edge."""
+        answered = bool(self.b) and self.b[0] <= now
+        if answered:
+            self.b.popleft()
+        pop = self.queued > 0 and self.begun
+        place = self.beat % self.per_burst
+        at_end = place == self.per_burst - 1 or self.left == 1
+        read = self.left != 0 and self.pushed - pop < _AHEAD
+        valid, flag = self.coming.popleft()
+        self.coming.append((read, at_end))
+        taken = self.shown
+        shows = not self.shown and not self.begun and self.queued != 0
+        last = pop and self.queue.popleft()
+        if read:
+            self.left -= 1
+            self.beat += 1
+        self.pushed += read - pop
+        if valid:
+            self.queue.append(flag)
+        self.queued += valid - pop
+        self.written += pop
+        if shows:
+            self.shown = True
+        if taken:
+            self.shown, self.begun = False, True
+        if last:
+            self.begun = False
+            self.b.append(now + 1)
+        self.answers += taken - answered
+
+    def begin(self, start: int, beats: int) -> None:
+        """Begin with a range."""
+        self.left = self.ahead = beats
+        self.beat = self.start = start
+
+
+class _Work:
+    """A job as numbers."""
+
+    def __init__(self, job: Job, config: AcceleratorConfig, size: int) -> None:
+        f = job.fields
+        array = config.array
+        self.kind = job.kind
+        self.rounds = f.get("rounds", 0)
+        self.depth, self.times = f.get("depth", 0), f.get("times", 0)
+        self.overlap = bool(f.get("overlap", 0))
+        self.mode = f["combine"]["mode"] if job.kind == Kind.COMBINE else None
+        self.hold = self.mode == Mode.HOLD
+        self.words = self.results = 0
+        if job.kind == Kind.GEMM:
+            read = f["read"]["gemm"]
+            large, pixels = read["large"], read["pixels"]
+            self.sizes = [pixels + (n < large) for n in range(read["tiles"])]
+            self.lengths = [read["length"] + (n < read["long"]) for n in range(read["words"])]
+            self.lengths *= read["rows"]
+            self.words = self.rounds * sum(self.sizes) * len(self.lengths)
+        elif job.kind == Kind.STREAM:
+            read = f["read"]["stream"]
+            self.passes, self.folds, self.last = read["passes"], read["folds"], read["last"]
+            self.taps, self.bands = read["depth"], read["bands"]
+            cols = array.cols
+            one = cols - 1 + self.taps
+            signal = (
+                one + (self.folds - 1) * cols if self.passes == 1 else self.folds * self.passes * one
+            )
+            self.words = self.rounds * self.bands * signal
+        elif job.kind == Kind.COMBINE:
+            read = f["read"]["gemm"]
+            self.words = read["tiles"] * read["pixels"] * read["rows"] * read["words"]
+            self.per_result = f["combine"].get("depth", 0) if self.mode == Mode.MOST else 1
+            self.results = read["tiles"] * read["pixels"] if not self.hold else 0
+            if self.mode in (Mode.ONE, Mode.HELD):
+                self.results = self.words
+        elif job.kind in (Kind.LOAD, Kind.STORE):
+            # Where the bus is cut depends on the address; the compiler aligns tensors to a beat.
+            self.bytes = f["bytes"]
+            self.offset = f["offset"]
+            self.beats = -(-self.bytes // size)
+
+
+def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as the gateware has it
+    jobs: Sequence[Job], config: AcceleratorConfig, *, latency: int = 40
+) -> Timing:
+    """Return how long a program takes.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+        The last one ends the run. Tensors in memory are aligned to a beat.
+    config : AcceleratorConfig
+    latency : int
+        Cycles from a read's address to its first beat; 0 counts as 1.
+    """
+    array, size, word = config.array, config.axi_bytes, config.word
+    rows, cols = array.rows, array.cols
+    per_word = word // size
+    works = [_Work(job, config, size) for job in jobs]
+    per_job, per_round = job_words(word), parameter_words(rows, word)
+    program_bytes = sum(len(job.program(word)) for job in jobs)
+    weight_bytes = sum(job.weights.size for job in jobs)
+    place = -(-(HEADER + program_bytes) // 256) * 256
+    latency = max(latency, 1)
+
+    program, weights, load = (_Fetcher(size) for _ in range(3))
+    fetchers = (program, weights, load)
+    store = _Storer(size)
+    job_ring, ring = _Ring(config.program_words), _Ring(config.ring_words)
+    parts = [0, 0]
+    loading = _LOADING * BURST // size
+    # The memory: cycle from which a beat can come, and whose it is.
+    reads: deque[tuple[int, int]] = deque()
+
+    # The run.
+    state = "HEADER"
+    heading = True
+    stop = False
+    # The program's side.
+    p_state, p_left, p_rounds, used = "IDLE", 0, 0, 0
+    p_index = -1
+    valid = False
+    ahead = 0
+    # The front.
+    f_state = "IDLE"
+    index = -1
+    loaded = 0
+    after = False
+    writing = pending = False
+    running = moving = False
+    asked = 0
+    now_work: _Work | None = None
+    back_work: _Work | None = None
+    # Commands.
+    giving = taken = False
+    tile = number = band = round_ = 0
+    # Words.
+    reading = 0
+    count = there = 0
+    coming = [False, False]
+    # The pacer.
+    busy = False
+    byte = w = tile_index = pace_round = 0
+    word_age = sum_age = cols
+    width = 0
+    # The loader: groups as (step of their first beat, pixels).
+    groups: deque[tuple[int, int]] = deque()
+    # The controller.
+    flush = 0
+    full: tuple[int, int, int, bool] | None = None
+    c_busy = c_stos = c_fill = c_tap = c_last_tap = c_turn = False
+    c_taps_left = c_position = c_folds = c_depth = c_emit = 0
+    wave = 0
+    tagged = broadcast = False
+    age, apart, draining, fold_width = cols, True, 0, 0
+    wave_after = rows + cols - 2
+    # The combiner.
+    phase = holds = False
+    c_count = 0
+    # Results: steps in which the last one of a round leaves.
+    step = 0
+    events: deque[tuple[int, bool, bool]] = deque()
+    gemm_delay = cols + rows + array.mac_stages + Requantizer.STEPS
+    stream_delay = array.mac_stages + 2 + Requantizer.STEPS
+    emitted = 0  # results of the job that are on their way or gone
+    emits_round = rounds_done = 0
+
+    timing = Timing()
+    begins = timing.begins
+    n_array = n_weights = n_activations = 0
+    n_read = 0
+    cycle = 0
+
+    while True:
+        cycle += 1
+        start = state == "CHECK"
+        was_quiet = not program.busy
+        was_all_quiet = was_quiet and not (weights.busy or load.busy or store.busy)
+        # ------------------------------------------------------------ the bus
+        beat_of = -1
+        if reads and reads[0][0] <= cycle:
+            beat_of = reads.popleft()[1]
+            n_read += 1
+        chosen = 0 if program.valid else 2 if load.valid else 1
+        address = fetchers[chosen].valid
+        if address:
+            due = cycle + latency
+            reads.extend((due, chosen) for _ in range(fetchers[chosen].length))
+        push_p = push_w = False
+        if beat_of == 0 and not heading:
+            push_p = parts[0] == per_word - 1
+        elif beat_of == 1:
+            push_w = parts[1] == per_word - 1
+
+        # ------------------------------------------------------------ the machine: what there is
+        job = now_work
+        kind = job.kind if job else None
+        combine = kind == Kind.COMBINE and running and loaded == job.rounds  # type: ignore[union-attr]
+        fill = there != 0
+        idle = not reading and count == 0
+        # The loader.
+        take_word = False
+        while groups and step - groups[0][0] > cols:
+            groups.popleft()
+        for begun, pixels in groups:
+            if cols - pixels <= step - begun - 1 <= cols - 1:
+                take_word = True
+        # The pacer.
+        beat = False
+        begins_word = False
+        if busy:
+            assert job is not None
+            size_now = job.sizes[tile_index]
+            length = job.lengths[w]
+            last_word = w + 1 == len(job.lengths)
+            begins_word = byte == 0
+            if begins_word:
+                apart_now = max(width, size_now)
+                room = not last_word or sum_age + length > apart_now
+                new = w == 0 and tile_index == 0
+                beat = word_age >= size_now and room and (not new or pace_round != loaded)
+            else:
+                beat = True
+        wants_weights = beat and not ring.there
+        wants_word = take_word and not fill
+        en = not wants_weights and not wants_word
+
+        # The controller.
+        go = en and c_busy
+        advance = c_tap_beat = finish = False
+        if c_busy:
+            if c_stos:
+                mode_ok = wave == 0
+                finishes = c_last_tap and c_emit != 0
+                go = go and mode_ok and (not finishes or (apart and not draining))
+                tap = c_tap
+                weight_there = ring.there > 0
+                advance = go and fill and (weight_there or not tap)
+                c_tap_beat = advance and tap
+                finish = advance and finishes
+            else:
+                advance = en and beat
+                c_tap_beat = advance
+                finish = advance and c_last_tap
+        ends_command = advance and c_last_tap and (not c_stos or c_folds == 1)
+        load_command = full is not None and en and (not c_busy or ends_command)
+        cmd_ready = full is None or load_command
+
+        # The combiner.
+        c_take = c_issue = False
+        if combine:
+            assert job is not None
+            mode = job.mode
+            final = c_count + 1 == job.per_result if mode == Mode.MOST else False
+            twice = mode in (Mode.PAIR, Mode.HELD)
+            if mode == Mode.PAIR:
+                waits = not holds
+            else:
+                waits = mode == Mode.HOLD or (mode == Mode.MOST and not final)
+            c_take = fill and (waits or not twice or not phase)
+            c_issue = c_take and not waits
+
+        # What is taken in this cycle.
+        if combine:
+            take = c_take and en
+        elif kind == Kind.STREAM:
+            take = advance
+        else:
+            take = take_word and en and count != 0
+        pop_w = (c_tap_beat and c_stos) or (beat and en and ring.there > 0)
+        n_array += pop_w
+        n_weights += wants_weights
+        n_activations += not wants_weights and wants_word
+
+        # Results.
+        last = round_end = False
+        if en and events and events[0][0] == step:
+            _, round_end, last = events.popleft()
+        freed = (2 if last else 0) if back_work and back_work.kind == Kind.COMBINE else int(round_end)
+
+        # Commands.
+        give = False
+        if giving:
+            assert job is not None
+            give = kind == Kind.GEMM or round_ != loaded
+        accepted = give and cmd_ready
+
+        # ------------------------------------------------------------ the front
+        o_transfer = f_state == "TRANSFER"
+        transferred = o_transfer and moving and not load.busy and not store.busy
+        begin_transfer = o_transfer and not moving
+        begin = f_state == "BEGIN" and kind in (Kind.GEMM, Kind.STREAM, Kind.COMBINE)
+        done = f_state == "BEGIN" and kind == Kind.END
+        f_take = False
+        if f_state == "IDLE" and valid and not pending:
+            follows = works[p_index]
+            f_take = not writing or (
+                follows.overlap and follows.kind in (Kind.GEMM, Kind.STREAM, Kind.COMBINE)
+            )
+        o_busy_engine = busy or bool(groups) and step - groups[-1][0] <= cols
+        entered = idle and not giving and not taken and not o_busy_engine
+        if kind == Kind.COMBINE:
+            assert job is not None
+            f_ends = (combine and job.hold and idle) or last
+        else:
+            f_ends = entered
+        holding = job is not None and job.hold
+        switch = (begin and not holding and (not writing or last)) or (pending and last)
+
+        # The program's side.
+        want_block: tuple[int, int] | None = None
+        pop_p = False
+        full_bank = False
+        if p_state == "ASK":
+            if not valid:
+                want_block = (per_job, 1)
+        elif p_state in ("JOB", "PARAMETERS"):
+            pop_p = job_ring.there > 0
+            full_bank = p_state == "PARAMETERS" and pop_p and p_left == 1
+        elif p_state == "ROUND" and p_rounds and used != 2:
+            want_block = (per_round, 1)
+
+        w_block: tuple[int, int] | None = None
+        if running and kind in (Kind.GEMM, Kind.STREAM) and asked != job.rounds:  # type: ignore[union-attr]
+            w_block = (job.depth, job.times)  # type: ignore[union-attr]
+
+        # ------------------------------------------------------------ clock edges
+        # Rooms are those before the edge.
+        free_p = (job_ring.depth - job_ring.held) * per_word - (parts[0] if per_word > 1 else 0)
+        free_w = (ring.depth - ring.held) * per_word - (parts[1] if per_word > 1 else 0)
+        room_p = HEADER // size if heading else max(0, free_p - program.waiting)
+        room_w = max(0, free_w - weights.waiting)
+        room_l = loading - load.waiting
+        for number_of, (fetcher, room_of) in enumerate(
+            ((program, room_p), (weights, room_w), (load, room_l))
+        ):
+            if fetcher.left or fetcher.valid or fetcher.waiting:
+                fetcher.clock(address and chosen == number_of, beat_of == number_of, room_of)
+        if per_word > 1:
+            if beat_of == 0 and not heading:
+                parts[0] = (parts[0] + 1) % per_word
+            elif beat_of == 1:
+                parts[1] = (parts[1] + 1) % per_word
+        if store.left or store.pushed or store.shown or store.begun or store.answers:
+            store.clock(cycle)
+
+        # The run.
+        if state == "HEADER":
+            program.begin(0, HEADER // size)
+            state = "WAIT"
+        elif state == "WAIT":
+            if was_quiet:
+                heading = False
+                state = "CHECK"
+        elif state == "CHECK":
+            program.begin(HEADER // size, -(-program_bytes // size))
+            if weight_bytes:
+                weights.begin(place // size, -(-weight_bytes // size))
+            state = "RUN"
+        elif state == "RUN":
+            if done:
+                state = "STOP"
+        elif state == "STOP":
+            if stop and was_all_quiet:
+                break
+            stop = True
+
+        # Rings.
+        got_w = ring.clock(pop_w, push_w, w_block)
+        got_p = job_ring.clock(pop_p, push_p, want_block)
+        if got_w:
+            asked += 1
+
+        # The program's side.
+        used += full_bank - freed
+        new_job = False
+        if p_state == "IDLE":
+            if start:
+                p_state = "ASK"
+        elif p_state == "ASK":
+            p_left = per_job
+            if got_p:
+                p_state = "JOB"
+        elif p_state == "JOB":
+            if pop_p:
+                p_left -= 1
+                if p_left == 0:
+                    p_state = "NEW"
+        elif p_state == "NEW":
+            new_job = True
+            p_index += 1
+            p_rounds = works[p_index].rounds
+            p_state = "ROUND"
+        elif p_state == "ROUND":
+            p_left = per_round
+            if p_rounds == 0:
+                p_state = "ASK"
+            elif got_p:
+                p_state = "PARAMETERS"
+        elif p_state == "PARAMETERS" and pop_p:
+            p_left -= 1
+            if p_left == 0:
+                p_rounds -= 1
+                p_state = "ROUND"
+        if f_take:
+            loaded, ahead = ahead + full_bank, 0
+        elif full_bank:
+            if valid:
+                ahead += 1
+            else:
+                loaded += 1
+        if f_take:
+            valid = False
+        elif new_job:
+            valid = True
+
+        # The front.
+        if begin_transfer:
+            assert job is not None
+            if kind == Kind.LOAD:
+                load.begin(job.offset // size, job.beats)
+            else:
+                store.begin(job.offset // size, job.beats)
+        moving = o_transfer and not transferred
+        if begin:
+            asked = 0
+        if f_state == "IDLE":
+            if f_take:
+                after = kind == Kind.STREAM
+                index = p_index
+                now_work = works[index]
+                begins.append(cycle)
+                f_state = "BEGIN"
+        elif f_state == "BEGIN":
+            if begin:
+                running = True
+                f_state = "RUN"
+            elif kind in (Kind.LOAD, Kind.STORE):
+                f_state = "TRANSFER"
+            else:
+                f_state = "END"
+        elif f_state == "RUN":
+            if f_ends:
+                running = False
+                f_state = "IDLE"
+        elif f_state == "TRANSFER" and transferred:
+            f_state = "IDLE"
+        if switch:
+            writing, pending, back_work = True, False, job
+        elif last:
+            writing = False
+        elif begin and not holding:
+            pending = True
+
+        # Commands, words, the array.
+        new_taken = accepted and kind == Kind.GEMM and tile == 0 and round_ == 0
+        command: tuple[int, int, int, bool] | None = None
+        if accepted:
+            assert job is not None
+            if kind == Kind.GEMM:
+                command = (job.depth, 1, job.sizes[tile], False)
+                signal_ends = tile + 1 == len(job.sizes)
+                tile += 1
+                round_ends = signal_ends
+            else:
+                single = job.passes == 1
+                last_pass = number + 1 == job.passes
+                last_fold = tile + 1 == job.folds
+                emit = (job.last if single or last_fold else cols) if last_pass else 0
+                command = (job.taps, job.folds if single else 1, emit, True)
+                number += 1
+                signal_ends = last_pass and (single or last_fold)
+                if last_pass:
+                    number = 0
+                    tile += 1
+                round_ends = signal_ends and band + 1 == job.bands
+            if signal_ends:
+                tile = 0
+                band += 1
+            if round_ends:
+                band = 0
+                round_ += 1
+                if round_ == job.rounds:
+                    giving = False
+        if begin:
+            assert job is not None
+            giving = kind != Kind.COMBINE
+            tile = number = band = round_ = 0
+            emitted = emits_round = rounds_done = 0
+            c_count = 0
+        begin_pacer = taken
+        taken = new_taken
+
+        read = reading and count - take < _AHEAD
+        came = coming[1]
+        coming = [bool(read), coming[0]]
+        if begin:
+            assert job is not None
+            reading = job.words
+        elif read:
+            reading -= 1
+        count += bool(read) - take
+        there += came - take
+
+        if en:
+            if word_age < cols:
+                word_age += 1
+            if sum_age < cols:
+                sum_age += 1
+        if beat and en:
+            assert job is not None
+            if begins_word:
+                word_age = 1
+                groups.append((step, job.sizes[tile_index]))
+            byte += 1
+            if byte == job.lengths[w]:
+                byte = 0
+                w += 1
+                if w == len(job.lengths):
+                    w = 0
+                    sum_age = 1
+                    width = job.sizes[tile_index]
+                    tile_index += 1
+                    round_over = tile_index == len(job.sizes)
+                    if round_over:
+                        tile_index = 0
+                        pace_round += 1
+                        if pace_round == job.rounds:
+                            busy = False
+                    if round_over:
+                        events.append(
+                            (step + gemm_delay + width - 1, True, pace_round == job.rounds)
+                        )
+        if begin_pacer:
+            if after:
+                sum_age, width = 0, cols
+            busy = True
+            byte = w = tile_index = pace_round = 0
+
+        # The controller.
+        if en and wave:
+            wave -= 1
+        if c_stos and finish:
+            assert job is not None
+            if c_folds == 1:  # the last one of a command
+                emits_round += 1
+                if emits_round == job.bands * (1 if job.passes == 1 else job.folds):
+                    emits_round = 0
+                    rounds_done += 1
+                    events.append(
+                        (step + stream_delay + fold_width - 1, True, rounds_done == job.rounds)
+                    )
+        older = min(age + 1, cols)
+        if en:
+            if draining:
+                draining -= 1
+            age = older
+            apart = older >= fold_width
+        if finish:
+            following = (c_emit if c_folds == 2 else cols) if c_stos else cols
+            draining = fold_width - 1
+            fold_width = following
+            age = 1
+            apart = following <= 1
+        if advance:
+            was_last, left_before = c_last_tap, c_taps_left
+            c_taps_left -= 1
+            c_last_tap = c_tap and left_before == 1
+            if c_stos:
+                if was_last:
+                    c_tap = False
+                if c_turn:
+                    c_turn = cols == 1
+                    c_position = 0
+                    c_tap, c_last_tap, c_taps_left = True, c_depth == 1, c_depth - 1
+                    if not c_fill:
+                        c_folds -= 1
+                    c_fill = False
+                else:
+                    c_position += 1
+                    c_turn = c_position == cols - 1
+            else:
+                wave = wave_after
+            if ends_command:
+                c_busy = False
+        if load_command:
+            assert full is not None
+            depth_of, folds_of, emit_of, stos_of = full
+            c_busy, c_stos, c_emit, c_folds, c_depth = True, stos_of, emit_of, folds_of, depth_of
+            c_taps_left = depth_of - 1
+            c_last_tap = depth_of == 1
+            fills = stos_of and cols > 1
+            c_fill = fills
+            c_position = int(fills)
+            c_turn = cols <= 2
+            c_tap = not fills
+            if fills:
+                c_last_tap = False
+            fold_width = (
+                (emit_of if folds_of == 1 else cols) if stos_of else emit_of
+            )
+            apart = fold_width <= 1 or (not finish and older >= fold_width)
+            full = None
+        if command is not None:
+            full = command
+
+        # The combiner.
+        if combine:
+            assert job is not None
+            if c_issue:
+                emitted += 1
+                delay = 1 + Requantizer.STEPS + (Requantizer.STEPS if twice else 0)
+                if emitted == job.results:
+                    events.append((step + delay, True, True))
+            if c_take:
+                if job.mode == Mode.MOST:
+                    c_count = 0 if final else c_count + 1
+                holds = job.mode == Mode.PAIR and not holds
+        if en:
+            phase = combine and not phase
+            step += 1
+
+    timing.cycles = cycle
+    timing.counters = {
+        "ARRAY": n_array, "WEIGHTS": n_weights, "ACTIVATIONS": n_activations,
+        "RESULTS": cycle - n_array - n_weights - n_activations,
+        "BYTES_READ": n_read * size, "BYTES_WRITTEN": store.written * size,
+    }  # fmt: skip
+    return timing
