@@ -12,7 +12,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..share import ModuleLibrary, SharedComponent
 from .config import AcceleratorConfig
-from .fetcher import BURST, Fetcher
+from .fetcher import BURST, OUTSTANDING, Fetcher
 from .jobs import JOB, Base, Kind
 from .machine import Machine
 from .registers import CONTROL_PORTS, VERSION, Registers
@@ -26,8 +26,6 @@ MAGIC = 0x474D4953  # "SIMG"
 #: machine, bytes of the program, offset of the weights in the image, their bytes, and all six
 #: combined by exclusive or.
 HEADER = 64
-
-_LOADING = 8  # bursts of a load that are asked for ahead
 
 # Ids of what is read.
 _PROGRAM, _WEIGHTS, _TENSOR = 0, 1, 2
@@ -97,7 +95,7 @@ class Accelerator(SharedComponent):
             config=config.array, word=word, rows=config.bank_rows, depth=config.ring_words,
             program=config.program_words,
         )  # fmt: skip
-        loading = _LOADING * BURST // size
+        loading = OUTSTANDING * BURST // size
         clear = Signal()
         if isinstance(platform, ModuleLibrary):
             reset = ResetSignal() | clear
@@ -169,6 +167,8 @@ class Accelerator(SharedComponent):
             self._gather(m, fetcher, skip, clear, push, data, room)
         with m.If(heading):
             m.d.comb += program.i_room.eq(HEADER // size)
+        with m.If(load.o_busy):  # a tensor is waited for, and weights are ahead
+            m.d.comb += weights.i_room.eq(0)
         m.d.comb += load.i_room.eq(loading - load.o_waiting)
 
         # --- Transfers ---

@@ -9,10 +9,14 @@ from amaranth.lib.wiring import In, Out
 
 from ..share import SharedComponent
 
-__all__ = ["BURST", "Fetcher"]
+__all__ = ["BURST", "OUTSTANDING", "Fetcher"]
 
 #: Bytes of a burst, and what it is aligned to: it never crosses 4 KiB.
 BURST = 256
+
+#: Bursts of a range that are on their way at most. More would not be faster, and what is asked for
+#: later, but wanted sooner, would wait for them.
+OUTSTANDING = 8
 
 
 class Fetcher(SharedComponent):
@@ -116,7 +120,7 @@ class Fetcher(SharedComponent):
         with m.Elif(~valid & (left != 0)):
             with m.If(self.i_stop):
                 m.d.sync += left.eq(0)
-            with m.Elif(fits <= self.i_room):
+            with m.Elif((fits <= self.i_room) & (waiting <= (OUTSTANDING - 1) * per_burst)):
                 m.d.sync += [valid.eq(1), length.eq(fits)]
         m.d.sync += waiting.eq(waiting + Mux(asked, length, 0) - self.i_beat)
 

@@ -232,6 +232,12 @@ def compile_graph(graph: Graph, config: AcceleratorConfig) -> Program:
         pixel = pixels.get(tensor, shape[2])
         return replace(dense, pixel=pixel, row=pixel * shape[1])
 
+    temporary: list[int] = []
+
+    def scratch(count: int) -> int:
+        temporary.append(memory.take(count))
+        return temporary[-1]
+
     for tensor, offset in zip(inputs, Program.offsets(inputs), strict=True):
         where = place(tensor)
         program.append(
@@ -247,11 +253,13 @@ def compile_graph(graph: Graph, config: AcceleratorConfig) -> Program:
             ]
             target = place(one.output)
             try:
-                made = lower(one, config, sources, target)
+                made = lower(one, config, sources, target, scratch)
             except Unsupported as error:
                 lacking[one.kind] += 1
                 reasons.setdefault(one.kind, str(error))
                 made = []
+            while temporary:
+                memory.free(temporary.pop())
             whole = one.output not in pixels
             layers.append(
                 Layer(

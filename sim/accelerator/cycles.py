@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from hw.accelerator.accelerator import HEADER
 from hw.accelerator.combiner import Mode
 from hw.accelerator.config import AcceleratorConfig
-from hw.accelerator.fetcher import BURST
+from hw.accelerator.fetcher import BURST, OUTSTANDING
 from hw.accelerator.jobs import Kind, job_words, parameter_words
 from hw.accelerator.requantizer import Requantizer
 
@@ -23,7 +23,6 @@ from .jobs import Job
 __all__ = ["Timing", "simulate"]
 
 _AHEAD = 4  # of the machine's words, and of the storer's beats
-_LOADING = 8
 
 
 @dataclass(kw_only=True)
@@ -66,7 +65,7 @@ class _Fetcher:
             self.waiting += self.length
         elif not self.valid and self.left:
             fits = min(self.left, self.per_burst - self.start % self.per_burst)
-            if fits <= room:
+            if fits <= room and self.waiting <= (OUTSTANDING - 1) * self.per_burst:
                 self.valid, self.length = True, fits
         if beat:
             self.waiting -= 1
@@ -192,7 +191,9 @@ class _Work:
             cols = array.cols
             one = cols - 1 + self.taps
             signal = (
-                one + (self.folds - 1) * cols if self.passes == 1 else self.folds * self.passes * one
+                one + (self.folds - 1) * cols
+                if self.passes == 1
+                else self.folds * self.passes * one
             )
             self.words = self.rounds * self.bands * signal
         elif job.kind == Kind.COMBINE:
@@ -237,7 +238,7 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
     store = _Storer(size)
     job_ring, ring = _Ring(config.program_words), _Ring(config.ring_words)
     parts = [0, 0]
-    loading = _LOADING * BURST // size
+    loading = OUTSTANDING * BURST // size
     # The memory: cycle from which a beat can come, and whose it is.
     reads: deque[tuple[int, int]] = deque()
 
@@ -405,7 +406,9 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
         last = round_end = False
         if en and events and events[0][0] == step:
             _, round_end, last = events.popleft()
-        freed = (2 if last else 0) if back_work and back_work.kind == Kind.COMBINE else int(round_end)
+        freed = (
+            (2 if last else 0) if back_work and back_work.kind == Kind.COMBINE else int(round_end)
+        )
 
         # Commands.
         give = False
@@ -458,7 +461,7 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
         free_p = (job_ring.depth - job_ring.held) * per_word - (parts[0] if per_word > 1 else 0)
         free_w = (ring.depth - ring.held) * per_word - (parts[1] if per_word > 1 else 0)
         room_p = HEADER // size if heading else max(0, free_p - program.waiting)
-        room_w = max(0, free_w - weights.waiting)
+        room_w = 0 if load.busy else max(0, free_w - weights.waiting)
         room_l = loading - load.waiting
         for number_of, (fetcher, room_of) in enumerate(
             ((program, room_p), (weights, room_w), (load, room_l))
@@ -725,9 +728,7 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
             c_tap = not fills
             if fills:
                 c_last_tap = False
-            fold_width = (
-                (emit_of if folds_of == 1 else cols) if stos_of else emit_of
-            )
+            fold_width = (emit_of if folds_of == 1 else cols) if stos_of else emit_of
             apart = fold_width <= 1 or (not finish and older >= fold_width)
             full = None
         if command is not None:

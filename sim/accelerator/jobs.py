@@ -258,7 +258,7 @@ def gemm(
         skip, block = source.pixel - width_of_block, rows
     else:
         c_in = source.channels
-        if source.pixel == c_in:
+        if source.pixel == c_in or kw == pixels == 1:
             run = (kw + (pixels - 1) * stride_x) * c_in
             count, large, length = _even(run, -(-run // word))
             skip = 0

@@ -25,6 +25,7 @@ from golden.int8.pools import AveragePool2D, MaxPool2D, Mean
 from golden.int8.shapes import Pad, ResizeNearestNeighbor, Slice
 from hw.accelerator.combiner import LEFT, Mode
 from hw.accelerator.config import AcceleratorConfig
+from hw.accelerator.jobs import Kind
 from report.errors import UserError
 
 from . import jobs
@@ -36,6 +37,8 @@ __all__ = ["Unsupported", "lower"]
 _LONGEST = 32_768
 
 Places = Sequence[Place]
+#: Returns where so many bytes are free until the operator is done.
+Scratch = Callable[[int], int]
 Int8 = NDArray[np.int8]
 
 
@@ -43,9 +46,16 @@ class Unsupported(Exception):
     """The machine has no way to do an operator."""
 
 
+#: About what a job costs that nothing overlaps with.
+_ALONE = 30
+
+
 def steps(job: Job, config: AcceleratorConfig) -> int:
     """Return about how many cycles a job's operands take."""
     cols = config.array.cols
+    if job.kind == Kind.COMBINE:
+        read = job.fields["read"]["gemm"]
+        return int(read["tiles"] * read["rows"] * read["words"]) + _ALONE
     if "stream" in job.fields.get("read", {}):
         read = job.fields["read"]["stream"]
         fill = read["depth"] + cols - 1
@@ -76,7 +86,7 @@ def cheapest(choices: Sequence[Callable[[], list[Job]]], config: AcceleratorConf
     for choice in choices:
         try:
             ways = choice()
-        except UserError as error:
+        except (UserError, Unsupported) as error:
             why = str(error)
             continue
         found.append((sum(steps(job, config) for job in ways), ways))
@@ -106,24 +116,62 @@ def depthwise(
 
 def convolution(
     config: AcceleratorConfig, window: Window, source: Place, target: Place, weights: Int8,
-    given: Requantization, pad: int,
+    given: Requantization, pad: int, scratch: Scratch | None = None,
 ) -> list[Job]:  # fmt: skip
-    """Return a convolution, with as many pixels on the rows as is fastest."""
-    c_out = weights.shape[3]
+    """Return a convolution, with as many pixels on the rows as is fastest.
+
+    Or after a copy of the image that has the rows of a window end to end.
+    """
+    kh, kw, c_in, c_out = weights.shape
     dense = source.pixel == source.channels and target.pixel == c_out
     counts = [
         n for n in range(1, config.array.rows // c_out + 1)
         if n == 1 or (dense and window.output[1] % n == 0)
     ] or [1]  # fmt: skip
-    return cheapest(
-        [
-            lambda n=n: [  # type: ignore[misc]
-                jobs.gemm(config, window, source, target, weights, given, pad, pixels=n)
-            ]
-            for n in counts
-        ],
-        config,
-    )
+    choices: list[Callable[[], list[Job]]] = [
+        lambda n=n: [  # type: ignore[misc]
+            jobs.gemm(config, window, source, target, weights, given, pad, pixels=n)
+        ]
+        for n in counts
+    ]
+    if scratch and kh > 1 and kw * c_in <= config.array.rows and source.pixel == c_in:
+        choices.append(
+            lambda: _end_to_end(config, window, source, target, weights, given, pad, scratch)
+        )
+    return cheapest(choices, config)
+
+
+def _end_to_end(
+    config: AcceleratorConfig, window: Window, source: Place, target: Place, weights: Int8,
+    given: Requantization, pad: int, scratch: Scratch,
+) -> list[Job]:  # fmt: skip
+    """Return a convolution of a copy: of every column of windows, the rows one after the other."""
+    kh, kw, c_in, c_out = weights.shape
+    run = kw * c_in
+    (top, _), (left, _) = window.padding
+    (out_h, out_w), (stride_y, stride_x) = window.output, window.stride
+    height = (out_h - 1) * stride_y + kh
+    begin = scratch(out_w * height * run)
+    made = []
+    for column in range(out_w):
+        read = {
+            "base": source.address - top * source.row, "x": (column * stride_x - left) * c_in,
+            "step": 0, "line": 1, "jump": source.row, "pitch": 0,
+            "width": window.size[1] * c_in, "top": -top, "stride": 1, "height": window.size[0],
+            "rows": 1, "words": 1, "length": run, "tiles": height, "pixels": 1, "rounds": 1,
+        }  # fmt: skip
+        write = {
+            "base": begin + column * height * run, "step": run, "reach": run, "tiles": height,
+            "pixels": 1, "rounds": 1, "rows": run, "rest": run,
+        }  # fmt: skip
+        made.append(_copy(config, read, write, pad))
+    place = Place(
+        address=begin, size=(out_h, out_w), channels=kh * run, pixel=height * run,
+        row=stride_y * run,
+    )  # fmt: skip
+    whole = Window((out_h, out_w), (1, 1), (1, 1), ((0, 0), (0, 0)))
+    flat = weights.reshape(1, 1, kh * run, c_out)
+    return [*made, jobs.gemm(config, whole, place, target, flat, given, pad)]
 
 
 def requantization(one: ArrayOperator) -> Requantization:
@@ -153,11 +201,11 @@ def requantization(one: ArrayOperator) -> Requantization:
     )  # fmt: skip
 
 
-def _conv(one: Conv2D, config: AcceleratorConfig, source: Places, target: Place) -> list[Job]:
-    given = requantization(one)
-    return convolution(
-        config, one.window, source[0], target, one.weights[0], given, one.inputs[0].zero_point
-    )
+def _conv(
+    one: Conv2D, config: AcceleratorConfig, source: Places, target: Place, scratch: Scratch
+) -> list[Job]:
+    given, pad = requantization(one), one.inputs[0].zero_point
+    return convolution(config, one.window, source[0], target, one.weights[0], given, pad, scratch)
 
 
 def _depthwise(
@@ -237,30 +285,27 @@ def _linear(
 def _mean_of(
     config: AcceleratorConfig, source: Place, target: Place, given: Requantization
 ) -> list[Job]:
-    """Return sums of all pixels, as a window over the image in whatever shape is fastest."""
+    """Return sums of all pixels, as a window over the image in whatever shape is fastest.
+
+    Pixels lie end to end, so that a row may have any length; what the last row has too much is
+    multiplied by 0.
+    """
     count = math.prod(source.size)
     choices: list[Callable[[], list[Job]]] = []
     for wide in range(1, count + 1):
-        if count % wide:
+        size = (-(-count // wide), wide)
+        ones = np.zeros((math.prod(size), source.channels), np.int8)
+        ones[:count] = 1
+        if config.array.cols < wide < count:
             continue
-        size = (count // wide, wide)
         window = Window(size, size, (1, 1), ((0, 0), (0, 0)))
         place = Place.dense(source.address, (*size, source.channels))
-        ones = np.ones((*size, source.channels), np.int8)
         choices.append(
             lambda window=window, place=place, ones=ones: depthwise(  # type: ignore[misc]
-                config, window, place, target, ones, given, 0
+                config, window, place, target, ones.reshape(*window.size, -1), given, 0
             )
         )
-    found = []
-    for choice in choices:
-        try:
-            found.append(choice())
-        except (UserError, Unsupported):
-            continue
-    if not found:
-        raise Unsupported("no mapping")
-    return min(found, key=lambda ways: sum(steps(job, config) for job in ways))
+    return cheapest(choices, config)
 
 
 def _average_multiplier(count: int, low: int, high: int) -> tuple[int, int]:
@@ -565,7 +610,7 @@ def _resize(
 
 
 _WAYS: dict[type, Callable[..., list[Job]]] = {
-    Conv2D: _conv, DepthwiseConv2D: _depthwise, FuseConv2D: _fuse, ABConv2D: _abconv,
+    DepthwiseConv2D: _depthwise, FuseConv2D: _fuse, ABConv2D: _abconv,
     FullyConnected: _linear, AveragePool2D: _average, Mean: _mean, MaxPool2D: _max_pool,
     Add: _pair, Sub: _pair, Mul: _pair, Quantize: _quantize, Pad: _pad,
     ResizeNearestNeighbor: _resize,
@@ -573,8 +618,9 @@ _WAYS: dict[type, Callable[..., list[Job]]] = {
 
 
 def lower(
-    one: Operator, config: AcceleratorConfig, sources: Sequence[Place], target: Place
-) -> list[Job]:
+    one: Operator, config: AcceleratorConfig, sources: Sequence[Place], target: Place,
+    scratch: Scratch,
+) -> list[Job]:  # fmt: skip
     """Return the jobs of an operator.
 
     Parameters
@@ -584,12 +630,16 @@ def lower(
     sources : sequence of Place
         Of the inputs.
     target : Place
+    scratch : function
+        Returns where so many bytes are free until the operator is done.
 
     Raises
     ------
     Unsupported
         If the machine has no way to do it.
     """
+    if isinstance(one, Conv2D):
+        return _conv(one, config, sources, target, scratch)
     if isinstance(one, Slice):
         return _slice(one, config, sources, target)
     way = _WAYS.get(type(one))
