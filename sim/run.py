@@ -6,6 +6,7 @@ import argparse
 import math
 import shlex
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,14 @@ from golden.int8.array_operators import ArrayOperator
 from golden.int8.graph import Graph, Step
 from golden.int8.tensor import extent
 from golden.nets.layers import check_int8
+from hw.accelerator.config import AcceleratorConfig
+from hw.accelerator.registers import COUNTERS
 from hw.config import ArrayConfig
 from report.command import Command, OneLineParser, Page, without
 from report.errors import Failure, UserError, needs_extra, reading
 
+from .accelerator.run import AcceleratorRun
+from .accelerator.run import run as run_accelerator
 from .cost import LayerReport, Memory, layer_report
 from .inputs import Normalization, read_input
 from .network import NetworkReport, add_mapping, timeline
@@ -212,6 +217,20 @@ def _alone(words: Sequence[str], index: int) -> str:
 
 def _options(parser: OneLineParser) -> None:
     ArrayConfig.add_options(parser)
+    parser.add_argument(
+        "--accelerator", action="store_true",
+        help="run all of it on the accelerator, from memory to memory, not on the array alone",
+    )  # fmt: skip
+    AcceleratorConfig.add_options(parser)
+    memory = parser.add_argument_group("memory of the accelerator", "with --accelerator only")
+    memory.add_argument(
+        "--memory-latency", type=int, default=argparse.SUPPRESS, metavar="CYCLES",
+        help="from a read's address to its data, then a beat per cycle (default: 40)",
+    )  # fmt: skip
+    memory.add_argument(
+        "--memory-stall", type=float, default=argparse.SUPPRESS, metavar="P",
+        help="probability that a handshake pauses in a cycle (default: 0)",
+    )  # fmt: skip
     parser.add_argument("model", type=Path, metavar="MODEL.tflite", help="the network")
     parser.add_argument(
         "--input", type=Path, required=True, metavar="FILE", action="append",
@@ -261,10 +280,62 @@ def _options(parser: OneLineParser) -> None:
         )  # fmt: skip
 
 
-def _report(arguments: argparse.Namespace) -> Report:
+@dataclass(frozen=True, kw_only=True)
+class Whole:
+    """A run on the accelerator, for its report.
+
+    Parameters
+    ----------
+    ran : AcceleratorRun
+    results : tuple of Result
+    source, model : str
+        The inputs, in words, and the name of the file.
+    output : Path, optional
+        Where the outputs are written.
+    """
+
+    ran: AcceleratorRun
+    results: tuple[Result, ...]
+    source: str
+    model: str
+    output: Path | None
+
+
+def _on_accelerator(
+    graph: Graph, inputs: list[NDArray[Any]], config: ArrayConfig, labels: list[str],
+    sources: list[str], arguments: argparse.Namespace,
+) -> Whole:  # fmt: skip
+    """Run a network on the accelerator."""
+    machine = AcceleratorConfig.from_options(config, arguments)
+    latency = getattr(arguments, "memory_latency", 40)
+    stall = getattr(arguments, "memory_stall", 0.0)
+    if not 0 <= latency <= 10_000:
+        raise UserError(f"--memory-latency must be 0 to 10000, not {latency}")
+    if not 0 <= stall < 1:
+        raise UserError(f"--memory-stall must be 0 to below 1, not {stall}")
+    for name in ("layers", "golden_only"):
+        if getattr(arguments, name, False):
+            raise UserError(f"--{name.replace('_', '-')} is not for --accelerator")
+    with Console(stderr=True).status(f"building and running the accelerator: {config}"):
+        ran = run_accelerator(graph, inputs, machine, latency=latency, stall=stall)
+    results = tuple(
+        Result(tensor=tensor, value=value, labels=labels)
+        for tensor, value in zip(graph.outputs, graph.results(ran.outputs), strict=True)
+    )
+    return Whole(
+        ran=ran, results=results, source="; ".join(sources), model=arguments.model.name,
+        output=getattr(arguments, "output", None),
+    )  # fmt: skip
+
+
+def _report(arguments: argparse.Namespace) -> Report | Whole:
     with needs_extra("sim"):
         from golden.int8 import tflite
     config, memory = ArrayConfig.from_options(arguments), Memory.from_options(arguments)
+    AcceleratorConfig.refuse_without(arguments, arguments.accelerator)
+    for name in ("memory_latency", "memory_stall"):
+        if hasattr(arguments, name) and not arguments.accelerator:
+            raise UserError(f"--{name.replace('_', '-')} is for --accelerator only")
     if arguments.golden_only and hasattr(arguments, "layers"):
         raise UserError("--layers is about the RTL, and --golden-only uses none")
     with reading(arguments.model):
@@ -279,6 +350,8 @@ def _report(arguments: argparse.Namespace) -> Report:
     labels = _labels(graph, arguments.labels) if hasattr(arguments, "labels") else []
     if getattr(arguments, "output", Path("x.npz")).suffix != ".npz":
         raise UserError(f"--output FILE must end in .npz, not {arguments.output}")
+    if arguments.accelerator:
+        return _on_accelerator(graph, inputs, config, labels, sources, arguments)
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     simulator, ran = None, []
@@ -357,7 +430,36 @@ def _labels(graph: Graph, path: Path) -> list[str]:
     return found
 
 
-def _page(report: Report) -> Page:
+def _whole_page(report: Whole) -> Page:
+    """Return the page of a run on the accelerator."""
+    ran = report.ran
+    counters, cycles = ran.result.counters, ran.result.cycles
+    same = "as predicted" if ran.timing else "with random stalls"
+    shares = ", ".join(
+        f"{100 * counters[name] / cycles:.1f} % {text}" for name, text in COUNTERS.items()
+    )
+    told = [
+        f"{report.model}, {report.source}",
+        *(line for one in report.results if one.is_row for line in one.lines()),
+        f"{cycles:,} cycles from start to done, {same}, memory latency {ran.latency}: {shares}",
+        f"{counters['BYTES_READ']:,} bytes read, {counters['BYTES_WRITTEN']:,} written; "
+        "every tensor equals the golden model's, and nothing else was written",
+    ]
+    if ran.program.after:
+        told.append(f"the host did {', '.join(one.kind for one in ran.program.after)} after it")
+    tables = [ran.sheet()]
+    if any(not one.is_row for one in report.results):
+        tables.append(place_sheet(report.results))
+    data = ran.to_dict() | {"results": [one.to_dict() for one in report.results]}
+    return Page(
+        tables=tables, notes=told, data=data,
+        files={report.output: npz(report.results)} if report.output else {},
+    )  # fmt: skip
+
+
+def _page(report: Report | Whole) -> Page:
+    if isinstance(report, Whole):
+        return _whole_page(report)
     tables = [sheet(report)]
     wide = [one for one in report.results if not one.is_row]
     if wide:

@@ -1,4 +1,4 @@
-"""From a network to an image: where tensors lie, the jobs of every layer, and what the host does."""
+"""From a network to an image: where tensors lie, the jobs of layers, and what the host does."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from report.errors import UserError
 
 from . import jobs
 from .addresses import may_overlap
+from .cycles import Timing, simulate
 from .image import image
 from .jobs import Job, Place
 from .lower import Unsupported, lower
@@ -81,6 +82,56 @@ class Program:
     def image(self) -> bytes:
         """The memory image."""
         return image(self.jobs, self.config)
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Bytes behind SCRATCH that a run needs."""
+        return 0
+
+    def timing(self, latency: int = 40) -> Timing:
+        """Return when every job begins, with a memory of that latency."""
+        return simulate(self.jobs, self.config, latency=latency)
+
+    def layer_bytes(self, layer: Layer) -> int:
+        """Return the bytes of the image that a layer takes."""
+        own = self.jobs[layer.first : layer.first + layer.jobs]
+        return sum(len(job.program(self.config.word)) + job.weights.nbytes for job in own)
+
+    def layer_cycles(self, layer: Layer, begins: Sequence[int]) -> int:
+        """Return the cycles from the beginning of a layer to that of the next one."""
+        return begins[layer.first + layer.jobs] - begins[layer.first]
+
+    def to_dict(self, latency: int = 40) -> dict[str, Any]:
+        """Return what the side-car says."""
+        timing = self.timing(latency)
+
+        def tensors(some: Sequence[Tensor]) -> list[dict[str, Any]]:
+            return [
+                {
+                    "name": one.name, "offset": offset, "bytes": math.prod(one.shape),
+                    "shape": list(one.shape), "dtype": one.dtype, "scale": float(one.scale),
+                    "zero_point": one.zero_point + one.offset,
+                }
+                for one, offset in zip(some, self.offsets(some), strict=True)
+            ]  # fmt: skip
+
+        return {
+            "image_bytes": len(self.image), "scratch_bytes": self.scratch_bytes,
+            "cycles": timing.cycles, "memory_latency": latency, "counters": timing.counters,
+            "config": self.config.to_dict(), "fingerprint": self.config.fingerprint,
+            "inputs": tensors(self.inputs), "outputs": tensors(self.outputs),
+            "host_before": [one.kind for one in self.before],
+            "host": [one.kind for one in self.after],
+            "jobs": len(self.jobs),
+            "layers": [
+                {
+                    "name": one.name, "operator": one.operator.kind, "mapping": one.mapping,
+                    "cycles": self.layer_cycles(one, timing.begins),
+                    "bytes": self.layer_bytes(one), "jobs": one.jobs,
+                }
+                for one in self.layers
+            ],
+        }  # fmt: skip
 
     @staticmethod
     def offsets(tensors: Sequence[Tensor]) -> list[int]:

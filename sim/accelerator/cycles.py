@@ -276,12 +276,10 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
     # The loader: groups as (step of their first beat, pixels).
     groups: deque[tuple[int, int]] = deque()
     # The controller.
-    flush = 0
     full: tuple[int, int, int, bool] | None = None
     c_busy = c_stos = c_fill = c_tap = c_last_tap = c_turn = False
     c_taps_left = c_position = c_folds = c_depth = c_emit = 0
     wave = 0
-    tagged = broadcast = False
     age, apart, draining, fold_width = cols, True, 0, 0
     wave_after = rows + cols - 2
     # The combiner.

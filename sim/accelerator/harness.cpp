@@ -339,7 +339,7 @@ int main(int argc, char** argv) {
             const uint64_t ended = INSIDE(machine__DOT__o_completed);
             for (; completed < ended; completed++) look(completed);
             if (index != current || jobs.empty()) {
-                jobs.push_back({bench.cycle - start,
+                jobs.push_back({INSIDE(cycles),
                                 {INSIDE(array_cycles), INSIDE(weights_cycles),
                                  INSIDE(activations_cycles), INSIDE(results_cycles),
                                  INSIDE(bytes_read), INSIDE(bytes_written)}});

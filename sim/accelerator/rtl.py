@@ -137,7 +137,7 @@ class AcceleratorSimulator:
                 (f"{_TOP}_activation_bank", ["memory"]),
                 (f"{_TOP}_machine", ["index", "o_completed"]),
                 (_TOP, [f"{name.lower()}_cycles" for name in COUNTERS]),
-                (_TOP, ["bytes_read", "bytes_written"]),
+                (_TOP, ["cycles", "bytes_read", "bytes_written"]),
             )
             for name in names
         )
