@@ -96,7 +96,7 @@ class ArrayOperator(Operator):
         return self.output.shape[-1]
 
     @property
-    def _weight_sums(self) -> IntArray:
+    def weight_sums(self) -> IntArray:
         """Sum of the weights that lead to every output channel, ``(c_out,)``."""
         axes = [tuple(range(w.ndim - 1)) for w in self.weights]
         sums = [w.sum(axis, dtype=np.int64) for w, axis in zip(self.weights, axes, strict=True)]
@@ -129,7 +129,7 @@ class ArrayOperator(Operator):
         ``weight_zero * (sum(x) - taps * zero_point)`` less, x what the window sees.
         """
         source, target = self.inputs[0], self.output
-        total = sums - source.zero_point * self._weight_sums + self.bias
+        total = sums - source.zero_point * self.weight_sums + self.bias
         if self.weight_zero:
             taps = math.prod(self.weights[0].shape[:-1])
             total = total - self.weight_zero * (self._seen(x) - taps * source.zero_point)
@@ -377,8 +377,8 @@ class ABConv2D(Convolution):
         return (1, *self.window.output, self.groups * self.weights[0].shape[3])
 
     @property
-    def _weight_sums(self) -> IntArray:
-        return np.tile(super()._weight_sums, self.groups)
+    def weight_sums(self) -> IntArray:
+        return np.tile(super().weight_sums, self.groups)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

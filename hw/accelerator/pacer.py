@@ -15,7 +15,7 @@ __all__ = ["GemmPacer", "pace_job"]
 #: What a job says of its beats; see `hw.accelerator.reader.gemm_job`.
 pace_job = StructLayout(
     {
-        "rows": 8, "words": 16, "long": 16, "length": 9, "tiles": 16, "large": 16, "pixels": 9,
+        "runs": 8, "words": 16, "long": 16, "length": 9, "tiles": 16, "large": 16, "pixels": 9,
         "rounds": 16,
     }
 )  # fmt: skip
@@ -107,7 +107,7 @@ class GemmPacer(SharedComponent):
         length = job.length + (word < job.long)
         begins = byte == 0
         word_ends = byte + 1 == length
-        last_word = (word + 1 == job.words) & (run + 1 == job.rows)
+        last_word = (word + 1 == job.words) & (run + 1 == job.runs)
         tile_ends = word_ends & last_word
         round_ends = tile_ends & (number + 1 == job.tiles)
         ends = round_ends & (round_ + 1 == job.rounds)

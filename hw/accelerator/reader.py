@@ -18,7 +18,7 @@ def gemm_job(address: int) -> StructLayout:
 
     A pixel's window is `rows` runs, one per row of the image; rows have `width` bytes and are
     `pitch` bytes apart. A run is `words` words, the first `long` of which have `length + 1` bytes,
-    the others `length`; `skip` bytes lie between two words. Pixels follow each other in lines of
+    the others `length`; `skip` bytes lie between two words. The window is read `turns` times. Pixels follow each other in lines of
     `line` pixels, `step` bytes apart. Tiles have `pixels + 1` pixels (the first `large` of a round)
     or `pixels`; `tiles` of them are a round over the whole image, and there are `rounds` rounds,
     one for every block of output channels, `block` bytes apart.
@@ -44,6 +44,8 @@ def gemm_job(address: int) -> StructLayout:
             "stride": 4,  # image rows from a line to the next
             "height": 16,
             "rows": 8,
+            "turns": 2,
+            "runs": 8,  # in all: rows * turns
             "words": 16,
             "long": 16,
             "length": 9,
@@ -130,6 +132,7 @@ class GemmReader(SharedComponent):
         round_ = Signal(16)
         offset = Signal(self.address)  # of the word in its run
         down = Signal(self.address)  # of the run, from the first one
+        turn = Signal(2)
         origin = Signal(self.address)  # of the round
         first = {"base": job.base, "x": job.x, "row": job.top, "at": 0}
 
@@ -143,7 +146,8 @@ class GemmReader(SharedComponent):
         length = job.length + (word < job.long)
         pixel_ends = left == 0
         word_ends = pixel_ends & (word + 1 == job.words)
-        run_ends = word_ends & (run + 1 == job.rows)
+        window_ends = word_ends & (run + 1 == job.rows)
+        run_ends = window_ends & (turn + 1 == job.turns)
         tile_ends = run_ends & (number + 1 == job.tiles)
 
         def size(index: Value) -> Value:
@@ -160,8 +164,10 @@ class GemmReader(SharedComponent):
                 m.d.sync += [word.eq(word + 1), offset.eq(offset + length + job.skip)]
             with m.If(word_ends):
                 m.d.sync += [word.eq(0), offset.eq(0), run.eq(run + 1), down.eq(down + job.pitch)]
+            with m.If(window_ends):
+                m.d.sync += [run.eq(0), down.eq(0), turn.eq(turn + 1)]
             with m.If(run_ends):
-                m.d.sync += [run.eq(0), down.eq(0), number.eq(number + 1)]
+                m.d.sync += [turn.eq(0), number.eq(number + 1)]
                 m.d.sync += left.eq(size(number + 1))
                 for where in (pixel, tile):
                     m.d.sync += [signal.eq(following[key]) for key, signal in where.items()]
@@ -169,7 +175,7 @@ class GemmReader(SharedComponent):
                 m.d.sync += [number.eq(0), round_.eq(round_ + 1), origin.eq(origin + job.block)]
         with m.If(self.i_begin):
             m.d.sync += [word.eq(0), offset.eq(0), run.eq(0), down.eq(0), number.eq(0)]
-            m.d.sync += [round_.eq(0), origin.eq(0)]
+            m.d.sync += [round_.eq(0), origin.eq(0), turn.eq(0)]
         with m.If(self.i_begin | (self.i_next & tile_ends)):
             m.d.sync += left.eq(size(0))
             for where in (pixel, tile):

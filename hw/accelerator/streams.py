@@ -20,7 +20,7 @@ def stream_job(address: int) -> StructLayout:
     of the image), the first line image row `top` (maybe above it); a line is `step` image rows
     below the line before, and `line` bytes behind it; an element is `pixel` bytes behind the one
     before. A pass reads `depth` taps; there are `passes` of them for every fold, each an image row,
-    `row` bytes, below the one before. One pass has all `folds` at once. The last fold has `last`
+    `row` bytes, below the one before; after `kernel` of them it is the first row again. One pass has all `folds` at once. The last fold has `last`
     outputs.
 
     There are `bands` signals, each `band_x` elements, `band` bytes, to the right of the one before,
@@ -35,7 +35,7 @@ def stream_job(address: int) -> StructLayout:
     return StructLayout(
         {
             "base": wide, "pixel": address, "line": address, "row": address, "pitch": 16,
-            "x": signed(17), "width": 16, "top": signed(10), "step": 4, "height": 16, "passes": 8,
+            "x": signed(17), "width": 16, "top": signed(10), "step": 4, "height": 16, "passes": 8, "kernel": 8,
             "depth": 9, "folds": 16, "last": 9,
             "bands": 16, "band_x": 16, "band": address, "rounds": 16, "block": 9,
         }
@@ -123,6 +123,7 @@ class StreamReader(SharedComponent):
         number = Signal(8)
         done = Signal(16)
         down = Signal(self.address)  # of the pass
+        kernel = Signal(8)  # its row of the kernel
         single = job.passes == 1
         # A pass takes cols - 1 beats, one for every tap, and cols more for every further fold.
         long = self.cols - 1 + job.depth
@@ -144,10 +145,13 @@ class StreamReader(SharedComponent):
             with m.If(wraps):
                 m.d.sync += [beat.eq(long - self.cols), piece.eq(piece + 1)]
             with m.If(pass_ends):
-                m.d.sync += [beat.eq(0), number.eq(number + 1), down.eq(down + job.row)]
+                m.d.sync += [beat.eq(0), number.eq(number + 1)]
+                m.d.sync += [kernel.eq(kernel + 1), down.eq(down + job.row)]
+                with m.If(kernel + 1 == job.kernel):
+                    m.d.sync += [kernel.eq(0), down.eq(0)]
                 m.d.sync += [signal.eq(fold[key]) for key, signal in here.items()]
             with m.If(fold_ends):
-                m.d.sync += [number.eq(0), down.eq(0), done.eq(done + 1)]
+                m.d.sync += [number.eq(0), kernel.eq(0), down.eq(0), done.eq(done + 1)]
                 for where in (here, fold):
                     m.d.sync += [signal.eq(after[key]) for key, signal in where.items()]
         with m.If(self.i_next & signal_ends):
@@ -163,7 +167,13 @@ class StreamReader(SharedComponent):
                 m.d.sync += [signal.eq(start[key]) for key, signal in where.items()]
         with m.If(self.i_begin):
             m.d.sync += [beat.eq(0), piece.eq(0), number.eq(0), done.eq(0), down.eq(0)]
-            m.d.sync += [band.eq(0), round_.eq(0), origin.eq(job.base), corner.eq(job.base)]
+            m.d.sync += [
+                kernel.eq(0),
+                band.eq(0),
+                round_.eq(0),
+                origin.eq(job.base),
+                corner.eq(job.base),
+            ]
             m.d.sync += left.eq(job.x)
             for where in (here, fold):
                 m.d.sync += [signal.eq(first[key]) for key, signal in where.items()]
@@ -171,7 +181,7 @@ class StreamReader(SharedComponent):
         row = Signal(signed(19))
         inside = (row >= 0) & (row < job.height) & (here["x"] >= 0) & (here["x"] < job.width)
         m.d.comb += [
-            row.eq(here["row"] + number),
+            row.eq(here["row"] + kernel),
             self.o_address.eq(here["line"] + here["in"] + down),
             self.o_bytes.eq(Mux(inside, self.word, 0)),
             self.o_last.eq(signal_ends & last_band & (round_ + 1 == job.rounds)),

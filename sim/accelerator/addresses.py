@@ -36,7 +36,7 @@ def _gemm_reads(read: Fields) -> Iterator[tuple[int, int, int]]:
     for round_ in range(read["rounds"]):
         begun = 0
         for size in sizes:
-            for run in range(read["rows"]):
+            for run in [*range(read["rows"])] * get("turns", 1):
                 offset = 0
                 for word in range(read["words"]):
                     length = read["length"] + (word < get("long", 0))
@@ -61,7 +61,7 @@ def _stream_reads(read: Fields, config: AcceleratorConfig) -> Iterator[tuple[int
     for (round_, band), (fold, count) in itertools.product(signals, groups):
         base = read["base"] + round_ * read["block"] + band * read["band"]
         left = read["x"] + band * read["band_x"]
-        for number in range(read["passes"]):
+        for number in (n % read["kernel"] for n in range(read["passes"])):
             for beat in range(cols - 1 + read["depth"] + (count - 1) * cols):
                 line, at = divmod(fold * cols + beat, read["pitch"])
                 row, x = read["top"] + line * read["step"] + number, left + at

@@ -182,7 +182,7 @@ class _Work:
             large, pixels = read["large"], read["pixels"]
             self.sizes = [pixels + (n < large) for n in range(read["tiles"])]
             self.lengths = [read["length"] + (n < read["long"]) for n in range(read["words"])]
-            self.lengths *= read["rows"]
+            self.lengths *= read["runs"]
             self.words = self.rounds * sum(self.sizes) * len(self.lengths)
         elif job.kind == Kind.STREAM:
             read = f["read"]["stream"]

@@ -222,7 +222,8 @@ def gemm(
         Over the source.
     source, target : Place
         `target` is dense but for its pixels.
-    weights : int8 array (kh, kw, c_in, c_out), or (kh, kw, c) if diagonal
+    weights : int8 array (turns, kh, kw, c_in, c_out), or (turns, kh, kw, c) if diagonal
+        All turns are added up.
     requantization : Requantization
         Of the output channels, for sums of raw values.
     pad : int
@@ -243,16 +244,16 @@ def gemm(
     stride_y, stride_x = window.stride
     (top, _), (left, _) = window.padding
     (height, width), (out_h, out_w) = window.size, window.output
-    c_out = weights.shape[-1]
+    c_out, turns = weights.shape[-1], len(weights)
     if diagonal:
         width_of_block = min(rows, c_out)
         wide = -(-c_out // rows) * rows
-        padded = np.zeros((kh, kw, wide), np.int8)
-        padded[:, :, :c_out] = weights
-        cross = np.zeros((kh, kw, width_of_block, wide), np.int8)
+        padded = np.zeros((turns, kh, kw, wide), np.int8)
+        padded[..., :c_out] = weights
+        cross = np.zeros((turns, kh, kw, width_of_block, wide), np.int8)
         lane = np.arange(wide)
         inside = lane % rows < width_of_block
-        cross[:, :, (lane % rows)[inside], lane[inside]] = padded[:, :, inside]
+        cross[..., (lane % rows)[inside], lane[inside]] = padded[..., inside]
         spread = cross.reshape(-1, wide)
         count, large, length = kw, 0, width_of_block
         skip, block = source.pixel - width_of_block, rows
@@ -267,11 +268,11 @@ def gemm(
             count, large, length, skip = kw, 0, c_in, source.pixel - c_in
         else:
             raise UserError(f"{c_in} channels of pixels of {source.pixel} bytes are no word")
-        shifted = np.zeros((kh, run, pixels, c_out), np.int8)
+        shifted = np.zeros((turns * kh, run, pixels, c_out), np.int8)
         for n in range(pixels):
             begin = n * stride_x * c_in
-            shifted[:, begin : begin + kw * c_in, n] = weights.reshape(kh, kw * c_in, c_out)
-        spread = shifted.reshape(kh * run, pixels * c_out)
+            shifted[:, begin : begin + kw * c_in, n] = weights.reshape(-1, kw * c_in, c_out)
+        spread = shifted.reshape(turns * kh * run, pixels * c_out)
         block = 0
     lanes = pixels * c_out
     rounds = -(-lanes // rows)
@@ -283,7 +284,7 @@ def gemm(
         "base": source.address - top * source.row, "x": -left * source.pixel,
         "step": pixels * stride_x * source.pixel, "line": line, "jump": stride_y * source.row,
         "pitch": source.row, "width": width * source.pixel, "skip": skip, "block": block,
-        "top": -top, "stride": stride_y, "height": height, "rows": kh, "words": count,
+        "top": -top, "stride": stride_y, "height": height, "rows": kh, "turns": turns, "runs": turns * kh, "words": count,
         "long": large, "length": length, **shape,
     }  # fmt: skip
     step = pixels * target.pixel
@@ -337,7 +338,8 @@ def stream(
         One of `streams`.
     source, target : Place
         Of the channels.
-    weights : int8 array (kh, kw, c)
+    weights : int8 array (turns, kh, kw, c)
+        All turns are added up.
     requantization, pad
         As of `gemm`.
     """
@@ -350,12 +352,16 @@ def stream(
     near, far, out_near, out_far = source.pixel, source.row, target.pixel, target.row
     if way.turned:
         near, far, out_near, out_far = far, near, out_far, out_near
-        weights = weights.transpose(1, 0, 2)
-    channels = weights.shape[2]
-    taps = np.zeros((way.depths[0] if way.joined else kh * kw, channels), np.int8)
-    for i in range(kh):
-        begin = i * (way.pitch if way.joined else kw)
-        taps[begin : begin + kw] = weights[i]
+        weights = weights.transpose(0, 2, 1, 3)
+    turns, channels = len(weights), weights.shape[3]
+    if turns > 1 and len(way.depths) == 1:
+        raise UserError("one pass has all taps once")
+    if way.joined:
+        taps = np.zeros((way.depths[0], channels), np.int8)
+        for i in range(kh):
+            taps[i * way.pitch : i * way.pitch + kw] = weights[0, i]
+    else:
+        taps = weights.reshape(-1, channels)
     folds = -(-way.length // cols)
     rounds = -(-channels // rows)
     span = way.width * win.stride[1]
@@ -364,7 +370,8 @@ def stream(
     read = {
         "base": source.address - top * far - left * near, "pixel": near, "line": step * far,
         "row": far, "pitch": way.pitch, "x": -left, "width": win.size[1], "top": -top,
-        "step": step, "height": win.size[0], "passes": len(way.depths), "depth": way.depths[0],
+        "step": step, "height": win.size[0], "passes": turns * len(way.depths),
+        "kernel": len(way.depths), "depth": way.depths[0],
         "folds": folds, "last": way.length - (folds - 1) * cols, "band_x": span,
         "band": span * near, **common,
     }  # fmt: skip
@@ -462,7 +469,7 @@ def words(
     span = rows * line
     read = {
         "base": source, "step": rows, "line": line, "jump": span, "pitch": apart % (1 << 24),
-        "width": span, "height": 0xFFFF, "rows": 1 + pair, "words": 1, "length": rows,
+        "width": span, "height": 0xFFFF, "rows": 1 + pair, "turns": 1, "words": 1, "length": rows,
         "tiles": count, "pixels": 1, "rounds": 1, "stride": 0,
     }  # fmt: skip
     write = {

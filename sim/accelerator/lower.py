@@ -100,7 +100,7 @@ def depthwise(
     given: Requantization, pad: int,
 ) -> list[Job]:  # fmt: skip
     """Return a depthwise convolution, by ST-OS or as a GEMM, whatever is faster."""
-    channels = weights.shape[2]
+    channels = weights.shape[3]
     choices: list[Callable[[], list[Job]]] = [
         lambda: [jobs.gemm(config, window, source, target, weights, given, pad, diagonal=True)]
     ]
@@ -122,7 +122,7 @@ def convolution(
 
     Or after a copy of the image that has the rows of a window end to end.
     """
-    kh, kw, c_in, c_out = weights.shape
+    _, kh, kw, c_in, c_out = weights.shape
     dense = source.pixel == source.channels and target.pixel == c_out
     counts = [
         n for n in range(1, config.array.rows // c_out + 1)
@@ -146,7 +146,7 @@ def _end_to_end(
     given: Requantization, pad: int, scratch: Scratch,
 ) -> list[Job]:  # fmt: skip
     """Return a convolution of a copy: of every column of windows, the rows one after the other."""
-    kh, kw, c_in, c_out = weights.shape
+    turns, kh, kw, c_in, c_out = weights.shape
     run = kw * c_in
     (top, _), (left, _) = window.padding
     (out_h, out_w), (stride_y, stride_x) = window.output, window.stride
@@ -158,7 +158,7 @@ def _end_to_end(
             "base": source.address - top * source.row, "x": (column * stride_x - left) * c_in,
             "step": 0, "line": 1, "jump": source.row, "pitch": 0,
             "width": window.size[1] * c_in, "top": -top, "stride": 1, "height": window.size[0],
-            "rows": 1, "words": 1, "length": run, "tiles": height, "pixels": 1, "rounds": 1,
+            "rows": 1, "turns": 1, "words": 1, "length": run, "tiles": height, "pixels": 1, "rounds": 1,
         }  # fmt: skip
         write = {
             "base": begin + column * height * run, "step": run, "reach": run, "tiles": height,
@@ -170,8 +170,17 @@ def _end_to_end(
         row=stride_y * run,
     )  # fmt: skip
     whole = Window((out_h, out_w), (1, 1), (1, 1), ((0, 0), (0, 0)))
-    flat = weights.reshape(1, 1, kh * run, c_out)
+    flat = weights.reshape(turns, 1, 1, kh * run, c_out)
     return [*made, jobs.gemm(config, whole, place, target, flat, given, pad)]
+
+
+def turned(weights: Int8, zero: int) -> Int8:
+    """Return weights less their zero point as a sum of int8 arrays, along a new first axis."""
+    whole = weights.astype(np.int64) - zero
+    parts = [np.clip(whole, *quant.INT8)]
+    while np.any(rest := whole - sum(parts)):
+        parts.append(np.clip(rest, *quant.INT8))
+    return np.stack(parts).astype(np.int8)
 
 
 def requantization(one: ArrayOperator) -> Requantization:
@@ -180,17 +189,19 @@ def requantization(one: ArrayOperator) -> Requantization:
     Raises
     ------
     Unsupported
-        If a multiplier needs sums that a shift to the left may wrap, or weights have a zero point.
+        If a multiplier needs sums that a shift to the left may wrap.
     """
-    if one.weight_zero:
-        raise Unsupported("weights with a zero point")
     if isinstance(one, FullyConnected) and one.inputs[0].dtype != "int8":
         raise Unsupported("a uint8 FULLY_CONNECTED")
-    sums = one._weight_sums
+    taps = math.prod(one.weights[0].shape[:-1])
+    sums = one.weight_sums - one.weight_zero * taps
     bias = one.bias - one.inputs[0].zero_point * sums
     multiplier, shift = (np.broadcast_to(values, (one.channels,)) for values in one.multipliers)
     reach = np.concatenate(
-        [128 * np.abs(w.astype(np.int64)).sum(tuple(range(w.ndim - 1))) for w in one.weights]
+        [
+            128 * np.abs(w.astype(np.int64) - one.weight_zero).sum(tuple(range(w.ndim - 1)))
+            for w in one.weights
+        ]
     )
     reach = np.tile(reach, one.channels // len(reach)) + np.abs(bias)
     if np.any((shift > 0) & (reach << np.maximum(shift, 0) >= 1 << 31)):
@@ -205,21 +216,30 @@ def _conv(
     one: Conv2D, config: AcceleratorConfig, source: Places, target: Place, scratch: Scratch
 ) -> list[Job]:
     given, pad = requantization(one), one.inputs[0].zero_point
-    return convolution(config, one.window, source[0], target, one.weights[0], given, pad, scratch)
+    return convolution(
+        config,
+        one.window,
+        source[0],
+        target,
+        turned(one.weights[0], one.weight_zero),
+        given,
+        pad,
+        scratch,
+    )
 
 
 def _depthwise(
     one: DepthwiseConv2D, config: AcceleratorConfig, source: Places, target: Place
 ) -> list[Job]:
     given, pad = requantization(one), one.inputs[0].zero_point
-    weights = one.weights[0]
+    weights = turned(one.weights[0], one.weight_zero)
     if one.multiplier == 1:
         return depthwise(config, one.window, source[0], target, weights, given, pad)
     # Several filters for a channel: a convolution whose other weights are 0.
-    kh, kw, c_out = weights.shape
-    full = np.zeros((kh, kw, source[0].channels, c_out), np.int8)
+    turns, kh, kw, c_out = weights.shape
+    full = np.zeros((turns, kh, kw, source[0].channels, c_out), np.int8)
     lane = np.arange(c_out)
-    full[:, :, lane // one.multiplier, lane] = weights
+    full[..., lane // one.multiplier, lane] = weights
     return convolution(config, one.window, source[0], target, full, given, pad)
 
 
@@ -236,7 +256,7 @@ def _fuse(one: FuseConv2D, config: AcceleratorConfig, source: Places, target: Pl
         reads = 0 if one.variant == "full" else first
         found += depthwise(
             config, branch.window, source[0].part(reads, count), target.part(first, count),
-            weights, given.part(range(first, first + count)), pad,
+            weights[None], given.part(range(first, first + count)), pad,
         )  # fmt: skip
         first += count
     return found
@@ -244,8 +264,8 @@ def _fuse(one: FuseConv2D, config: AcceleratorConfig, source: Places, target: Pl
 
 def _abconv(one: ABConv2D, config: AcceleratorConfig, source: Places, target: Place) -> list[Job]:
     given, pad = requantization(one), one.inputs[0].zero_point
-    weights, groups = one.weights[0], one.groups
-    c_in, c_out = weights.shape[2:]
+    weights, groups = one.weights[0][None], one.groups
+    c_in, c_out = weights.shape[3:]
     window = one.window
     same = given.part(range(c_out))
     alike = all(
@@ -275,7 +295,7 @@ def _linear(
 ) -> list[Job]:
     given, (c_in, c_out) = requantization(one), one.weights[0].shape
     window = Window((one.rows, 1), (1, 1), (1, 1), ((0, 0), (0, 0)))
-    weights = one.weights[0].reshape(1, 1, c_in, c_out)
+    weights = one.weights[0].reshape(1, 1, 1, c_in, c_out)
     return convolution(
         config, window, Place.dense(source[0].address, (one.rows, 1, c_in)),
         Place.dense(target.address, (one.rows, 1, c_out)), weights, given, 0,
@@ -302,7 +322,7 @@ def _mean_of(
         place = Place.dense(source.address, (*size, source.channels))
         choices.append(
             lambda window=window, place=place, ones=ones: depthwise(  # type: ignore[misc]
-                config, window, place, target, ones.reshape(*window.size, -1), given, 0
+                config, window, place, target, ones.reshape(1, *window.size, -1), given, 0
             )
         )
     return cheapest(choices, config)
@@ -339,7 +359,7 @@ def _average(
     )  # fmt: skip
     if window.size == one.kernel:
         return _mean_of(config, source[0], target, given)
-    ones = np.ones((*one.kernel, channels), np.int8)
+    ones = np.ones((1, *one.kernel, channels), np.int8)
     return depthwise(config, window, source[0], target, ones, given, 0)
 
 
@@ -401,7 +421,7 @@ def _max_pool(
         "step": window.stride[1] * place.pixel, "line": out_w,
         "jump": window.stride[0] * place.row, "width": window.size[1] * place.pixel,
         "length": length, "skip": place.pixel - length, "top": -top, "stride": window.stride[0],
-        "height": window.size[0], "rows": kh, "words": kw, "tiles": out_h * out_w,
+        "height": window.size[0], "rows": kh, "turns": 1, "words": kw, "tiles": out_h * out_w,
     }  # fmt: skip
     limits = one.limits(one.activation)
     return _channel_blocks(
@@ -517,7 +537,7 @@ def _pad(one: Pad, config: AcceleratorConfig, source: Places, target: Place) -> 
             read = {
                 "base": place.address, "x": first, "step": 0, "line": 1, "jump": place.pixel,
                 "pitch": place.pixel, "width": place.channels, "top": 0, "stride": 0,
-                "height": 1, "rows": 1, "words": 1, "length": rows, "tiles": height * width,
+                "height": 1, "rows": 1, "turns": 1, "words": 1, "length": rows, "tiles": height * width,
                 "pixels": 1, "rounds": 1,
             }  # fmt: skip
             write = {
@@ -534,7 +554,7 @@ def _pad(one: Pad, config: AcceleratorConfig, source: Places, target: Place) -> 
             "base": place.address + (row - top) * place.row, "x": -left * place.pixel,
             "step": rows, "line": line, "jump": 0, "pitch": place.row,
             "width": place.size[1] * place.pixel, "top": row - top, "stride": 0,
-            "height": place.size[0], "rows": 1, "words": 1, "length": rows, "tiles": line,
+            "height": place.size[0], "rows": 1, "turns": 1, "words": 1, "length": rows, "tiles": line,
             "pixels": 1, "rounds": 1,
         }  # fmt: skip
         write = {
@@ -557,7 +577,7 @@ def _slice(one: Slice, config: AcceleratorConfig, source: Places, target: Place)
         "base": place.address + down[0] * place.row + along[0] * place.pixel + channels[0],
         "x": 0, "step": along.step * place.pixel, "line": len(along),
         "jump": down.step * place.row, "width": (1 << 23) - 1, "skip": 0, "top": 0, "stride": 0,
-        "height": 1, "rows": 1, "words": 1, "tiles": len(down) * len(along),
+        "height": 1, "rows": 1, "turns": 1, "words": 1, "tiles": len(down) * len(along),
     }  # fmt: skip
     if len(channels) == place.channels and along == range(place.size[1]) and down.step == 1:
         return [
@@ -592,7 +612,7 @@ def _resize(
         taps = {
             "base": place.address + int(first[row, 0]) * place.row, "x": 0, "step": place.pixel,
             "line": place.size[1], "jump": 0, "width": (1 << 23) - 1, "skip": 0, "top": 0,
-            "stride": 0, "height": 0xFFFF, "rows": again, "words": 1, "tiles": width,
+            "stride": 0, "height": 0xFFFF, "rows": again, "turns": 1, "words": 1, "tiles": width,
         }  # fmt: skip
         line = Place(
             address=target.address + row * target.row, size=(1, width), channels=target.channels,

@@ -71,7 +71,7 @@ def test_gemm(rows: int, cols: int, stages: int) -> None:
                 words.append(packed(padded))
             offset += length
     fields = {
-        "rows": runs, "words": len(lengths), "length": lengths[-1], "pixels": tiles[-1],
+        "runs": runs, "words": len(lengths), "length": lengths[-1], "pixels": tiles[-1],
         "long": lengths.count(lengths[0]) % len(lengths), "tiles": len(tiles),
         "large": tiles.count(tiles[0]) % len(tiles), "rounds": rounds,
     }  # fmt: skip

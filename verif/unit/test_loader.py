@@ -47,7 +47,7 @@ class North(SharedComponent):
         m.submodules.loader = loader = Loader(word=self.word, cols=self.cols)
         m.submodules.turn = turn = CornerTurn(word=self.word, cols=self.cols)
         m.d.comb += [
-            pacer.i_en.eq(self.i_en), pacer.i_begin.eq(self.i_begin), pacer.i_job.eq(self.i_job),
+            pacer.i_en.eq(self.i_en), pacer.i_begin.eq(self.i_begin), pacer.i_job.eq(self.i_job), pacer.i_ready.eq(1), pacer.i_after.eq(0),
             loader.i_en.eq(self.i_en), loader.i_group.eq(pacer.o_beat & pacer.o_group),
             loader.i_large.eq(pacer.o_large), loader.i_pixels.eq(self.i_pixels),
             turn.i_en.eq(self.i_en), turn.i_word.eq(self.i_word), turn.i_phase.eq(loader.o_phase),
@@ -75,7 +75,7 @@ def test_wave(seed: int) -> None:
             tiles = even(total, -(-total // dice.randint(1, cols)))
             rows = dice.randint(1, 3)
             fields = {
-                "rows": rows, "words": len(lengths), "length": lengths[-1], "pixels": tiles[-1],
+                "runs": rows, "words": len(lengths), "length": lengths[-1], "pixels": tiles[-1],
                 "long": lengths.count(lengths[0]) % len(lengths), "tiles": len(tiles),
                 "large": tiles.count(tiles[0]) % len(tiles), "rounds": 1,
             }  # fmt: skip
@@ -112,6 +112,7 @@ def test_wave(seed: int) -> None:
                 if seen.o_beat:
                     entered[len(entered)] = step
                 step += 1
+                assert step < 5000
             assert taken == len(words) and seen.o_empty and not seen.o_busy
 
     Stepper(North(word=word, cols=cols)).run(drive())

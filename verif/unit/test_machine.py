@@ -59,10 +59,10 @@ def depthwise(
     result = requantized((window.patches(x.astype(np.int64), pad) * weights).sum((2, 3)), given)
     places = Place.dense(source, x.shape), Place.dense(target, result.shape)
     if dice.random() < 0.34:
-        job = jobs.gemm(config, window, *places, weights, given, pad, diagonal=True)
+        job = jobs.gemm(config, window, *places, weights[None], given, pad, diagonal=True)
     else:
         way = dice.choice(jobs.streams(window, c, config))
-        job = jobs.stream(config, way, *places, weights, given, pad)
+        job = jobs.stream(config, way, *places, weights[None], given, pad)
     return Layer(job, result)
 
 
@@ -86,7 +86,7 @@ def convolution(
     result = requantized(patches @ weights.reshape(-1, c_out).astype(np.int64), given)
     result = result.reshape(out_h, out_w, c_out)
     job = jobs.gemm(
-        config, window, Place.dense(source, x.shape), Place.dense(target, result.shape), weights,
+        config, window, Place.dense(source, x.shape), Place.dense(target, result.shape), weights[None],
         given, pad, pixels=dice.choice(pixels),
     )  # fmt: skip
     return Layer(job, result)

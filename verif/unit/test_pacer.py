@@ -31,7 +31,7 @@ def test_steps(seed: int) -> None:
         step, begun, ended, before = 0, -100, -100, 0
         for lengths, tiles, rows, rounds in jobs:
             fields = {
-                "rows": rows, "words": len(lengths), "length": lengths[-1], "pixels": tiles[-1],
+                "runs": rows, "words": len(lengths), "length": lengths[-1], "pixels": tiles[-1],
                 "long": lengths.count(lengths[0]) % len(lengths), "tiles": len(tiles),
                 "large": tiles.count(tiles[0]) % len(tiles), "rounds": rounds,
             }  # fmt: skip

@@ -38,6 +38,7 @@ def test_windows(seed: int) -> None:
     lengths = even(run, -(-run // WORD))
     tiles = even(out_h * out_w, -(-out_h * out_w // dice.randint(1, WORD)))
     rounds, block = dice.randint(1, 2), dice.choice([0, 8])
+    turns = dice.randint(1, 2)
     # Some words are only a part of a pixel's channels, as in depthwise layers.
     skip = dice.choice([0, 3])
     room = pitch + skip * len(lengths)
@@ -46,7 +47,7 @@ def test_windows(seed: int) -> None:
     for round_ in range(rounds):
         begun = 0
         for pixels in tiles:
-            for i in range(kernel[0]):
+            for i in [*range(kernel[0])] * turns:
                 offset = 0
                 for length in lengths:
                     for p in range(begun, begun + pixels):
@@ -62,7 +63,8 @@ def test_windows(seed: int) -> None:
             "base": source - top * room, "x": -left * channels, "step": stride[1] * channels,
             "line": out_w, "jump": stride[0] * room, "pitch": room,
             "width": pitch, "skip": skip, "block": block, "top": -top,
-            "stride": stride[0], "height": height, "rows": kernel[0], "words": len(lengths),
+            "stride": stride[0], "height": height, "rows": kernel[0],
+            "turns": turns, "runs": turns * kernel[0], "words": len(lengths),
             "long": lengths.count(lengths[0]) % len(lengths), "length": lengths[-1],
             "tiles": len(tiles), "large": tiles.count(tiles[0]) % len(tiles), "pixels": tiles[-1],
             "rounds": rounds,

@@ -44,11 +44,12 @@ def test_signals(seed: int) -> None:
     folds = -(-stream.length // cols)
     depth = stream.depths[0]
 
+    turns = dice.randint(1, 2) if len(stream.depths) > 1 else 1
     reads = []
     groups = [(0, folds)] if len(stream.depths) == 1 else [(f, 1) for f in range(folds)]
     signals = [(round_, band) for round_ in range(rounds) for band in range(stream.bands)]
     for (round_, band), (fold, count) in itertools.product(signals, groups):
-        for index in range(len(stream.depths)):
+        for index in [*range(len(stream.depths))] * turns:
             for beat in range(cols - 1 + depth + (count - 1) * cols):
                 line, at = divmod(fold * cols + beat, stream.pitch)
                 y, x = line * step - top + index, band * span - left + at
@@ -57,7 +58,7 @@ def test_signals(seed: int) -> None:
     job = stream_job(ADDRESS).const(
         {"base": source - top * row - left * pixel, "pixel": pixel, "line": step * row, "row": row,
          "pitch": stream.pitch, "x": -left, "width": width, "top": -top, "step": step,
-         "height": height, "passes": len(stream.depths), "depth": depth, "folds": folds,
+         "height": height, "passes": turns * len(stream.depths), "kernel": len(stream.depths), "depth": depth, "folds": folds,
          "bands": stream.bands, "band_x": span, "band": span * pixel, "rounds": rounds,
          "block": block}
     ).as_value().value  # type: ignore[attr-defined]  # fmt: skip
