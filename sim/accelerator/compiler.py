@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from golden.int8.array_operators import Convolution
-from golden.int8.elementwise import Dequantize, Quantize
+from golden.int8.array_operators import ArrayOperator, Convolution
+from golden.int8.elementwise import Quantize
 from golden.int8.graph import Graph
 from golden.int8.operators import Operator
-from golden.int8.pools import Softmax
-from golden.int8.shapes import Concatenation, Pad, Reshape
+from golden.int8.pools import Mean
+from golden.int8.shapes import Concatenation, Pad, Reshape, Transpose
 from golden.int8.tensor import Tensor
 from hw.accelerator.config import AcceleratorConfig
 from hw.accelerator.jobs import Base, Kind
@@ -143,31 +143,36 @@ class Program:
         return found
 
 
+#: What the host does after the machine, with all that depends on it.
+_ON_HOST = ("DEQUANTIZE", "HARD_SWISH", "LOGISTIC", "SOFTMAX", "TANH")
+
+
 def _split(graph: Graph) -> tuple[list[Operator], list[Operator], list[Operator]]:
     """Return what the host does before, what the machine does, and what the host does after."""
-    operators = list(graph.operators)
     before: list[Operator] = []
+    machine: list[Operator] = []
     after: list[Operator] = []
-    while operators and isinstance(operators[0], Quantize) and operators[0].inputs[0].real:
-        before.append(operators.pop(0))
-    read = Counter(t for one in operators for t in one.inputs)
     late: set[Tensor] = set()
-    for one in reversed(operators):
-        last = all(t in late for t in _readers(one.output, operators))
-        on_host = isinstance(one, (Softmax, Dequantize)) or one.kind in (
-            "LOGISTIC", "TANH", "HARD_SWISH",
-        )  # fmt: skip
-        free = isinstance(one, Reshape) and one.output in graph.outputs and bool(late)
-        if last and (on_host or free):
+    for one in graph.operators:
+        if isinstance(one, Quantize) and one.inputs[0].real and one.inputs[0] in graph.inputs:
+            before.append(one)
+        elif one.kind in _ON_HOST or any(tensor in late for tensor in one.inputs):
             late.add(one.output)
-            after.insert(0, one)
-    del read
-    kept = [one for one in operators if one not in after]
-    return before, kept, after
-
-
-def _readers(tensor: Tensor, operators: Sequence[Operator]) -> list[Tensor]:
-    return [one.output for one in operators if tensor in one.inputs]
+            after.append(one)
+        else:
+            machine.append(one)
+    blocked = [one for one in after if isinstance(one, ArrayOperator)]
+    if blocked:
+        first = next(one for one in after if one.kind in _ON_HOST)
+        raise UserError(
+            f"the accelerator lacks {first.kind}, and {len(blocked)} layers depend on it"
+        )
+    # What only moves elements just before the host's part is the host's, too.
+    while machine and isinstance(machine[-1], Reshape) and after:
+        if any(machine[-1].output in one.inputs for one in machine):
+            break
+        after.insert(0, machine.pop())
+    return before, machine, after
 
 
 def _fold_pads(operators: Sequence[Operator], outputs: Sequence[Tensor]) -> list[Operator]:
@@ -241,6 +246,8 @@ def compile_graph(graph: Graph, config: AcceleratorConfig) -> Program:
     operators = _fold_pads(operators, outputs)
     names = dict(zip((one.output for one in graph.operators), graph.names, strict=True))
 
+    stored = _turned(operators)
+
     # A tensor lives in a root: itself, or what it is another shape, or a part, of.
     root: dict[Tensor, tuple[Tensor, int]] = {}
     parts: set[Tensor] = set()
@@ -254,7 +261,7 @@ def compile_graph(graph: Graph, config: AcceleratorConfig) -> Program:
 
     pixels: dict[Tensor, int] = {}  # bytes from a pixel to the next, where not dense
     for one in operators:
-        if isinstance(one, Reshape):
+        if isinstance(one, Reshape) or (isinstance(one, Transpose) and one.output in stored):
             root[one.output] = (one.inputs[0], 0)
     for one in reversed(operators):
         if isinstance(one, Concatenation):
@@ -278,7 +285,7 @@ def compile_graph(graph: Graph, config: AcceleratorConfig) -> Program:
         at, offset = resolve(tensor)
         if at not in address:
             address[at] = memory.take(math.prod(at.shape))
-        shape = _image_shape(tensor)
+        shape = _image_shape(_stored_shape(tensor, stored))
         dense = Place.dense(address[at] + offset, shape)
         pixel = pixels.get(tensor, shape[2])
         return replace(dense, pixel=pixel, row=pixel * shape[1])
@@ -298,20 +305,22 @@ def compile_graph(graph: Graph, config: AcceleratorConfig) -> Program:
             )
         )  # fmt: skip
     for index, one in enumerate(operators):
-        if not isinstance(one, (Reshape, Concatenation)):
+        if one.output in root and isinstance(one, (Reshape, Transpose)):
+            pass
+        elif not isinstance(one, Concatenation):
             sources = [
                 place(t) if t.data is None else Place.dense(0, (1, 1, 1)) for t in one.inputs
             ]
             target = place(one.output)
             try:
-                made = lower(one, config, sources, target, scratch)
+                made = lower(_as_stored(one, stored), config, sources, target, scratch)
             except Unsupported as error:
                 lacking[one.kind] += 1
                 reasons.setdefault(one.kind, str(error))
                 made = []
             while temporary:
                 memory.free(temporary.pop())
-            whole = one.output not in pixels
+            whole = one.output not in pixels and one.output not in stored
             layers.append(
                 Layer(
                     name=names[one.output], operator=one, first=len(program), jobs=len(made),
@@ -341,11 +350,46 @@ def compile_graph(graph: Graph, config: AcceleratorConfig) -> Program:
     )  # fmt: skip
 
 
-def _image_shape(tensor: Tensor) -> tuple[int, int, int]:
+def _stored_shape(tensor: Tensor, stored: dict[Tensor, list[int]]) -> list[int]:
+    """Return the shape of a tensor as it lies in memory."""
+    return [tensor.shape[axis] for axis in stored.get(tensor, range(len(tensor.shape)))]
+
+
+def _turned(operators: Sequence[Operator]) -> dict[Tensor, list[int]]:
+    """Return tensors that lie in memory in another order: their axes in that order.
+
+    They are those between a transposition of an image and the means that make it a vector.
+    """
+    stored: dict[Tensor, list[int]] = {}
+    for one in operators:
+        if isinstance(one, Transpose) and one.order == (0, 3, 1, 2):
+            following = [one.output]
+            while following:
+                readers = [other for other in operators if following[-1] in other.inputs]
+                if len(readers) != 1 or not isinstance(readers[0], Mean) or readers[0].keep_dims:
+                    break
+                following.append(readers[0].output)
+            if len(following) == 3:
+                # (1, C, H, W) lies as (1, H, W, C); without W, (1, C, H) as (1, H, C).
+                stored[following[0]], stored[following[1]] = [0, 2, 3, 1], [0, 2, 1]
+    return stored
+
+
+def _as_stored(one: Operator, stored: dict[Tensor, list[int]]) -> Operator:
+    """Return a mean whose axes, and input, are those that lie in memory."""
+    if not isinstance(one, Mean) or one.inputs[0] not in stored:
+        return one
+    axes = stored[one.inputs[0]]
+    source = one.inputs[0]
+    moved = replace(source, shape=tuple(source.shape[axis] for axis in axes))
+    return replace(one, inputs=(moved,), axes=tuple(sorted(axes.index(axis) for axis in one.axes)))
+
+
+def _image_shape(shape: Sequence[int]) -> tuple[int, int, int]:
     """Return height, width and channels: of what is no image, one pixel per row of elements."""
-    if len(tensor.shape) == 4 and tensor.shape[0] == 1:
-        return tensor.shape[1], tensor.shape[2], tensor.shape[3]
-    *rest, channels = tensor.shape or (1,)
+    if len(shape) == 4 and shape[0] == 1:
+        return shape[1], shape[2], shape[3]
+    *rest, channels = shape or (1,)
     return math.prod(rest), 1, channels
 
 

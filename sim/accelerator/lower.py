@@ -364,18 +364,31 @@ def _average(
 
 
 def _mean(one: Mean, config: AcceleratorConfig, source: Places, target: Place) -> list[Job]:
+    """Return means over rows, over columns, or over both."""
     x, y = one.inputs[0], one.output
-    if sorted(one.axes) != [1, 2] or len(x.shape) != 4:
+    image = source[0]
+    axes = tuple(axis - len(x.shape) for axis in sorted(one.axes))
+    kernels = {(-3, -2): image.size, (-3,): (image.size[0], 1), (-2,): (1, image.size[1])}
+    if len(x.shape) == 3:  # (1, H, C): a column of pixels
+        kernels = {(-2,): (image.size[0], 1)}
+    if axes not in kernels:
         raise Unsupported(f"a mean over axes {', '.join(map(str, one.axes))}")
-    count = x.shape[1] * x.shape[2]
+    kernel = kernels[axes]
+    count = math.prod(kernel)
     multiplier, shift = quant.quantize_multiplier(x.scale / y.scale)
     extra = min(count.bit_length() - 1, 32, 31 + shift)
-    full = np.full(x.shape[3], 1, np.int64)
+    full = np.full(image.channels, 1, np.int64)
     given = Requantization(
         bias=full * (-count * x.zero_point), multiplier=full * ((multiplier << extra) // count),
         shift=full * (shift - extra), zero=y.zero_point,
     )  # fmt: skip
-    return _mean_of(config, source[0], target, given)
+    if kernel == image.size:
+        return _mean_of(config, image, target, given)
+    window = Window(image.size, kernel, (1, 1), ((0, 0), (0, 0)))
+    height, width = window.output
+    place = Place.dense(target.address, (height, width, image.channels))
+    ones = np.ones((1, *kernel, image.channels), np.int8)
+    return depthwise(config, window, image, place, ones, given, 0)
 
 
 def _channel_blocks(
