@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from typing import Any
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
@@ -14,7 +16,7 @@ from ..share import SharedComponent
 from .activation_memory import ActivationMemory
 from .combiner import Mode
 from .engine import Engine
-from .jobs import ADDRESS, JOB, Kind, job_words, parameter_words
+from .jobs import ADDRESS, JOB, Base, Kind, job_words, parameter_words
 from .pacer import pace_job
 from .reader import GemmReader
 from .requantizer import LIMITS, PARAMETERS
@@ -23,6 +25,8 @@ from .streams import StreamReader, StreamWriter
 from .writer import GemmWriter
 
 __all__ = ["Machine"]
+
+_NONE = 15  # no kind of a job
 
 _AHEAD = 4  # words of activations that wait for the engine
 
@@ -44,9 +48,11 @@ class Front:
         self.valid = Signal(name="following_valid")
         self.ahead = Signal(16, name="following_loaded")
         self.later_odd = Signal(name="following_odd")
+        self.later_check = Signal(16, name="following_check")  # 0 if the job is whole
         # This job.
         self.descriptor = Signal(bits, reset_less=True)
         self.job: Any = View(JOB, self.descriptor[: JOB.size])
+        self.whole = Signal()  # its check is right
         self.index = Signal(16)
         self.loaded = Signal(16)
         self.odd = Signal()
@@ -234,8 +240,12 @@ class Machine(SharedComponent):
         full = Signal()  # a bank is full
         m.d.sync += used.eq(used + full - front.freed)
         later = front.later
+        pieces = functools.reduce(
+            operator.xor, (program.o_data[n : n + 16] for n in range(0, 8 * word, 16))
+        )
         with m.If(front.take):
             m.d.sync += [
+                front.whole.eq(~front.later_check.any()),
                 front.valid.eq(0), front.loaded.eq(front.ahead + full), front.ahead.eq(0),
                 front.odd.eq(front.later_odd),
             ]  # fmt: skip
@@ -253,12 +263,14 @@ class Machine(SharedComponent):
                 m.d.comb += program.i_block.eq(~front.valid)
                 m.d.sync += left.eq(per_job)
                 with m.If(program.i_block & program.o_block):
+                    m.d.sync += front.later_check.eq(0)
                     m.next = "JOB"
             with m.State("JOB"):
                 m.d.comb += program.i_pop.eq(1)
                 with m.If(program.o_valid):
                     m.d.sync += [
                         front.following.eq(Cat(front.following, program.o_data)[8 * word :]),
+                        front.later_check.eq(front.later_check ^ pieces),
                         left.eq(left - 1),
                     ]
                     with m.If(left == 1):
@@ -312,7 +324,9 @@ class Machine(SharedComponent):
                     ]  # fmt: skip
                     m.next = "BEGIN"
             with m.State("BEGIN"):
-                with m.Switch(job.kind):
+                to_host = (job.base == Base.OUTPUT) | (job.base == Base.SCRATCH)
+                legal = front.whole & ((job.kind != Kind.STORE) | to_host)
+                with m.Switch(Mux(legal, job.kind, _NONE)):
                     with m.Case(*compute):
                         m.d.comb += front.begin.eq(1)
                         m.d.sync += front.running.eq(1)
@@ -321,7 +335,7 @@ class Machine(SharedComponent):
                         m.next = "TRANSFER"
                     with m.Default():
                         m.d.comb += [
-                            self.o_done.eq(1), self.o_illegal.eq(job.kind != Kind.END),
+                            self.o_done.eq(1), self.o_illegal.eq(~legal | (job.kind != Kind.END)),
                         ]  # fmt: skip
                         m.next = "END"
             with m.State("RUN"):

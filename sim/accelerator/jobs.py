@@ -149,8 +149,15 @@ class Job:
 
     def program(self, word: int) -> bytes:
         """Return its words of the program: the job, then the parameters of its rounds."""
-        bits = JOB.const({"kind": self.kind, **self.fields}).as_value().value  # type: ignore[attr-defined]
-        return bits.to_bytes(job_words(word) * word, "little") + b"".join(self.parameters)
+        fields = {"kind": self.kind, **self.fields}
+        count = job_words(word) * word
+        first = JOB.const(fields).as_value().value  # type: ignore[attr-defined]
+        # Where the check lies among the 16-bit pieces depends on the layout.
+        pieces = np.frombuffer(first.to_bytes(count, "little"), "<u2")
+        total, at = int(np.bitwise_xor.reduce(pieces)), JOB["check"].offset % 16
+        turned = (total >> at | total << (16 - at)) & 0xFFFF
+        bits = JOB.const({**fields, "check": turned}).as_value().value  # type: ignore[attr-defined]
+        return bits.to_bytes(count, "little") + b"".join(self.parameters)
 
 
 def end() -> Job:
