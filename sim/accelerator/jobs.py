@@ -137,6 +137,8 @@ class Job:
     parameters : list of bytes
         Of every round, padded to words.
     weights : int8 array (rounds, depth, word)
+    constant : bytes
+        Of a LOAD: what the image has for it.
     text : str
         How the layer is mapped.
     """
@@ -145,6 +147,7 @@ class Job:
     fields: dict[str, Any] = field(default_factory=dict)
     parameters: list[bytes] = field(default_factory=list)
     weights: NDArray[np.int8] = field(default_factory=lambda: np.zeros((0, 0, 0), np.int8))
+    constant: bytes = b""
     text: str = ""
 
     def program(self, word: int) -> bytes:
@@ -183,6 +186,12 @@ def transfer(
     """
     fields = {"base": base, "offset": offset, "local": local, "bytes": count, "flip": int(flip)}
     return Job(kind=kind, fields=fields, text=f"{count:,} bytes")
+
+
+def constant(data: bytes, local: int) -> Job:
+    """Return a job that loads bytes of the image itself."""
+    fields = {"base": Base.IMAGE, "offset": 0, "local": local, "bytes": len(data)}
+    return Job(kind=Kind.LOAD, fields=fields, constant=data, text=f"{len(data):,} constants")
 
 
 def _blocks(values: NDArray[np.int8], config: AcceleratorConfig) -> NDArray[np.int8]:

@@ -453,14 +453,19 @@ def _chunks(config: AcceleratorConfig, count: int) -> Iterator[tuple[int, int]]:
         yield first * config.array.rows, min(_LONGEST, words - first)
 
 
-def _pair(one: Pair, config: AcceleratorConfig, source: Places, target: Place) -> list[Job]:
+def _pair(
+    one: Pair, config: AcceleratorConfig, source: Places, target: Place, scratch: Scratch
+) -> list[Job]:
     """Return a sum, a difference or a product."""
     a, b = one.inputs
     y = one.output
     swap, fields = False, {}
+    if not isinstance(one, (Add, Mul, Sub)):
+        raise Unsupported("no such job")
     if isinstance(one, Mul):
         second = quant.quantize_multiplier(one.real)
         first, fields = jobs.HALF, {"multiply": 1}
+        swap = math.prod(a.shape) < math.prod(b.shape)  # the smaller one can stay
     else:
         top = 2.0 * max(a.scale, b.scale)
         swap = a.scale > b.scale
@@ -476,31 +481,90 @@ def _pair(one: Pair, config: AcceleratorConfig, source: Places, target: Place) -
         "zeros": (one.inputs[lesser].zero_point, one.inputs[greater].zero_point, y.zero_point),
     }  # fmt: skip
     constants = [n for n, tensor in enumerate(one.inputs) if tensor.data is not None]
-    alike = a.shape == b.shape
-    found = []
-    if constants:
-        data = one.inputs[constants[0]].data
+    if len(constants) > 1:
+        raise Unsupported("two constants")
+    made: list[Job] = []
+    places = list(source)
+    shapes = [tensor.shape for tensor in one.inputs]
+    for n in constants:
+        data = one.inputs[n].data
         assert data is not None
-        if len(constants) > 1 or data.size != 1:
-            raise Unsupported("a constant operand with more than one element")
-        common["pad"] = int(data.reshape(-1)[0])
-    elif not alike:
+        if data.size == 1:
+            common["pad"] = int(data.reshape(-1)[0])
+            continue
+        if data.size != y.shape[-1] or n != greater:  # a vector can stay, as a second operand
+            data = np.broadcast_to(data, y.shape)
+        shapes[n] = data.shape
+        raw = np.ascontiguousarray(data).tobytes()
+        made.append(jobs.constant(raw, scratch(len(raw))))
+        places[n] = Place.dense(made[-1].fields["local"], _image_of(data.shape))
+    sizes = [math.prod(shape) for shape in shapes]
+    total = math.prod(y.shape)
+    if sizes[greater] == total == sizes[lesser] or "pad" in common:
+        scalar = constants[0] if "pad" in common else None
+        made += _pairs(config, places, target, total, lesser, scalar, first, common)
+    elif sizes[lesser] == total and sizes[greater] == y.shape[-1]:
+        made += _vector(config, places[lesser], places[greater], target, first, common)
+    else:
         raise Unsupported("operands of different shapes")
-    rows = config.array.rows
-    for offset, count in _chunks(config, math.prod(y.shape)):
-        at = [place.address + offset for place in source]
-        constant = constants[0] if constants else None
-        kept = at[1 - constant] if constant is not None else at[greater]
-        apart = at[lesser] - at[greater] if constant is None else 0
-        read, write = jobs.words(kept, apart, target.address + offset, count, rows)
-        if constant is not None:  # the row that is none of the tensor's is all padding
-            read |= {"height": 1, "top": 0 if constant == lesser else -1}
+    return made
+
+
+def _image_of(shape: Sequence[int]) -> tuple[int, int, int]:
+    """Return height, width and channels, rows of elements being pixels."""
+    *rest, channels = shape
+    return math.prod(rest), 1, channels
+
+
+def _pairs(
+    config: AcceleratorConfig, places: Places, target: Place, total: int, lesser: int,
+    scalar: int | None, first: tuple[int, int], common: dict[str, Any],
+) -> list[Job]:  # fmt: skip
+    """Return the combination of two tensors, or of one and a number, word by word."""
+    found = []
+    for offset, count in _chunks(config, total):
+        at = [place.address + offset for place in places]
+        kept = at[1 - scalar] if scalar is not None else at[1 - lesser]
+        apart = at[lesser] - at[1 - lesser] if scalar is None else 0
+        read, write = jobs.words(kept, apart, target.address + offset, count, config.array.rows)
+        if scalar is not None:  # the row that is none of the tensor's is all padding
+            read |= {"height": 1, "top": 0 if scalar == lesser else -1}
         found.append(
             jobs.combine(
                 config, Mode.PAIR, read=read, write=write, first=first,
                 text=f"{count:,} pairs of words", **common,
             )
         )  # fmt: skip
+    return found
+
+
+def _vector(
+    config: AcceleratorConfig, image: Place, vector: Place, target: Place,
+    first: tuple[int, int], common: dict[str, Any],
+) -> list[Job]:  # fmt: skip
+    """Return the combination of every pixel with a vector, block of channels by block."""
+    pixels = math.prod(image.size)
+    taps = {
+        "base": image.address, "x": 0, "step": image.pixel, "line": pixels, "jump": 0,
+        "width": (1 << 23) - 1, "skip": 0, "top": 0, "stride": 0, "height": 1, "rows": 1,
+        "turns": 1, "words": 1, "tiles": pixels,
+    }  # fmt: skip
+    found: list[Job] = []
+
+    def make(read: dict[str, int], write: dict[str, int]) -> Job:
+        held = {
+            **read, "base": vector.address + read["base"] - image.address, "line": 1, "tiles": 1,
+        }  # fmt: skip
+        found.append(jobs.combine(config, Mode.HOLD, read=held, text="a vector", **common))
+        found.append(
+            jobs.combine(
+                config, Mode.HELD, read=read, write=write, first=first,
+                text=f"{pixels:,} words with a vector", **common,
+            )
+        )  # fmt: skip
+        return found[-1]
+
+    _channel_blocks(config, image, target, taps, make)
     return found
 
 
@@ -645,7 +709,7 @@ def _resize(
 _WAYS: dict[type, Callable[..., list[Job]]] = {
     DepthwiseConv2D: _depthwise, FuseConv2D: _fuse, ABConv2D: _abconv,
     FullyConnected: _linear, AveragePool2D: _average, Mean: _mean, MaxPool2D: _max_pool,
-    Add: _pair, Sub: _pair, Mul: _pair, Quantize: _quantize, Pad: _pad,
+    Quantize: _quantize, Pad: _pad,
     ResizeNearestNeighbor: _resize,
 }  # fmt: skip
 
@@ -673,6 +737,8 @@ def lower(
     """
     if isinstance(one, Conv2D):
         return _conv(one, config, sources, target, scratch)
+    if isinstance(one, Pair):
+        return _pair(one, config, sources, target, scratch)
     if isinstance(one, Slice):
         return _slice(one, config, sources, target)
     way = _WAYS.get(type(one))
