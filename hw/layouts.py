@@ -7,12 +7,15 @@ view, too: a signal *with* a layout would add an alias per field to the Verilog.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from amaranth.hdl import signed
 from amaranth.lib.data import ArrayLayout, StructLayout
 
 from .config import COMMAND_FIELDS, ArrayConfig
 
-__all__ = ["COMMAND", "TAGS", "TOKEN", "lanes", "operand_layout", "result_layout"]
+__all__ = ["COMMAND", "TAGS", "TOKEN", "encode", "lanes", "operand_layout", "result_layout"]
 
 #: The command word. The fields lie one after the other, as `COMMAND_FIELDS` states them.
 COMMAND = StructLayout({name: width for name, _, width in COMMAND_FIELDS})
@@ -23,6 +26,13 @@ TAGS = StructLayout({"valid": 1, "mark": 1})
 #: A drain token: a result beat, the first one of a fold (which releases the row), and the last
 #: one of a command.
 TOKEN = StructLayout({"valid": 1, "first": 1, "last": 1})
+
+
+def encode(layout: StructLayout, fields: Mapping[str, Any]) -> int:
+    """Return the bits of a constant; fields that are not named are 0."""
+    constant: Any = layout.const(dict(fields))  # type: ignore[arg-type]
+    value: int = constant.as_value().value
+    return value
 
 
 def operand_layout(config: ArrayConfig) -> StructLayout:

@@ -1,4 +1,4 @@
-"""Compile a network for the accelerator: ``python -m sim.compile MODEL.tflite --rows R --cols C``."""
+"""Compile a network for the accelerator: ``python -m sim.compile MODEL.tflite --rows R ...``."""
 
 from __future__ import annotations
 
@@ -99,9 +99,9 @@ def _page(compiled: Compiled) -> Page:
             ("ACTIVATIONS", "for activations"), ("RESULTS", "for results and memory"),
         )
     )  # fmt: skip
+    latency = facts["memory_latency"]
     notes = [
-        f"{facts['cycles']:,} cycles from start to done with a memory latency of "
-        f"{facts['memory_latency']}: {shares}",
+        f"{facts['cycles']:,} cycles from start to done, memory latency {latency}: {shares}",
         f"{facts['image_bytes']:,} bytes of image, {facts['jobs']} jobs",
     ]
     for key, when in (("host_before", "before"), ("host", "after")):

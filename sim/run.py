@@ -442,8 +442,8 @@ def _whole_page(report: Whole) -> Page:
         f"{report.model}, {report.source}",
         *(line for one in report.results if one.is_row for line in one.lines()),
         f"{cycles:,} cycles from start to done, {same}, memory latency {ran.latency}: {shares}",
-        f"{counters['BYTES_READ']:,} bytes read, {counters['BYTES_WRITTEN']:,} written; "
-        "every tensor equals the golden model's, and nothing else was written",
+        f"{counters['BYTES_READ']:,} bytes read, {counters['BYTES_WRITTEN']:,} written",
+        "every tensor equals the golden model's, and nothing else in memory was written",
     ]
     if ran.program.after:
         told.append(f"the host did {', '.join(one.kind for one in ran.program.after)} after it")

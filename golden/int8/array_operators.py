@@ -378,6 +378,7 @@ class ABConv2D(Convolution):
 
     @property
     def weight_sums(self) -> IntArray:
+        """Sum of the weights that lead to every output channel, ``(c_out,)``."""
         return np.tile(super().weight_sums, self.groups)
 
 

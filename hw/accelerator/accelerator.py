@@ -90,7 +90,8 @@ class Accelerator(SharedComponent):
         config = self.config
         size, word, address = config.axi_bytes, config.word, config.axi_addr_width
         ports: Any = self
-        m.submodules.registers = registers = self.registers
+        registers: Any = self.registers
+        m.submodules.registers = registers
         machine = Machine(
             config=config.array, word=word, rows=config.bank_rows, depth=config.ring_words,
             program=config.program_words,
@@ -236,7 +237,7 @@ class Accelerator(SharedComponent):
         m.d.comb += fetcher.i_room.eq(Mux(free > waiting, free - waiting, 0))
 
     def _run(
-        self, m: Module, registers: Registers, machine: Machine, parts: list[Any],
+        self, m: Module, registers: Any, machine: Machine, parts: list[Any],
         header: Signal, heading: Signal, clear: Signal,
     ) -> None:  # fmt: skip
         """Build the sequence of a run, and how it ends."""
@@ -312,7 +313,7 @@ class Accelerator(SharedComponent):
                     m.next = "IDLE"
         del run
 
-    def _count(self, m: Module, registers: Registers, machine: Machine) -> None:
+    def _count(self, m: Module, registers: Any, machine: Machine) -> None:
         """Count what the cycles of a run are spent on; every cycle is of one class."""
         ports: Any = self
         size = self.config.axi_bytes

@@ -109,7 +109,8 @@ class AcceleratorConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return the fields, those of the array among them."""
         own = {one.name: getattr(self, one.name) for one in fields(self) if one.metadata}
-        return json.loads(self.array.to_json()) | own  # type: ignore[no-any-return]
+        found: dict[str, Any] = json.loads(self.array.to_json())
+        return found | own
 
     @classmethod
     def add_options(cls, parser: argparse.ArgumentParser) -> None:

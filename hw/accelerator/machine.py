@@ -140,7 +140,8 @@ class Machine(SharedComponent):
             "o_room": Out(range(depth + 1)), "i_load": In(word), "i_load_address": In(ADDRESS),
             "i_load_data": In(8 * word), "i_store": In(1), "i_store_address": In(ADDRESS),
             "o_store": Out(8 * word), "o_job": Out(JOB.size), "o_transfer": Out(1),
-            "i_transferred": In(1), "o_done": Out(1), "o_illegal": Out(1), "o_index": Out(16), "o_completed": Out(16),
+            "i_transferred": In(1), "o_done": Out(1), "o_illegal": Out(1), "o_index": Out(16),
+            "o_completed": Out(16),
             "o_array": Out(1), "o_weights": Out(1), "o_activations": Out(1),
         }  # fmt: skip
         parameters = (config, word, rows, depth, program)

@@ -88,7 +88,8 @@ endmodule
     def body(self, platform: object) -> Module:
         """Build the memory and its ports."""
         m = Module()
-        m.submodules.memory = memory = Memory(shape=self.width, depth=self.depth, init=[])
+        memory: Any = Memory(shape=self.width, depth=self.depth, init=[])
+        m.submodules.memory = memory
         write = memory.write_port(granularity=8)
         read = memory.read_port()
         m.d.comb += [

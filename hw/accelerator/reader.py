@@ -18,10 +18,11 @@ def gemm_job(address: int) -> StructLayout:
 
     A pixel's window is `rows` runs, one per row of the image; rows have `width` bytes and are
     `pitch` bytes apart. A run is `words` words, the first `long` of which have `length + 1` bytes,
-    the others `length`; `skip` bytes lie between two words. The window is read `turns` times. Pixels follow each other in lines of
-    `line` pixels, `step` bytes apart. Tiles have `pixels + 1` pixels (the first `large` of a round)
-    or `pixels`; `tiles` of them are a round over the whole image, and there are `rounds` rounds,
-    one for every block of output channels, `block` bytes apart.
+    the others `length`; `skip` bytes lie between two words. The window is read `turns` times.
+    Pixels follow each other in lines of `line` pixels, `step` bytes apart. Tiles have `pixels + 1`
+    pixels (the first `large` of a round) or `pixels`; `tiles` of them are a round over the whole
+    image, and there are `rounds` rounds, one for every block of output channels, `block` bytes
+    apart.
 
     Parameters
     ----------
@@ -150,7 +151,7 @@ class GemmReader(SharedComponent):
         run_ends = window_ends & (turn + 1 == job.turns)
         tile_ends = run_ends & (number + 1 == job.tiles)
 
-        def size(index: Value) -> Value:
+        def size(index: Value | int) -> Value:
             """Return the pixels of a tile, but one."""
             return job.pixels + (index < job.large) - 1
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib.wiring import In, Out
 
 from ..share import SharedComponent
@@ -119,7 +119,7 @@ class Storer(SharedComponent):
         inside = offset[:bits]
         rest = (count - offset)[:32]
         strobe = Cat(Mux(first, n >= size - inside, 1) & (rest > n) for n in range(size))
-        flags = Cat(strobe, at_end)
+        flags: Value = Cat(strobe, at_end)
         valid = read
         for step in range(2):
             now = Signal(name=f"coming_{step}")

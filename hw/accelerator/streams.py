@@ -20,8 +20,8 @@ def stream_job(address: int) -> StructLayout:
     of the image), the first line image row `top` (maybe above it); a line is `step` image rows
     below the line before, and `line` bytes behind it; an element is `pixel` bytes behind the one
     before. A pass reads `depth` taps; there are `passes` of them for every fold, each an image row,
-    `row` bytes, below the one before; after `kernel` of them it is the first row again. One pass has all `folds` at once. The last fold has `last`
-    outputs.
+    `row` bytes, below the one before; after `kernel` of them it is the first row again. One pass
+    has all `folds` at once. The last fold has `last` outputs.
 
     There are `bands` signals, each `band_x` elements, `band` bytes, to the right of the one before,
     and all of them once for each of `rounds` blocks of channels, `block` bytes apart.
@@ -35,8 +35,8 @@ def stream_job(address: int) -> StructLayout:
     return StructLayout(
         {
             "base": wide, "pixel": address, "line": address, "row": address, "pitch": 16,
-            "x": signed(17), "width": 16, "top": signed(10), "step": 4, "height": 16, "passes": 8, "kernel": 8,
-            "depth": 9, "folds": 16, "last": 9,
+            "x": signed(17), "width": 16, "top": signed(10), "step": 4, "height": 16, "passes": 8,
+            "kernel": 8, "depth": 9, "folds": 16, "last": 9,
             "bands": 16, "band_x": 16, "band": address, "rounds": 16, "block": 9,
         }
     )  # fmt: skip

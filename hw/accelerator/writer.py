@@ -16,8 +16,9 @@ __all__ = ["GemmWriter", "write_job"]
 def write_job(address: int) -> StructLayout:
     """Return the layout of what a job says of its writes.
 
-    Pixels are `step` bytes apart, `reach` bytes are those of `pixels` pixels. Tiles are those of `hw.accelerator.reader.gemm_job`. Every round
-    writes `rows` bytes of all pixels, and the next one those behind; the last one `rest` of them.
+    Pixels are `step` bytes apart, `reach` bytes are those of `pixels` pixels. Tiles are those of
+    `hw.accelerator.reader.gemm_job`. Every round writes `rows` bytes of all pixels, and the next
+    one those behind; the last one `rest` of them.
 
     Parameters
     ----------
@@ -26,7 +27,8 @@ def write_job(address: int) -> StructLayout:
     """
     return StructLayout(
         {
-            "base": address, "step": address, "reach": address, "tiles": 16, "large": 16, "pixels": 9, "rounds": 16,
+            "base": address, "step": address, "reach": address, "tiles": 16, "large": 16,
+            "pixels": 9, "rounds": 16,
             "rows": 9, "rest": 9,
         }
     )  # fmt: skip

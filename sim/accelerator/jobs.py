@@ -17,6 +17,7 @@ from golden.workload import Branch
 from hw.accelerator.combiner import Mode
 from hw.accelerator.config import AcceleratorConfig
 from hw.accelerator.jobs import JOB, Base, Kind, job_words, parameter_words
+from hw.layouts import encode
 from report.errors import UserError
 
 __all__ = [
@@ -154,12 +155,12 @@ class Job:
         """Return its words of the program: the job, then the parameters of its rounds."""
         fields = {"kind": self.kind, **self.fields}
         count = job_words(word) * word
-        first = JOB.const(fields).as_value().value  # type: ignore[attr-defined]
+        first = encode(JOB, fields)
         # Where the check lies among the 16-bit pieces depends on the layout.
         pieces = np.frombuffer(first.to_bytes(count, "little"), "<u2")
         total, at = int(np.bitwise_xor.reduce(pieces)), JOB["check"].offset % 16
         turned = (total >> at | total << (16 - at)) & 0xFFFF
-        bits = JOB.const({**fields, "check": turned}).as_value().value  # type: ignore[attr-defined]
+        bits = encode(JOB, {**fields, "check": turned})
         return bits.to_bytes(count, "little") + b"".join(self.parameters)
 
 
@@ -300,8 +301,9 @@ def gemm(
         "base": source.address - top * source.row, "x": -left * source.pixel,
         "step": pixels * stride_x * source.pixel, "line": line, "jump": stride_y * source.row,
         "pitch": source.row, "width": width * source.pixel, "skip": skip, "block": block,
-        "top": -top, "stride": stride_y, "height": height, "rows": kh, "turns": turns, "runs": turns * kh, "words": count,
-        "long": large, "length": length, **shape,
+        "top": -top, "stride": stride_y, "height": height, "rows": kh,
+        "turns": turns, "runs": turns * kh, "words": count, "long": large, "length": length,
+        **shape,
     }  # fmt: skip
     step = pixels * target.pixel
     write = {

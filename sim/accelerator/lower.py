@@ -158,7 +158,8 @@ def _end_to_end(
             "base": source.address - top * source.row, "x": (column * stride_x - left) * c_in,
             "step": 0, "line": 1, "jump": source.row, "pitch": 0,
             "width": window.size[1] * c_in, "top": -top, "stride": 1, "height": window.size[0],
-            "rows": 1, "turns": 1, "words": 1, "length": run, "tiles": height, "pixels": 1, "rounds": 1,
+            "rows": 1, "turns": 1, "words": 1, "length": run, "tiles": height,
+            "pixels": 1, "rounds": 1,
         }  # fmt: skip
         write = {
             "base": begin + column * height * run, "step": run, "reach": run, "tiles": height,
@@ -477,7 +478,7 @@ def _pair(
         raise Unsupported("a multiplier above 1")
     lesser, greater = (1, 0) if swap else (0, 1)
     common: dict[str, Any] = {
-        "second": second, "limits": one.limits(one.activation), **fields,  # type: ignore[attr-defined]
+        "second": second, "limits": one.limits(one.activation), **fields,
         "zeros": (one.inputs[lesser].zero_point, one.inputs[greater].zero_point, y.zero_point),
     }  # fmt: skip
     constants = [n for n, tensor in enumerate(one.inputs) if tensor.data is not None]
@@ -614,8 +615,8 @@ def _pad(one: Pad, config: AcceleratorConfig, source: Places, target: Place) -> 
             read = {
                 "base": place.address, "x": first, "step": 0, "line": 1, "jump": place.pixel,
                 "pitch": place.pixel, "width": place.channels, "top": 0, "stride": 0,
-                "height": 1, "rows": 1, "turns": 1, "words": 1, "length": rows, "tiles": height * width,
-                "pixels": 1, "rounds": 1,
+                "height": 1, "rows": 1, "turns": 1, "words": 1, "length": rows,
+                "tiles": height * width, "pixels": 1, "rounds": 1,
             }  # fmt: skip
             write = {
                 "base": target.address + first, "step": target.pixel, "reach": target.pixel,
@@ -631,8 +632,8 @@ def _pad(one: Pad, config: AcceleratorConfig, source: Places, target: Place) -> 
             "base": place.address + (row - top) * place.row, "x": -left * place.pixel,
             "step": rows, "line": line, "jump": 0, "pitch": place.row,
             "width": place.size[1] * place.pixel, "top": row - top, "stride": 0,
-            "height": place.size[0], "rows": 1, "turns": 1, "words": 1, "length": rows, "tiles": line,
-            "pixels": 1, "rounds": 1,
+            "height": place.size[0], "rows": 1, "turns": 1, "words": 1, "length": rows,
+            "tiles": line, "pixels": 1, "rounds": 1,
         }  # fmt: skip
         write = {
             "base": target.address + row * target.row, "step": rows, "reach": rows, "tiles": line,

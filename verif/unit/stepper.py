@@ -22,6 +22,8 @@ from hw.share import SharedComponent
 Inputs = dict[str, Any]
 #: Yields the inputs of a cycle, and is sent its outputs.
 Drive = Generator[Inputs, SimpleNamespace, None]
+#: A part of one that returns something.
+Talk = Generator[Inputs, SimpleNamespace, Any]
 
 
 class Stepper:

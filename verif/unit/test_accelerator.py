@@ -14,9 +14,9 @@ from hw.accelerator.config import AcceleratorConfig
 from hw.accelerator.jobs import Base, Kind
 from hw.accelerator.registers import COUNTERS, REGISTERS
 from hw.config import ArrayConfig
-from verif.unit.stepper import Drive, Stepper
 from sim.accelerator import jobs
 from sim.accelerator.image import image
+from verif.unit.stepper import Drive, Stepper, Talk
 from verif.unit.test_machine import convolution, depthwise
 
 OFFSET = {one.name: one.offset for one in REGISTERS}
@@ -89,7 +89,7 @@ class Host:
     def __init__(self, bus: Bus) -> None:
         self.bus, self.irq = bus, 0
 
-    def cycle(self, **inputs: int) -> Drive:
+    def cycle(self, **inputs: int) -> Talk:
         """Go through a cycle."""
         quiet = {
             f"s_axi_ctl_{name}": 0 for name in ("awvalid", "wvalid", "bready", "arvalid", "rready")
@@ -100,7 +100,7 @@ class Host:
         self.irq = seen.irq
         return seen
 
-    def write(self, name: str, data: int, half: int = 0) -> Drive:
+    def write(self, name: str, data: int, half: int = 0) -> Talk:
         """Write a register."""
         yield from self.cycle(
             s_axi_ctl_awvalid=1, s_axi_ctl_awaddr=OFFSET[name] + 4 * half, s_axi_ctl_wvalid=1,
@@ -111,7 +111,7 @@ class Host:
             if seen.s_axi_ctl_bvalid:
                 return seen.s_axi_ctl_bresp
 
-    def read(self, name: str) -> Drive:
+    def read(self, name: str) -> Talk:
         """Return the low half of a register."""
         yield from self.cycle(s_axi_ctl_arvalid=1, s_axi_ctl_araddr=OFFSET[name])
         while True:
@@ -119,7 +119,7 @@ class Host:
             if seen.s_axi_ctl_rvalid:
                 return seen.s_axi_ctl_rdata
 
-    def run(self) -> Drive:
+    def run(self) -> Talk:
         """Start, wait for the interrupt, and return STATUS."""
         yield from self.write("CONTROL", 1)
         for _ in range(20000):

@@ -34,7 +34,8 @@ def test_waves(word: int, cols: int) -> None:
         index = max((i for i, (first, _) in enumerate(groups) if first <= step), default=0)
         phases.append(max(step - groups[index][1], 0))
         befores.append(groups[index][1] - groups[max(index - 1, 0)][1])
-    steps, places = [], []
+    steps: list[dict[str, int | None]] = []
+    places = []
     step = 0
     while step < len(phases):
         moves = dice.random() < 0.8

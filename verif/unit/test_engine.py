@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from hw.accelerator.config import AcceleratorConfig
 from hw.accelerator.engine import Engine
 from hw.accelerator.pacer import pace_job
 from hw.config import ArrayConfig, Command
+from hw.layouts import encode
 from verif.unit.stepper import Drive, Stepper
 from verif.unit.test_pacer import even
 from verif.unit.test_requantizer import limits, parameters
@@ -61,8 +63,12 @@ def test_gemm(rows: int, cols: int, stages: int) -> None:
         sums = pixels @ weights[round_].T
         bank = given[round_ % 2 * rows :][:rows]
         for p in reversed(range(begun, begun + size)):
-            wanted.append([int(quant.requantize(int(sums[p, r]) + b, m, s, zero, (low, high)))
-                           for r, (b, m, s) in enumerate(bank)])  # fmt: skip
+            wanted.append(
+                [
+                    int(quant.requantize(int(sums[p, r]) + b, m, s, zero, (low, high)))
+                    for r, (b, m, s) in enumerate(bank)
+                ]
+            )
         offset = 0
         for length in lengths * runs:
             for p in range(begun, begun + size):
@@ -71,17 +77,26 @@ def test_gemm(rows: int, cols: int, stages: int) -> None:
                 words.append(packed(padded))
             offset += length
     fields = {
-        "runs": runs, "words": len(lengths), "length": lengths[-1], "pixels": tiles[-1],
-        "long": lengths.count(lengths[0]) % len(lengths), "tiles": len(tiles),
-        "large": tiles.count(tiles[0]) % len(tiles), "rounds": rounds,
-    }  # fmt: skip
+        "runs": runs,
+        "words": len(lengths),
+        "length": lengths[-1],
+        "pixels": tiles[-1],
+        "long": lengths.count(lengths[0]) % len(lengths),
+        "tiles": len(tiles),
+        "large": tiles.count(tiles[0]) % len(tiles),
+        "rounds": rounds,
+    }
     still = {
-        "i_job": pace_job.const(fields).as_value().value,  # type: ignore[attr-defined]
-        "i_pixels": tiles[-1], "i_emits": len(tiles), "i_ready": rounds, "i_stream": 0, "i_combine": 0,
+        "i_job": encode(pace_job, fields),
+        "i_pixels": tiles[-1],
+        "i_emits": len(tiles),
+        "i_ready": rounds,
+        "i_stream": 0,
         "i_combine": 0,
         "i_parameters": word_of_parameters,
-        "i_limits": limits(zero, low, high), "rst": 0,
-    }  # fmt: skip
+        "i_limits": limits(zero, low, high),
+        "rst": 0,
+    }
     commands = [Command(depth=depth, emit=size).encode() for size in tiles] * rounds
     found: list[list[int]] = []
 
@@ -96,20 +111,27 @@ def test_gemm(rows: int, cols: int, stages: int) -> None:
             begun |= bool(begin)
             moves = int(dice.random() < 0.8)
             seen = yield {
-                **still, "i_en": moves, "i_begin": begin, "i_after": 0,
+                **still,
+                "i_en": moves,
+                "i_begin": begin,
+                "i_after": 0,
                 "i_cmd_valid": int(asked < len(commands)),
                 "i_cmd": commands[asked] if asked < len(commands) else None,
-                "i_weights": packed(weights[beat // (depth * len(tiles)) % rounds, :, beat % depth]),
+                "i_weights": packed(
+                    weights[beat // (depth * len(tiles)) % rounds, :, beat % depth]
+                ),
                 "i_word": words[taken] if taken < len(words) else None,
-                "i_weights_valid": 0, "i_word_valid": 0,
-            }  # fmt: skip
+                "i_weights_valid": 0,
+                "i_word_valid": 0,
+            }
             asked += bool(asked < len(commands) and seen.o_cmd_ready)
             if moves:
                 beat += seen.o_weights
                 taken += seen.o_word
             if seen.o_valid:
-                found.append([int(x) for x in np.frombuffer(
-                    seen.o_result.to_bytes(rows, "little"), np.int8)])  # fmt: skip
+                found.append(
+                    [int(x) for x in np.frombuffer(seen.o_result.to_bytes(rows, "little"), np.int8)]
+                )
 
     Stepper(Engine(config=config, word=word)).run(drive())
     assert found == wanted
@@ -143,16 +165,28 @@ def test_passes(rows: int, cols: int, stages: int) -> None:
     for number, sums in enumerate(results):  # a round has two commands with results
         bank = given[number // 2 % 2 * rows :][:rows]
         for beat in sums:
-            wanted.append([int(quant.requantize(int(beat[r]) + b, m, s, zero, (low, high)))
-                           for r, (b, m, s) in enumerate(bank)])  # fmt: skip
+            wanted.append(
+                [
+                    int(quant.requantize(int(beat[r]) + b, m, s, zero, (low, high)))
+                    for r, (b, m, s) in enumerate(bank)
+                ]
+            )
     words = [beat for tile in tiles for beat in tile.act]
     taps_of = [beat[:rows] for tile in tiles for beat in tile.wgt]
     commands = [tile.command.encode() for tile in tiles]
     still = {
-        "i_job": 0, "i_pixels": 1, "i_emits": 2, "i_ready": 0, "i_stream": 1, "i_combine": 0,
+        "i_job": 0,
+        "i_pixels": 1,
+        "i_emits": 2,
+        "i_ready": 0,
+        "i_stream": 1,
+        "i_combine": 0,
         "i_parameters": word_of_parameters,
-        "i_limits": limits(zero, low, high), "rst": 0, "i_begin": 0, "i_after": 0,
-    }  # fmt: skip
+        "i_limits": limits(zero, low, high),
+        "rst": 0,
+        "i_begin": 0,
+        "i_after": 0,
+    }
     found: list[list[int]] = []
 
     def drive() -> Drive:
@@ -164,18 +198,23 @@ def test_passes(rows: int, cols: int, stages: int) -> None:
             there &= taken < len(words)
             also &= beat < len(taps_of)
             seen = yield {
-                **still, "i_en": moves, "i_cmd_valid": int(asked < len(commands)),
+                **still,
+                "i_en": moves,
+                "i_cmd_valid": int(asked < len(commands)),
                 "i_cmd": commands[asked] if asked < len(commands) else None,
-                "i_weights": packed(taps_of[beat]) if also else None, "i_weights_valid": also,
-                "i_word": packed(words[taken]) if there else None, "i_word_valid": there,
-            }  # fmt: skip
+                "i_weights": packed(taps_of[beat]) if also else None,
+                "i_weights_valid": also,
+                "i_word": packed(words[taken]) if there else None,
+                "i_word_valid": there,
+            }
             asked += bool(asked < len(commands) and seen.o_cmd_ready)
             if moves:
                 beat += seen.o_weights
                 taken += seen.o_word
             if seen.o_valid:
-                found.append([int(x) for x in np.frombuffer(
-                    seen.o_result.to_bytes(rows, "little"), np.int8)])  # fmt: skip
+                found.append(
+                    [int(x) for x in np.frombuffer(seen.o_result.to_bytes(rows, "little"), np.int8)]
+                )
 
     Stepper(Engine(config=config, word=word)).run(drive())
     assert found == wanted
@@ -192,7 +231,7 @@ def test_words(rows: int, what: str) -> None:
     zeros = dice.randint(-128, 127), dice.randint(-128, 127), dice.randint(-128, 127)
     a, b = (rng.integers(-128, 128, (40, rows)) for _ in range(2))
     identity = (1 << 30, 30, 0)
-    job = {"zero_first": 0, "zero_second": 0}
+    job: dict[str, Any] = {"zero_first": 0, "zero_second": 0}
     out_zero = zeros[2]
     given = [identity, identity]
     beats: list[np.ndarray] = []
@@ -233,21 +272,33 @@ def test_words(rows: int, what: str) -> None:
     word_of_parameters = 0
     for r, (multiplier, shift, twice) in enumerate(one for bank in banks for one in [bank] * rows):
         word_of_parameters |= parameters(5, multiplier, shift, twice) << 70 * r
-    layout = COMBINE.const(job).as_value().value  # type: ignore[attr-defined]
+    layout = encode(COMBINE, job)
     still = {
-        "i_job": 0, "i_pixels": 1, "i_emits": 2, "i_ready": 0, "i_stream": 0, "rst": 0,
-        "i_begin": 0, "i_after": 0, "i_cmd_valid": 0, "i_cmd": None, "i_weights": None, "i_weights_valid": 0,
-        "i_combine": 1, "i_odd": odd, "i_parameters": word_of_parameters,
+        "i_job": 0,
+        "i_pixels": 1,
+        "i_emits": 2,
+        "i_ready": 0,
+        "i_stream": 0,
+        "rst": 0,
+        "i_begin": 0,
+        "i_after": 0,
+        "i_cmd_valid": 0,
+        "i_cmd": None,
+        "i_weights": None,
+        "i_weights_valid": 0,
+        "i_combine": 1,
+        "i_odd": odd,
+        "i_parameters": word_of_parameters,
         "i_limits": limits(out_zero, -128, 127),
-    }  # fmt: skip
+    }
     found: list[list[int]] = []
 
     def drive() -> Drive:
         queue = [(beat, layout) for beat in beats]
         if what == "product":
-            for mode, some in ((Mode.HOLD, b[:1]), (Mode.HELD, a)):
-                other = COMBINE.const(job | {"mode": mode})
-                queue += [(beat, other.as_value().value) for beat in some]  # type: ignore[attr-defined]
+            for kind, some in ((Mode.HOLD, b[:1]), (Mode.HELD, a)):
+                other = encode(COMBINE, {**job, "mode": kind})
+                queue += [(beat, other) for beat in some]
         taken = quiet = 0
         for _ in range(2000):
             if len(found) == len(wanted):
@@ -255,18 +306,25 @@ def test_words(rows: int, what: str) -> None:
             moves = int(dice.random() < 0.8)
             beat, mode = queue[min(taken, len(queue) - 1)]
             # Another job begins when the last one's results are out.
-            there = int(taken < len(queue) and dice.random() < 0.8
-                        and (mode == queue[max(taken - 1, 0)][1] or quiet > 30))  # fmt: skip
+            there = int(
+                taken < len(queue)
+                and dice.random() < 0.8
+                and (mode == queue[max(taken - 1, 0)][1] or quiet > 30)
+            )
             now = mode if there or quiet > 30 else queue[max(taken - 1, 0)][1]
             seen = yield {
-                **still, "i_en": moves, "i_combiner": now, "i_word_valid": there,
+                **still,
+                "i_en": moves,
+                "i_combiner": now,
+                "i_word_valid": there,
                 "i_word": packed(beat),
-            }  # fmt: skip
+            }
             taken += seen.o_word & moves
             quiet = 0 if seen.o_word and moves else quiet + 1
             if seen.o_valid:
-                found.append([int(x) for x in np.frombuffer(
-                    seen.o_result.to_bytes(rows, "little"), np.int8)])  # fmt: skip
+                found.append(
+                    [int(x) for x in np.frombuffer(seen.o_result.to_bytes(rows, "little"), np.int8)]
+                )
 
     Stepper(Engine(config=config, word=word)).run(drive())
     assert found == wanted.tolist()

@@ -12,6 +12,7 @@ from amaranth.lib.wiring import In, Out
 from hw.accelerator.corner_turn import CornerTurn
 from hw.accelerator.loader import Loader
 from hw.accelerator.pacer import GemmPacer, pace_job
+from hw.layouts import encode
 from hw.share import SharedComponent
 from verif.unit.stepper import Drive, Stepper
 from verif.unit.test_pacer import even
@@ -33,10 +34,17 @@ class North(SharedComponent):
 
     def __init__(self, *, word: int, cols: int) -> None:
         signature: dict[str, Any] = {
-            "i_en": In(1), "i_begin": In(1), "i_job": In(pace_job.size), "i_pixels": In(9),
-            "i_word": In(8 * word), "o_take": Out(1), "o_beat": Out(1), "o_busy": Out(1),
-            "o_empty": Out(1), "o": Out(8 * cols),
-        }  # fmt: skip
+            "i_en": In(1),
+            "i_begin": In(1),
+            "i_job": In(pace_job.size),
+            "i_pixels": In(9),
+            "i_word": In(8 * word),
+            "o_take": Out(1),
+            "o_beat": Out(1),
+            "o_busy": Out(1),
+            "o_empty": Out(1),
+            "o": Out(8 * cols),
+        }
         super().__init__(kind="north", parameters=(word, cols), signature=signature, resets=True)
         self.word, self.cols = word, cols
 
@@ -47,14 +55,25 @@ class North(SharedComponent):
         m.submodules.loader = loader = Loader(word=self.word, cols=self.cols)
         m.submodules.turn = turn = CornerTurn(word=self.word, cols=self.cols)
         m.d.comb += [
-            pacer.i_en.eq(self.i_en), pacer.i_begin.eq(self.i_begin), pacer.i_job.eq(self.i_job), pacer.i_ready.eq(1), pacer.i_after.eq(0),
-            loader.i_en.eq(self.i_en), loader.i_group.eq(pacer.o_beat & pacer.o_group),
-            loader.i_large.eq(pacer.o_large), loader.i_pixels.eq(self.i_pixels),
-            turn.i_en.eq(self.i_en), turn.i_word.eq(self.i_word), turn.i_phase.eq(loader.o_phase),
-            turn.i_before.eq(loader.o_before), self.o_take.eq(loader.o_take),
-            self.o_beat.eq(pacer.o_beat), self.o_busy.eq(pacer.o_busy),
-            self.o_empty.eq(loader.o_empty), self.o.eq(turn.o),
-        ]  # fmt: skip
+            pacer.i_en.eq(self.i_en),
+            pacer.i_begin.eq(self.i_begin),
+            pacer.i_job.eq(self.i_job),
+            pacer.i_ready.eq(1),
+            pacer.i_after.eq(0),
+            loader.i_en.eq(self.i_en),
+            loader.i_group.eq(pacer.o_beat & pacer.o_group),
+            loader.i_large.eq(pacer.o_large),
+            loader.i_pixels.eq(self.i_pixels),
+            turn.i_en.eq(self.i_en),
+            turn.i_word.eq(self.i_word),
+            turn.i_phase.eq(loader.o_phase),
+            turn.i_before.eq(loader.o_before),
+            self.o_take.eq(loader.o_take),
+            self.o_beat.eq(pacer.o_beat),
+            self.o_busy.eq(pacer.o_busy),
+            self.o_empty.eq(loader.o_empty),
+            self.o.eq(turn.o),
+        ]
         return m
 
 
@@ -75,12 +94,17 @@ def test_wave(seed: int) -> None:
             tiles = even(total, -(-total // dice.randint(1, cols)))
             rows = dice.randint(1, 3)
             fields = {
-                "runs": rows, "words": len(lengths), "length": lengths[-1], "pixels": tiles[-1],
-                "long": lengths.count(lengths[0]) % len(lengths), "tiles": len(tiles),
-                "large": tiles.count(tiles[0]) % len(tiles), "rounds": 1,
-            }  # fmt: skip
+                "runs": rows,
+                "words": len(lengths),
+                "length": lengths[-1],
+                "pixels": tiles[-1],
+                "long": lengths.count(lengths[0]) % len(lengths),
+                "tiles": len(tiles),
+                "large": tiles.count(tiles[0]) % len(tiles),
+                "rounds": 1,
+            }
             common = {
-                "i_job": pace_job.const(fields).as_value().value,  # type: ignore[attr-defined]
+                "i_job": encode(pace_job, fields),
                 "i_pixels": tiles[-1],
             }
             # The words in the order in which they are read, and the bytes of every beat and column.
@@ -99,8 +123,12 @@ def test_wave(seed: int) -> None:
             while len(entered) < len(beats) or step <= max(entered.values()) + cols + 1:
                 moves = int(dice.random() < 0.8)
                 following = words[taken] if taken < len(words) else bytes(word)
-                seen = yield {"i_begin": 0, "i_en": moves,
-                              "i_word": int.from_bytes(following, "little"), **common}  # fmt: skip
+                seen = yield {
+                    "i_begin": 0,
+                    "i_en": moves,
+                    "i_word": int.from_bytes(following, "little"),
+                    **common,
+                }
                 if not moves:
                     continue
                 for beat, at in entered.items():

@@ -25,8 +25,9 @@ def quantization(rng: np.random.Generator, dice: random.Random, channels: int) -
     return Requantization(
         bias=rng.integers(-3000, 3000, channels),
         multiplier=rng.integers(1 << 30, 1 << 31, channels),
-        shift=-rng.integers(6, 12, channels), zero=dice.randint(-128, 127),
-    )  # fmt: skip
+        shift=-rng.integers(6, 12, channels),
+        zero=dice.randint(-128, 127),
+    )
 
 
 def requantized(sums: np.ndarray, given: Requantization) -> np.ndarray:
@@ -86,9 +87,15 @@ def convolution(
     result = requantized(patches @ weights.reshape(-1, c_out).astype(np.int64), given)
     result = result.reshape(out_h, out_w, c_out)
     job = jobs.gemm(
-        config, window, Place.dense(source, x.shape), Place.dense(target, result.shape), weights[None],
-        given, pad, pixels=dice.choice(pixels),
-    )  # fmt: skip
+        config,
+        window,
+        Place.dense(source, x.shape),
+        Place.dense(target, result.shape),
+        weights[None],
+        given,
+        pad,
+        pixels=dice.choice(pixels),
+    )
     return Layer(job, result)
 
 
@@ -101,9 +108,14 @@ def addition(
     top = (1 << 30, 0)
     result = quant.add(x, x, scales=(1, 1, 2), zero_points=(3, 3, -5))
     job = jobs.combine(
-        config, Mode.PAIR, read=read, write=write, first=top, zeros=(3, 3, -5),
+        config,
+        Mode.PAIR,
+        read=read,
+        write=write,
+        first=top,
+        zeros=(3, 3, -5),
         second=quant.quantize_multiplier(2 / (1 << LEFT) / 2),
-    )  # fmt: skip
+    )
     return Layer(job, result)
 
 
@@ -132,27 +144,43 @@ def test_layers(rows: int, cols: int, pace: float, kinds: str) -> None:
         [data[n : n + word] for n in range(0, len(data), word)] for data in (program, weights)
     ]
     memory = Machine(
-        config=array, word=word, rows=config.bank_rows, depth=config.ring_words,
+        config=array,
+        word=word,
+        rows=config.bank_rows,
+        depth=config.ring_words,
         program=config.program_words,
-    )  # fmt: skip
+    )
     found: dict[int, bytes] = {}
 
     def drive() -> Drive:
-        quiet = {name: 0 for name in ("i_start", "i_push", "i_program", "i_load", "i_store",
-                                      "i_transferred")}  # fmt: skip
+        quiet = {
+            name: 0
+            for name in ("i_start", "i_push", "i_program", "i_load", "i_store", "i_transferred")
+        }
         for offset in range(0, len(first), word):
             part = first[offset : offset + word]
-            yield quiet | {"i_load": (1 << len(part)) - 1, "i_load_address": place + offset,
-                           "i_load_data": int.from_bytes(part, "little")}  # fmt: skip
+            yield quiet | {
+                "i_load": (1 << len(part)) - 1,
+                "i_load_address": place + offset,
+                "i_load_data": int.from_bytes(part, "little"),
+            }
         yield quiet | {"i_start": 1}
         pushed, room = [0, 0], [config.program_words, config.ring_words]
         for _ in range(20000):
-            push = [int(pushed[n] < len(queue) and room[n] > 0 and dice.random() < pace)
-                    for n, queue in enumerate(queues)]  # fmt: skip
-            data = [int.from_bytes(queue[pushed[n]], "little") if push[n] else None
-                    for n, queue in enumerate(queues)]  # fmt: skip
-            seen = yield quiet | {"i_program": push[0], "i_program_data": data[0],
-                                  "i_push": push[1], "i_data": data[1]}  # fmt: skip
+            push = [
+                int(pushed[n] < len(queue) and room[n] > 0 and dice.random() < pace)
+                for n, queue in enumerate(queues)
+            ]
+            data = [
+                int.from_bytes(queue[pushed[n]], "little") if push[n] else None
+                for n, queue in enumerate(queues)
+            ]
+            seen = yield quiet | {
+                "i_program": push[0],
+                "i_program_data": data[0],
+                "i_push": push[1],
+                "i_data": data[1],
+            }
             pushed = [pushed[n] + push[n] for n in range(2)]
             room = [seen.o_program_room - push[0], seen.o_room - push[1]]
             if seen.o_done:
@@ -161,12 +189,12 @@ def test_layers(rows: int, cols: int, pace: float, kinds: str) -> None:
         else:
             raise AssertionError("the run does not end")
         for target, layer in layers:
-            data = b""
+            raw = b""
             for offset in range(0, layer.result.size + 2, 1):
                 seen = yield quiet | {"i_store": 1, "i_store_address": target + offset}
                 if offset >= 2:
-                    data += bytes([seen.o_store & 0xFF])
-            found[target] = data
+                    raw += bytes([seen.o_store & 0xFF])
+            found[target] = raw
 
     Stepper(memory).run(drive())
     for target, layer in layers:

@@ -8,6 +8,7 @@ import random
 import pytest
 
 from hw.accelerator.pacer import GemmPacer, pace_job
+from hw.layouts import encode
 from verif.unit.stepper import Drive, Stepper
 
 
@@ -35,7 +36,7 @@ def test_steps(seed: int) -> None:
                 "long": lengths.count(lengths[0]) % len(lengths), "tiles": len(tiles),
                 "large": tiles.count(tiles[0]) % len(tiles), "rounds": rounds,
             }  # fmt: skip
-            job = pace_job.const(fields).as_value().value  # type: ignore[attr-defined]
+            job = encode(pace_job, fields)
             after = dice.randint(0, 1)
             yield {"i_begin": 1, "i_job": job, "i_en": 1, "i_after": after}
             step += 1
@@ -64,7 +65,13 @@ def test_steps(seed: int) -> None:
             while step <= last:
                 moves = int(dice.random() < 0.8)
                 ready = sum(opened <= step for opened in opens)
-                seen = yield {"i_begin": 0, "i_after": None, "i_job": job, "i_en": moves, "i_ready": ready}
+                seen = yield {
+                    "i_begin": 0,
+                    "i_after": None,
+                    "i_job": job,
+                    "i_en": moves,
+                    "i_ready": ready,
+                }
                 assert seen.o_busy == 1
                 assert seen.o_beat == (step in wanted), step
                 if step in wanted:

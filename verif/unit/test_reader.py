@@ -8,6 +8,7 @@ import pytest
 
 from golden.arith.window import Window
 from hw.accelerator.reader import GemmReader, gemm_job
+from hw.layouts import encode
 from verif.unit.stepper import Drive, Stepper
 
 ADDRESS, WORD = 14, 8
@@ -58,8 +59,7 @@ def test_windows(seed: int) -> None:
                     offset += length + skip
             begun += pixels
 
-    job = gemm_job(ADDRESS).const(
-        {
+    job = encode(gemm_job(ADDRESS), {
             "base": source - top * room, "x": -left * channels, "step": stride[1] * channels,
             "line": out_w, "jump": stride[0] * room, "pitch": room,
             "width": pitch, "skip": skip, "block": block, "top": -top,
@@ -68,8 +68,7 @@ def test_windows(seed: int) -> None:
             "long": lengths.count(lengths[0]) % len(lengths), "length": lengths[-1],
             "tiles": len(tiles), "large": tiles.count(tiles[0]) % len(tiles), "pixels": tiles[-1],
             "rounds": rounds,
-        }
-    ).as_value().value  # type: ignore[attr-defined]  # fmt: skip
+        })  # fmt: skip
 
     def drive() -> Drive:
         yield {"i_begin": 1, "i_job": job, "i_next": 0}

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from hw.accelerator.registers import IDENTITY, REGISTERS, Registers
-from verif.unit.stepper import Drive, Stepper
+from verif.unit.stepper import Drive, Stepper, Talk
 
 OKAY, SLVERR = 0, 2
 BY_NAME = {one.name: one for one in REGISTERS}
@@ -30,7 +30,7 @@ class Client:
         self.irqs: list[int] = []
         self.starts = 0
 
-    def cycle(self, **inputs: int) -> Drive:
+    def cycle(self, **inputs: int) -> Talk:
         """Go through a cycle; what is not named is quiet."""
         quiet = {
             f"s_axi_ctl_{name}": 0 for name in ("awvalid", "wvalid", "bready", "arvalid", "rready")
@@ -40,7 +40,7 @@ class Client:
         self.starts += seen.o_start
         return seen
 
-    def read(self, offset: int) -> Drive:
+    def read(self, offset: int) -> Talk:
         """Return the answer and the data of a read."""
         asked = {"s_axi_ctl_arvalid": 1, "s_axi_ctl_araddr": offset}
         while not (yield from self.cycle(**asked)).s_axi_ctl_arready:
@@ -51,7 +51,7 @@ class Client:
             if ready and seen.s_axi_ctl_rvalid:
                 return seen.s_axi_ctl_rresp, seen.s_axi_ctl_rdata
 
-    def write(self, offset: int, data: int, strobe: int = 15, order: str = "both") -> Drive:
+    def write(self, offset: int, data: int, strobe: int = 15, order: str = "both") -> Talk:
         """Return the answer of a write, its address and data in some order."""
         parts = {
             "aw": {"s_axi_ctl_awvalid": 1, "s_axi_ctl_awaddr": offset},

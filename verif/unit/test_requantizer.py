@@ -9,22 +9,21 @@ import pytest
 
 from golden.arith import quant
 from hw.accelerator.requantizer import LIMITS, PARAMETERS, Requantizer
+from hw.layouts import encode
 from verif.unit.stepper import Stepper
 
 
 def parameters(bias: int, multiplier: int, shift: int, twice: int) -> int:
-    return (
-        PARAMETERS.const({"bias": bias, "multiplier": multiplier, "shift": shift, "twice": twice})
-        .as_value()
-        .value
-    )  # type: ignore[attr-defined, no-any-return]
+    return encode(
+        PARAMETERS, {"bias": bias, "multiplier": multiplier, "shift": shift, "twice": twice}
+    )
 
 
 def limits(zero: int, low: int, high: int, away: int = 0) -> int:
     """Return the same limits for both tensors."""
     fields = {"zero": zero, "low": low, "high": high, "away": away}
-    value = LIMITS.const(fields).as_value().value  # type: ignore[attr-defined]
-    return value | value << LIMITS.size  # type: ignore[no-any-return]
+    value = encode(LIMITS, fields)
+    return value | value << LIMITS.size
 
 
 def extremes(dice: random.Random) -> int:
@@ -44,8 +43,10 @@ def extremes(dice: random.Random) -> int:
 def test_as_golden(seed: int) -> None:
     """Double rounding, all shifts, every bias, dead channels, every range."""
     dice = random.Random(seed)
-    tensors = [(dice.randint(-128, 127), *sorted(dice.randint(-128, 127) for _ in range(2)))
-               for _ in range(2)]  # fmt: skip
+    tensors = [
+        (dice.randint(-128, 127), *sorted(dice.randint(-128, 127) for _ in range(2)))
+        for _ in range(2)
+    ]
     both = sum(limits(*one) >> LIMITS.size << LIMITS.size * n for n, one in enumerate(tensors))
     steps, wanted, wide = [], [], []
     for _ in range(3000):
@@ -57,10 +58,15 @@ def test_as_golden(seed: int) -> None:
             shift = 0  # the reference wraps; a compiler refuses that
         carry = dice.randint(0, 1)
         steps.append(
-            {"i_en": 1, "i_sum": (total - carry) % (1 << 32), "i_carry": carry,
-             "i_limits": both, "i_odd": (odd := dice.randint(0, 1)),
-             "i_parameters": parameters(bias, multiplier, 31 - shift, int(shift < 0))}
-        )  # fmt: skip
+            {
+                "i_en": 1,
+                "i_sum": (total - carry) % (1 << 32),
+                "i_carry": carry,
+                "i_limits": both,
+                "i_odd": (odd := dice.randint(0, 1)),
+                "i_parameters": parameters(bias, multiplier, 31 - shift, int(shift < 0)),
+            }
+        )
         zero, low, high = tensors[odd]
         wanted.append(int(quant.requantize(acc, multiplier, shift, zero, (low, high))))
         wide.append(int(quant.multiply(acc, multiplier, shift)))
@@ -83,9 +89,15 @@ def test_away_from_zero() -> None:
         total = dice.randint(-128 * count, 127 * count)
         multiplier = -(-(1 << 20) // count)
         steps.append(
-            {"i_en": 1, "i_sum": total % (1 << 32), "i_carry": 0, "i_odd": 0, "i_limits": limits(0, -128, 127, 1),
-             "i_parameters": parameters(0, multiplier, 20, 0)}
-        )  # fmt: skip
+            {
+                "i_en": 1,
+                "i_sum": total % (1 << 32),
+                "i_carry": 0,
+                "i_odd": 0,
+                "i_limits": limits(0, -128, 127, 1),
+                "i_parameters": parameters(0, multiplier, 20, 0),
+            }
+        )
         wanted.append(int(np.sign(total)) * ((abs(total) + count // 2) // count))
     trace = Stepper(Requantizer()).run([*steps, *[steps[-1]] * Requantizer.STEPS])
     got = np.array([seen.o for seen in trace[Requantizer.STEPS :]], np.uint8).view(np.int8)

@@ -12,6 +12,7 @@ from golden.mapping.streams import candidates
 from golden.workload import Branch
 from hw.accelerator.streams import StreamReader, StreamWriter, stream_job, stream_write_job
 from hw.config import ArrayConfig
+from hw.layouts import encode
 from verif.unit.stepper import Drive, Stepper
 
 ADDRESS, WORD = 16, 8
@@ -27,8 +28,11 @@ def test_signals(seed: int) -> None:
     kernel = dice.choice([(3, 3), (1, 3), (3, 1), (2, 2)])
     stride = dice.choice([(1, 1), (2, 2), (1, 2), (2, 1)])
     window = Window.of(size, kernel, stride, "same")
-    streams = [one for one in candidates(Branch(window, channels), config, True)
-               if one.joined or one.window.kernel[1] <= cols]  # fmt: skip
+    streams = [
+        one
+        for one in candidates(Branch(window, channels), config, True)
+        if one.joined or one.window.kernel[1] <= cols
+    ]
     stream = dice.choice(streams)
     win = stream.window
     (top, _), (left, _) = win.padding
@@ -55,13 +59,30 @@ def test_signals(seed: int) -> None:
                 y, x = line * step - top + index, band * span - left + at
                 inside = 0 <= y < height and 0 <= x < width
                 reads.append((source + round_ * block + y * row + x * pixel, inside))
-    job = stream_job(ADDRESS).const(
-        {"base": source - top * row - left * pixel, "pixel": pixel, "line": step * row, "row": row,
-         "pitch": stream.pitch, "x": -left, "width": width, "top": -top, "step": step,
-         "height": height, "passes": turns * len(stream.depths), "kernel": len(stream.depths), "depth": depth, "folds": folds,
-         "bands": stream.bands, "band_x": span, "band": span * pixel, "rounds": rounds,
-         "block": block}
-    ).as_value().value  # type: ignore[attr-defined]  # fmt: skip
+    job = encode(
+        stream_job(ADDRESS),
+        {
+            "base": source - top * row - left * pixel,
+            "pixel": pixel,
+            "line": step * row,
+            "row": row,
+            "pitch": stream.pitch,
+            "x": -left,
+            "width": width,
+            "top": -top,
+            "step": step,
+            "height": height,
+            "passes": turns * len(stream.depths),
+            "kernel": len(stream.depths),
+            "depth": depth,
+            "folds": folds,
+            "bands": stream.bands,
+            "band_x": span,
+            "band": span * pixel,
+            "rounds": rounds,
+            "block": block,
+        },
+    )
 
     def read() -> Drive:
         yield {"i_begin": 1, "i_job": job, "i_next": 0}
@@ -88,18 +109,36 @@ def test_signals(seed: int) -> None:
     for (round_, band), e in itertools.product(signals, range(stream.length)):
         line, at = divmod(e, stream.pitch)
         column = band * stream.width + at // win.stride[1]
-        ok = (line < stream.lines and line % down_by == 0 and at % win.stride[1] == 0
-              and at // win.stride[1] < stream.width and column < out_w)  # fmt: skip
+        ok = (
+            line < stream.lines
+            and line % down_by == 0
+            and at % win.stride[1] == 0
+            and at // win.stride[1] < stream.width
+            and column < out_w
+        )
         y = line // down_by
         writes.append((target + round_ * block + y * dy + column * dx, ok, round_))
     rows, rest = min(channels, 4), 1
-    write_job = stream_write_job(ADDRESS).const(
-        {"base": target, "pixel": dx, "line": dy, "pitch": stream.pitch,
-         "across": win.stride[1], "width": stream.width,
-         "down": down_by, "count": stream.length, "rows": rows,
-         "rest": rest, "bands": stream.bands, "band": stream.width * dx, "rounds": rounds,
-         "last_width": out_w - (stream.bands - 1) * stream.width, "block": block}
-    ).as_value().value  # type: ignore[attr-defined]  # fmt: skip
+    write_job = encode(
+        stream_write_job(ADDRESS),
+        {
+            "base": target,
+            "pixel": dx,
+            "line": dy,
+            "pitch": stream.pitch,
+            "across": win.stride[1],
+            "width": stream.width,
+            "down": down_by,
+            "count": stream.length,
+            "rows": rows,
+            "rest": rest,
+            "bands": stream.bands,
+            "band": stream.width * dx,
+            "rounds": rounds,
+            "last_width": out_w - (stream.bands - 1) * stream.width,
+            "block": block,
+        },
+    )
 
     def write() -> Drive:
         yield {"i_begin": 1, "i_new": write_job, "i_next": 0}

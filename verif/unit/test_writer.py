@@ -7,6 +7,7 @@ import random
 import pytest
 
 from hw.accelerator.writer import GemmWriter, write_job
+from hw.layouts import encode
 from verif.unit.stepper import Drive, Stepper
 
 ADDRESS, WORD = 14, 8
@@ -29,10 +30,20 @@ def test_pixels(seed: int) -> None:
                 width = min(rows, channels - block * rows)
                 wanted.append((base + p * channels + block * rows, (1 << width) - 1))
             begun += size
-    job = write_job(ADDRESS).const(
-        {"base": base, "step": channels, "reach": each * channels, "tiles": count, "large": more, "pixels": each,
-         "rounds": blocks, "rows": rows, "rest": channels - (blocks - 1) * rows}
-    ).as_value().value  # type: ignore[attr-defined]  # fmt: skip
+    job = encode(
+        write_job(ADDRESS),
+        {
+            "base": base,
+            "step": channels,
+            "reach": each * channels,
+            "tiles": count,
+            "large": more,
+            "pixels": each,
+            "rounds": blocks,
+            "rows": rows,
+            "rest": channels - (blocks - 1) * rows,
+        },
+    )
 
     def drive() -> Drive:
         yield {"i_begin": 1, "i_new": job, "i_next": 0}

@@ -1,0 +1,346 @@
+"""The accelerator's Verilog, from memory to memory: networks, timing, errors, attacks."""
+
+from __future__ import annotations
+
+import functools
+import json
+import random
+import re
+
+import numpy as np
+import pytest
+
+from golden.int8 import tflite, transform
+from golden.int8.graph import Graph
+from hw import gen
+from hw.accelerator.config import AcceleratorConfig
+from hw.accelerator.registers import COUNTERS
+from hw.config import ArrayConfig
+from hw.emit import emit_accelerator
+from report.errors import Failure, UserError
+from sim import compile as compile_command
+from sim import run as run_command
+from sim.accelerator import jobs
+from sim.accelerator.compiler import Program, compile_graph
+from sim.accelerator.cycles import simulate
+from sim.accelerator.rtl import AcceleratorSimulator
+from sim.accelerator.run import Placed, place, run
+from verif.lib.fetch import find, needs
+from verif.lib.models import ACT, SAME, VALID, Net, load
+from verif.test_gen import lint
+
+SMALL = ArrayConfig(rows=4, cols=6, st_os=True)
+MACHINES = {
+    "8 x 8": AcceleratorConfig(array=ArrayConfig(rows=8, cols=8, st_os=True)),
+    "8 x 8 plain": AcceleratorConfig(array=ArrayConfig(rows=8, cols=8), axi_width=64),
+    "4 x 6": AcceleratorConfig(array=SMALL, axi_width=32, act_kib=16, wgt_kib=4),
+    "6 x 3, two MAC stages": AcceleratorConfig(
+        array=ArrayConfig(rows=6, cols=3, st_os=True, mac_stages=2), axi_width=256, act_kib=32
+    ),
+    "16 x 16": AcceleratorConfig(array=ArrayConfig(rows=16, cols=16, st_os=True), act_kib=128),
+}
+
+
+@functools.cache
+def simulator(name: str) -> AcceleratorSimulator:
+    return AcceleratorSimulator(MACHINES[name])
+
+
+def some(graph: Graph, seed: int = 1) -> list[np.ndarray]:
+    """Return random inputs."""
+    rng = np.random.default_rng(seed)
+    return [
+        rng.uniform(-1, 1, one.shape).astype(np.float32) if one.real
+        else rng.integers(0, 256, one.shape).astype(np.uint8).view(one.dtype)
+        for one in graph.inputs
+    ]  # fmt: skip
+
+
+def varied(seed: int) -> bytes:
+    """Return a network with every kind of job: windows, pools, sums, products, pads, slices."""
+    net = Net(seed, (1, 11, 9, 3))
+    x = net.conv(net.input, (3, 3), 8, StrideH=2, StrideW=2, FusedActivationFunction=ACT.RELU6)
+    left = net.depthwise(x, (3, 3), FusedActivationFunction=ACT.RELU)
+    y = net.depthwise(left, (3, 2), 2, StrideH=1, StrideW=1)
+    y = net.conv(y, (1, 1), 8, per_channel=False)
+    y = net.sum(left, y, ACT.RELU)
+    y = net.sum(y, net.constant((1, 1, 1, 8), 0.001))
+    y = net.sum(y, net.constant((1, 1, 1, 8), 3 * net.scales[y]))
+    x = net.pool("MAX_POOL_2D", y, (3, 2), StrideH=2, StrideW=1, Padding=SAME)
+    _, h, w, c = net.shapes[x]
+    padded = net.like(x, (1, h + 1, w + 2, c + 3))
+    x = net.writer.add("PAD", [x, net.list([[0, 0], [1, 0], [0, 2], [0, 0]])],
+                       net.like(x, (1, h + 1, w + 2, c)))  # fmt: skip
+    x = net.writer.add("PAD", [x, net.list([[0, 0], [0, 0], [0, 0], [0, 3]])], padded)
+    x = net.conv(x, (3, 2), 10, StrideH=1, StrideW=2, Padding=VALID)
+    x = net.pool("AVERAGE_POOL_2D", x, (2, 2), StrideH=1, StrideW=1, Padding=VALID)
+    _, h, w, c = net.shapes[x]
+    mean = net.writer.add("MEAN", [x, net.list([1, 2])], net.activation((1, c), net.scales[x]))
+    gate = net.weighted("FULLY_CONNECTED", mean, (c, c), (1, c))
+    gate = net.writer.add("RESHAPE", [gate, net.list([1, 1, 1, c])], net.like(gate, (1, 1, 1, c)))
+    scale = net.scales[x] * net.scales[gate] * 60
+    x = net.writer.add("MUL", [x, gate], net.activation((1, h, w, c), scale))
+    flat = net.writer.add("RESHAPE", [x, net.list([1, h * w * c])], net.like(x, (1, h * w * c)))
+    x = net.weighted("FULLY_CONNECTED", flat, (7, h * w * c), (1, 7), bias=False)
+    x = net.writer.add("SOFTMAX", [x], net.activation((1, 7), 1 / 256, -128))
+    return net.done(x)
+
+
+@pytest.fixture
+def graph(tmp_path):
+    return load(varied(3), tmp_path)
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_every_job(graph, name):
+    """Every tensor, every cycle and every byte of memory is as the models say."""
+    machine = MACHINES[name]
+    for latency in (0, 40, 150):
+        ran = run(graph, some(graph), machine, simulator=simulator(name), latency=latency)
+        assert [one.kind for one in ran.program.after] == ["SOFTMAX"]
+        assert len(ran.result.seen) >= len(ran.program.layers) - 2
+    run(graph, some(graph, 2), machine, simulator=simulator(name), stall=0.4)
+
+
+NETWORKS = ["kws_ref_model", "ad01_int8", "pretrainedResnet_quant", "vww_96_int8"]
+#: Cycles at 16 x 16 ST-OS, 128-bit AXI, 40 cycles of latency, from the start to done.
+CYCLES = dict(zip(NETWORKS, (14_512, 17_865, 55_240, 55_813), strict=True))
+
+
+@pytest.mark.parametrize(
+    "model", [pytest.param(one, marks=needs(f"models/{one}.tflite")) for one in NETWORKS]
+)
+def test_networks(model):
+    """MLPerf Tiny: bit for bit and to the cycle."""
+    graph = transform.recognize(tflite.load(find(f"models/{model}.tflite")))
+    ran = run(graph, some(graph), MACHINES["16 x 16"], simulator=simulator("16 x 16"))
+    assert ran.result.cycles == CYCLES[model]
+
+
+def test_one_machine_after_the_other_network(graph, tmp_path):
+    """Two networks in turn, without a reset between."""
+    other = load(varied(8), tmp_path)
+    core = AcceleratorSimulator(MACHINES["8 x 8"])
+    first = [run(one, some(one), core.config, simulator=core).result.cycles
+             for one in (graph, other) * 3]  # fmt: skip
+    assert first == first[:2] * 3
+
+
+@pytest.fixture(scope="module")
+def short() -> tuple[Program, Placed]:
+    """Return a short run on the 4 x 6 machine."""
+    net = Net(5, (1, 4, 5, 3))
+    x = net.conv(net.input, (3, 3), 6)
+    x = net.depthwise(x, (3, 3))
+    content = net.done(net.pool("MAX_POOL_2D", x, (2, 2), StrideH=1, StrideW=1))
+    import tempfile  # noqa: PLC0415
+    from pathlib import Path  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory() as folder:
+        graph = load(content, Path(folder))
+    program = compile_graph(graph, MACHINES["4 x 6"])
+    value = np.random.default_rng(1).integers(-128, 128, program.inputs[0].shape).astype(np.int8)
+    return program, place(program, [value])
+
+
+def good(core: AcceleratorSimulator, program: Program, placed: Placed, reset: int = 0) -> bytes:
+    """Run without a fault; return the memory after it."""
+    result = core.run(placed.memory, placed.addresses, reset=reset)
+    assert (result.done, result.code) == (True, 0)
+    assert result.cycles == program.timing().cycles
+    assert sum(result.counters[name] for name in COUNTERS) == result.cycles
+    return result.memory
+
+
+def kept(program: Program, placed: Placed, before: bytes, after: bytes) -> bool:
+    """Return whether nothing but the outputs was written."""
+    begin = placed.addresses[2]
+    end = begin + program.offsets(program.outputs)[-1] + int(np.prod(program.outputs[-1].shape))
+    return after[:begin] == before[:begin] and after[end:] == before[end:]
+
+
+@pytest.mark.parametrize("response", [2, 3])
+def test_bus_errors(short, response):
+    """SLVERR and DECERR at any beat end the run with a code; the next one is good."""
+    program, placed = short
+    core = AcceleratorSimulator(program.config)
+    wanted = good(core, program, placed)
+    probe = core.run(placed.memory, placed.addresses)
+    for beat in [*range(1, 30), *range(30, probe.beats + 1, 7), probe.beats]:
+        found = core.run(placed.memory, placed.addresses, bad_read=beat, response=response)
+        assert (found.done, found.code) == (True, 4), beat
+        assert kept(program, placed, placed.memory, found.memory)
+    for burst in range(1, probe.bursts + 1):
+        found = core.run(placed.memory, placed.addresses, bad_write=burst, response=response)
+        assert (found.done, found.code) == (True, 5), burst
+    assert good(core, program, placed) == wanted
+
+
+def test_abort_and_reset(short):
+    """Abort and reset in any cycle of a run; the next one is good."""
+    program, placed = short
+    core = AcceleratorSimulator(program.config)
+    wanted = good(core, program, placed)
+    cycles = program.timing().cycles
+    dice = random.Random(1)
+    for cycle in dice.sample(range(2, cycles - 10), 40):
+        found = core.run(placed.memory, placed.addresses, abort=cycle)
+        assert (found.done, found.code) == (True, 1), cycle
+        assert kept(program, placed, placed.memory, found.memory)
+    assert good(core, program, placed) == wanted
+    for cycle in dice.sample(range(2, cycles - 10), 20):
+        assert not core.run(placed.memory, placed.addresses, reset=cycle).done
+        assert good(core, program, placed, reset=1) == wanted, cycle
+
+
+def test_images(short):
+    """What is no image of this machine is refused, in whatever byte."""
+    program, placed = short
+    core = AcceleratorSimulator(program.config)
+
+    def code(memory: bytes, image: int = 0) -> int:
+        found = core.run(memory, (image, *placed.addresses[1:]), limit=100_000)
+        assert found.done and kept(program, placed, memory, found.memory)
+        return found.code
+
+    assert code(placed.memory) == 0
+    for byte in range(28):  # of the header
+        changed = bytearray(placed.memory)
+        changed[byte] ^= 0x10
+        assert code(bytes(changed)) == 2, byte
+    assert code(placed.memory, 4) == 6
+    # A job with a wrong check, or of no kind, and a store to the inputs.
+    length = len(program.jobs[0].program(program.config.word))
+    for byte in range(64, 64 + length):
+        changed = bytearray(placed.memory)
+        changed[byte] ^= 1 << byte % 8
+        assert code(bytes(changed)) == 3, byte
+    other = AcceleratorConfig(array=SMALL, axi_width=32, act_kib=32, wgt_kib=4)
+    assert core.config.fingerprint != other.fingerprint
+
+
+def test_mutated_images(short):
+    """Whatever an image says: the run ends, and nothing but the outputs is written."""
+    program, placed = short
+    core = AcceleratorSimulator(program.config)
+    wanted = good(core, program, placed)
+    size = len(program.image)
+    codes = set()
+    for seed in range(300):
+        dice = random.Random(seed)
+        changed = bytearray(placed.memory)
+        for _ in range(dice.choice([1, 1, 3, 20])):
+            changed[dice.randrange(size)] = dice.randrange(256)
+        if dice.random() < 0.1:
+            cut = dice.randrange(size)
+            changed[cut:size] = bytes(size - cut)
+        found = core.run(bytes(changed), placed.addresses, limit=100_000, seed=seed)
+        assert found.done, seed
+        assert kept(program, placed, bytes(changed), found.memory), seed
+        codes.add(found.code)
+    assert codes == {0, 2, 3}
+    assert good(core, program, placed) == wanted
+
+
+def test_a_fault_is_seen(graph, monkeypatch):
+    """A wrong multiplier, a wrong prediction and a stray write are found and named."""
+    name = "8 x 8"
+    machine, core = MACHINES[name], simulator(name)
+    encode = jobs.Requantization.encode
+    monkeypatch.setattr(jobs.Requantization, "encode", lambda self, *a: encode(
+        jobs.Requantization(**{**vars(self), "bias": self.bias + 200}), *a))  # fmt: skip
+    with pytest.raises(Failure, match=r"op00_CONV_2D .* differ"):
+        run(graph, some(graph), machine, simulator=core)
+    monkeypatch.undo()
+    monkeypatch.setattr("sim.accelerator.cycles.OUTSTANDING", 1)
+    with pytest.raises(Failure, match="as predicted"):
+        run(graph, some(graph), machine, simulator=core)
+    monkeypatch.undo()
+    store = jobs.transfer
+    monkeypatch.setattr(jobs, "transfer", lambda kind, base, offset, local, count, **more: store(
+        kind, base, offset, local, count + (kind == jobs.Kind.STORE), **more))  # fmt: skip
+    with pytest.raises(Failure, match="which is no output"):
+        run(graph, some(graph), machine, simulator=core)
+
+
+def test_what_is_lacking(tmp_path):
+    """All operators that the machine has no job for are named in one line, and memory, too."""
+    net = Net(1, (1, 6, 6, 4))
+    x = net.pool("AVERAGE_POOL_2D", net.input, (2, 2), StrideH=1, StrideW=1, Padding=SAME)
+    y = net.writer.add("MAXIMUM", [x, x], net.like(x, net.shapes[x]))
+    z = net.writer.add("MAXIMUM", [y, x], net.like(x, net.shapes[x]))
+    graph = load(net.done(net.conv(z, (1, 1), 4)), tmp_path)
+    wanted = r"lacks 1 AVERAGE_POOL_2D \(.*\), 2 MAXIMUM"
+    with pytest.raises(UserError, match=wanted):
+        compile_graph(graph, MACHINES["8 x 8"])
+    net = Net(1, (1, 64, 64, 8))
+    graph = load(net.done(net.conv(net.input, (3, 3), 8)), tmp_path)
+    with pytest.raises(UserError, match=r"need \d+ KiB of activation memory, --act-kib is 16"):
+        compile_graph(graph, MACHINES["4 x 6"])
+
+
+@pytest.mark.parametrize("name", ["8 x 8", "8 x 8 plain", "6 x 3, two MAC stages"])
+def test_lint(name, tmp_path):
+    """No warning; none is waived; every signal has the name that the source gives it."""
+    text = emit_accelerator(MACHINES[name])
+    assert re.findall(r"lint_off.*", text) == ["lint_off DECLFILENAME"]
+    assert not re.findall(r"\bsignal(_\d+)?\b", re.sub("//.*", "", text))
+    lint(text, "stos_accelerator", tmp_path)
+
+
+def test_commands(graph, tmp_path, capsys):
+    """Generate, compile and run from the command line; the three agree about the machine."""
+    array = ["--rows", "8", "--cols", "8", "--st-os"]
+    verilog = tmp_path / "mine.v"
+    assert gen.main([*array, "--accelerator", "--name", "mine", "-o", str(verilog)]) == 0
+    facts = json.loads((tmp_path / "mine.json").read_text())
+    assert facts["fingerprint"] == MACHINES["8 x 8"].fingerprint
+    assert {"irq", "m_axi_araddr", "s_axi_ctl_awaddr"} <= {one["name"] for one in facts["ports"]}
+    assert "module mine (" in verilog.read_text()
+    (tmp_path / "m.tflite").write_bytes(varied(3))
+    image = tmp_path / "m.bin"
+    assert compile_command.main([*array, str(tmp_path / "m.tflite"), "-o", str(image)]) == 0
+    side = json.loads((tmp_path / "m.json").read_text())
+    assert side["image_bytes"] == len(image.read_bytes())
+    assert side["fingerprint"] == facts["fingerprint"] and side["host"] == ["SOFTMAX"]
+    program = compile_graph(graph, MACHINES["8 x 8"])
+    assert image.read_bytes() == program.image
+    assert side["cycles"] == simulate(program.jobs, program.config).cycles
+    np.save(tmp_path / "x.npy", some(graph)[0])
+    words = [str(tmp_path / "m.tflite"), "--input", str(tmp_path / "x.npy"), *array]
+    found = tmp_path / "found.json"
+    assert run_command.main([*words, "--accelerator", "--json", str(found)]) == 0
+    told = json.loads(found.read_text())
+    assert told["rtl_cycles"] == told["predicted_cycles"] == side["cycles"]
+    assert "as predicted" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "wanted"),
+    [
+        (gen, "--act-kib 8", "--act-kib 8 is for --accelerator only"),
+        (gen, "--accelerator --axi-width 48", "axi_width must be a power of two, not 48"),
+        (gen, "--accelerator --accumulators 1", "accumulators of an accelerator must be 2, not 1"),
+        (gen, "--accelerator --wgt-kib 0", "wgt_kib must be an integer from 1 to 1024, not 0"),
+        (run_command, "--memory-latency 3", "--memory-latency is for --accelerator only"),
+        (run_command, "--accelerator --memory-stall 1", "must be 0 to below 1, not 1.0"),
+        (run_command, "--accelerator --layers 1", "--layers is not for --accelerator"),
+        (compile_command, "-o x.img", "-o PATH must end in .bin, not x.img"),
+    ],
+)
+def test_bad_input(command, words, wanted, tmp_path, capsys, monkeypatch):
+    """One line, and nothing is written."""
+    monkeypatch.chdir(tmp_path)
+    model = []
+    if command is not gen:
+        (tmp_path / "m.tflite").write_bytes(varied(3))
+        model = [str(tmp_path / "m.tflite")]
+    if command is run_command:
+        np.save(tmp_path / "x.npy", np.zeros((1, 11, 9, 3), np.int8))
+        model += ["--input", str(tmp_path / "x.npy")]
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(SystemExit, match="2"):
+        command.main(["--rows", "8", "--cols", "8", *model, *words.split()])
+    said = capsys.readouterr().err
+    assert wanted in said and len(said.splitlines()) == 1
+    assert sorted(tmp_path.iterdir()) == before
