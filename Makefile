@@ -74,6 +74,7 @@ docs: .venv/test
 pages: .venv/test
 	$(BIN)/python -m pages
 	$(BIN)/python -m sim.pages
+	$(BIN)/python -m sim.accelerator.page
 	$(BIN)/python -m train report
 
 performance: .venv/test

@@ -20,6 +20,7 @@ __all__ = ["MODULES", "list_commands", "main"]
 MODULES = {
     "gen": "hw.gen",
     "run": "sim.run",
+    "compile": "sim.compile",
     "models": "sim.models",
     "network": "sim.network",
     "compare": "sim.compare",

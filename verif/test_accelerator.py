@@ -20,7 +20,7 @@ from hw.emit import emit_accelerator
 from report.errors import Failure, UserError
 from sim import compile as compile_command
 from sim import run as run_command
-from sim.accelerator import jobs
+from sim.accelerator import jobs, page
 from sim.accelerator.compiler import Program, compile_graph
 from sim.accelerator.cycles import simulate
 from sim.accelerator.rtl import AcceleratorSimulator
@@ -344,3 +344,21 @@ def test_bad_input(command, words, wanted, tmp_path, capsys, monkeypatch):
     said = capsys.readouterr().err
     assert wanted in said and len(said.splitlines()) == 1
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_page():
+    """docs/accelerator.md says what accelerator.json and the tables of registers say."""
+    committed = json.loads((page.DOCS / "accelerator.json").read_text())
+    assert (page.DOCS / "accelerator.md").read_text() == page.render(committed), (
+        "python -m sim.accelerator.page"
+    )
+    for name, cycles in CYCLES.items():
+        assert committed[name]["cycles"]["16 x 16"] == cycles
+
+
+@needs("models/kws_ref_model.tflite")
+def test_counts_of_the_page():
+    """The numbers are those of the code."""
+    committed = json.loads((page.DOCS / "accelerator.json").read_text())
+    graph = transform.recognize(tflite.load(find("models/kws_ref_model.tflite")))
+    assert page.count(graph) == committed["kws_ref_model"]

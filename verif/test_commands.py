@@ -19,6 +19,7 @@ import pytest
 
 import hw.gen
 import report.stos
+import sim.compile
 import sim.run
 import synth.area
 import synth.timing
@@ -38,6 +39,7 @@ COMMANDS = {
     "sim.explore": (explore, f"{NETWORK} --pes 16"),
     "sim.abconv": (abconv, SIZE),
     "sim.paper": (paper, "abconv"),
+    "sim.compile": (sim.compile, f"no.tflite {SIZE}"),
     "sim.run": (sim.run, f"no.tflite --input no.npy {SIZE}"),
     "synth.area": (synth.area, SIZE),
     "synth.timing": (synth.timing, SIZE),
@@ -103,7 +105,7 @@ def test_bad_numbers(name, tmp_path, monkeypatch, capsys):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"sim.run"}))
+@pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"sim.compile", "sim.run"}))
 def test_bugs_are_tracebacks(name, tmp_path, monkeypatch, capsys):
     """An error of NumPy's, or any other of the code's own, is never told as the user's mistake."""
     monkeypatch.chdir(tmp_path)

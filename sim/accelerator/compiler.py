@@ -68,6 +68,8 @@ class Program:
         What the machine takes from INPUT, and leaves at OUTPUT.
     before, after : list of Operator
         What the host does before and after.
+    act_bytes : int
+        Of activation memory that are used.
     """
 
     config: AcceleratorConfig
@@ -77,6 +79,7 @@ class Program:
     outputs: list[Tensor]
     before: list[Operator]
     after: list[Operator]
+    act_bytes: int
 
     @property
     def image(self) -> bytes:
@@ -122,7 +125,7 @@ class Program:
             "inputs": tensors(self.inputs), "outputs": tensors(self.outputs),
             "host_before": [one.kind for one in self.before],
             "host": [one.kind for one in self.after],
-            "jobs": len(self.jobs),
+            "jobs": len(self.jobs), "act_bytes": self.act_bytes,
             "layers": [
                 {
                     "name": one.name, "operator": one.operator.kind, "mapping": one.mapping,
@@ -346,7 +349,7 @@ def compile_graph(graph: Graph, config: AcceleratorConfig) -> Program:
         job.fields["overlap"] = int(may_overlap(before_it, job, config))
     return Program(
         config=config, jobs=program, layers=layers, inputs=inputs, outputs=outputs, before=before,
-        after=after,
+        after=after, act_bytes=memory.most,
     )  # fmt: skip
 
 

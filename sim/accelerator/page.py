@@ -1,0 +1,175 @@
+"""Write docs/accelerator.md: registers, and whole networks by the exact cycle model.
+
+``python -m sim.accelerator.page`` makes the page again from accelerator.json; with ``--models
+FOLDER`` the networks in a folder are compiled and counted again (half a minute).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from golden.int8 import transform
+from golden.int8.graph import Graph
+from hw.accelerator.config import AcceleratorConfig
+from hw.accelerator.registers import COUNTERS, ERRORS, REGISTERS
+from hw.config import ArrayConfig
+from report.command import Command, OneLineParser, Page
+from report.errors import needs_extra, reading
+from report.tables import Sheet
+from report.template import fill
+
+from ..network import network_cycles
+from .compiler import compile_graph
+
+__all__ = ["COMMAND", "MODELS", "count", "main", "render"]
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+#: Files of the table: MLPerf Tiny, and what users have.
+MODELS = {
+    "vww_96_int8": "visual wake words",
+    "pretrainedResnet_quant": "ResNet8",
+    "kws_ref_model": "keyword spotting",
+    "ad01_int8": "autoencoder",
+    **{
+        f"users/{name}": name
+        for name in (
+            "blazeface_i8", "dogs_vs_cats", "hps_74ops", "mlt_ad_reshape", "mnv1_025_128_u8",
+            "mnv2_160_035", "nxp_yolo_face", "person_detect", "rps_84", "te_vww",
+        )
+    },
+}  # fmt: skip
+#: Activation memory with which all of them fit: they are not cut into bands.
+_ROOM = 2048
+
+MACHINES = {
+    "8 x 8": (8, True, 64), "16 x 16": (16, True, 128), "16 x 16 plain": (16, False, 128),
+    "32 x 32": (32, True, 256),
+}  # fmt: skip
+
+
+def machine(name: str, act_kib: int = _ROOM) -> AcceleratorConfig:
+    """Return one of `MACHINES`."""
+    size, st_os, width = MACHINES[name]
+    array = ArrayConfig(rows=size, cols=size, st_os=st_os)
+    return AcceleratorConfig(
+        array=array, act_kib=act_kib, wgt_kib=64 if size == 32 else 32, axi_width=width
+    )
+
+
+def count(graph: Graph) -> dict[str, Any]:
+    """Return cycles of a network on every machine, and what it needs."""
+    found: dict[str, Any] = {"cycles": {}}
+    for name in MACHINES:
+        config = machine(name)
+        program = compile_graph(graph, config)
+        timing = program.timing()
+        found["cycles"][name] = timing.cycles
+        if name == "16 x 16":
+            found |= {
+                "act_bytes": program.act_bytes, "image_bytes": len(program.image),
+                "counters": timing.counters, "host": [one.kind for one in program.after],
+                "core": network_cycles(graph.network(""), config.array),
+            }  # fmt: skip
+    return found
+
+
+def _networks(data: dict[str, Any]) -> Sheet:
+    rows: list[tuple[str, ...]] = []
+    for name, what in MODELS.items():
+        one = data.get(name)
+        if one is None:
+            continue
+        cycles = one["cycles"]
+        share = 100 * one["counters"]["ARRAY"] / cycles["16 x 16"]
+        rows.append(
+            (
+                what, *(f"{cycles[name]:,}" for name in MACHINES), f"{one['core']:,}",
+                f"{share:.0f} %", f"{one['act_bytes'] / 1024:.0f}",
+                f"{one['image_bytes'] / 1024:.0f}",
+            )
+        )  # fmt: skip
+    return Sheet(
+        title="Whole inferences: cycles from start to done, input and output in memory",
+        columns=("network", *(f"{name}{'' if 'plain' in name else ' ST-OS'}" for name in MACHINES),
+                 "array alone, 16 x 16 ST-OS", "of it operands enter", "KiB of activations",
+                 "KiB of image"),
+        rows=rows,
+    )  # fmt: skip
+
+
+def _registers() -> Sheet:
+    rows: list[tuple[str, ...]] = []
+    for one in REGISTERS:
+        fields = "; ".join(
+            f"{name} {low}" if width == 1 else f"{name} {low + width - 1}:{low}"
+            for name, (low, width) in one.fields.items()
+        )
+        rows.append((f"0x{one.offset:03X}", one.name, one.access, str(one.bits), one.text, fields))
+    return Sheet(
+        title="Registers", columns=("offset", "name", "access", "bits", "meaning", "fields"),
+        rows=rows,
+    )  # fmt: skip
+
+
+def render(data: dict[str, Any]) -> str:
+    """Return the text of accelerator.md."""
+    errors = Sheet(
+        title="Codes in STATUS",
+        columns=("code", "meaning"),
+        rows=[(str(code), text) for code, text in ERRORS.items()],
+    )
+    classes = Sheet(
+        title="What a cycle is counted as",
+        columns=("counter", "a cycle in which"),
+        rows=[(f"{name}_CYCLES", text) for name, text in COUNTERS.items()],
+    )
+    tables = {
+        "networks": _networks(data), "registers": _registers(), "errors": errors,
+        "classes": classes,
+    }  # fmt: skip
+    return fill(DOCS / "accelerator.md.in", {name: vars(one) for name, one in tables.items()}, {})
+
+
+def _options(parser: OneLineParser) -> None:
+    parser.add_argument(
+        "--models", type=Path, metavar="FOLDER", default=argparse.SUPPRESS,
+        help="count the networks in this folder again",
+    )  # fmt: skip
+
+
+def _report(arguments: argparse.Namespace) -> dict[str, Any]:
+    path = DOCS / "accelerator.json"
+    if not hasattr(arguments, "models"):
+        with reading(path):
+            found: dict[str, Any] = json.loads(path.read_text())
+        return found
+    with needs_extra("sim"):
+        from golden.int8 import tflite
+    data = {}
+    for name in MODELS:
+        file = arguments.models / f"{name}.tflite"
+        with reading(file):
+            data[name] = count(transform.recognize(tflite.load(file)))
+    return data
+
+
+def _page(data: dict[str, Any]) -> Page:
+    files: dict[Path, str | bytes] = {
+        DOCS / "accelerator.json": json.dumps(data, indent=1) + "\n",
+        DOCS / "accelerator.md": render(data),
+    }
+    return Page(files=files)
+
+
+COMMAND = Command(
+    name="sim.accelerator.page", about="Write docs/accelerator.md.", options=_options,
+    report=_report, page=_page, outputs=(),
+)  # fmt: skip
+main = COMMAND.main
+
+if __name__ == "__main__":
+    COMMAND.run()
