@@ -284,6 +284,37 @@ uint8_t peek(Vcore& core, uint64_t address) {
                     : byte_of(INSIDE(machine__DOT__memory__DOT__even__DOT__memory)[row], offset);
 }
 
+#ifdef STOS_DRIVER
+// The same runs, but the host is the driver in C, as a board has it.
+Bench* bench_of(void* context) { return static_cast<Bench*>(context); }
+const stos_hooks HOOKS = {
+    [](void* context, uint32_t offset) { return bench_of(context)->read(offset); },
+    [](void* context, uint32_t offset, uint32_t value) { bench_of(context)->write(offset, value); },
+    nullptr,
+    nullptr,
+    [](void* context) {
+        bench_of(context)->idle();
+        for (int n = 0; n < 100; n++) bench_of(context)->tick();
+    },
+};
+
+void drive(Bench& bench) {
+    stos_device device;
+    int code = stos_init(&device, &HOOKS, &bench);
+    if (!code) code = stos_check(&device, &bench.memory[bench.head.address[0]],
+                                 bench.memory.size() - bench.head.address[0]);
+    if (!code) code = stos_start(&device, bench.head.address[0], bench.head.address[1],
+                                 bench.head.address[2], bench.head.address[3]);
+    if (!code && stos_start(&device, 0, 0, 0, 0) != STOS_BUSY) code = 200;
+    if (!code && bench.head.abort) stos_abort(&device);
+    if (!code) code = stos_wait(&device, static_cast<uint32_t>(bench.head.limit / 100));
+    stos_counters counters;
+    stos_read_counters(&device, &counters);
+    std::memcpy(bench.answer.counters, &counters, sizeof bench.answer.counters);
+    bench.answer.status = static_cast<uint64_t>(code & 0xFF) << 8 | stos_job(&device) << 16;
+}
+#endif
+
 int main(int argc, char** argv) {
     Verilated::randReset(2);
     auto context = std::make_unique<VerilatedContext>();
@@ -308,6 +339,12 @@ int main(int argc, char** argv) {
             core.eval();
             core.clk = core.rst = 0;
         }
+#ifdef STOS_DRIVER
+        drive(bench);
+        if (!put(&bench.answer, 1) || !put(memory.data(), memory.size())) return 1;
+        std::fflush(stdout);
+        continue;
+#endif
         for (int n = 0; n < 4; n++) {
             bench.write(0x20 + 8 * n, static_cast<uint32_t>(head.address[n]));
             bench.write(0x24 + 8 * n, static_cast<uint32_t>(head.address[n] >> 32));

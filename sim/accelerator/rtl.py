@@ -114,6 +114,8 @@ class AcceleratorSimulator:
     config : AcceleratorConfig
     cache : Path, optional
         As of `sim.rtl.Simulator`.
+    driver : Path, optional
+        Folder of the C driver: it does what the host does. There are no watches then.
 
     Raises
     ------
@@ -123,6 +125,7 @@ class AcceleratorSimulator:
 
     config: AcceleratorConfig
     cache: Path | None = None
+    driver: Path | None = None
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
     _log: IO[bytes] = field(default_factory=tempfile.TemporaryFile, init=False, repr=False)
 
@@ -144,9 +147,12 @@ class AcceleratorSimulator:
         rows = 'no_inline -module "*_row"\nno_inline -module "*_requantizer"\n' * large
         sources = {"core.vlt": f"`verilator_config\n{public}{rows}", "core.v": verilog}
         harness = _HARNESS.read_text()
+        if self.driver:
+            source = (self.driver / "stos.c").read_text().replace('#include "stos.h"', "")
+            harness = f"{(self.driver / 'stos.h').read_text()}{source}{harness}"
         defines = {
             "BUS_BYTES": config.axi_bytes, "WORD_BYTES": config.word,
-            "BANK_ROWS": config.bank_rows,
+            "BANK_ROWS": config.bank_rows, **({"STOS_DRIVER": 1} if self.driver else {}),
         }  # fmt: skip
         parts = (*sources.values(), harness, identity(), str(defines))
         key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
