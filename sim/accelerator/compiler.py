@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from golden.int8.array_operators import ArrayOperator, Convolution
-from golden.int8.elementwise import Quantize
+from golden.int8.elementwise import Pair, Quantize
 from golden.int8.graph import Graph
-from golden.int8.operators import Operator
+from golden.int8.operators import Operator, Windowed
 from golden.int8.pools import Mean
 from golden.int8.shapes import Concatenation, Pad, Reshape, Transpose
 from golden.int8.tensor import Tensor
@@ -43,6 +43,8 @@ class Layer:
         Index of its first job, and how many there are.
     address, bytes : int
         Where its output lies when they have run; 0 bytes where it is not in one piece.
+    spilled : int
+        Where its output lies behind SCRATCH, if only there; -1 otherwise.
     mapping : str
     """
 
@@ -52,6 +54,7 @@ class Layer:
     jobs: int
     address: int
     bytes: int
+    spilled: int
     mapping: str
 
 
@@ -68,8 +71,8 @@ class Program:
         What the machine takes from INPUT, and leaves at OUTPUT.
     before, after : list of Operator
         What the host does before and after.
-    act_bytes : int
-        Of activation memory that are used.
+    act_bytes, scratch_bytes : int
+        Of activation memory, and behind SCRATCH, that are used.
     """
 
     config: AcceleratorConfig
@@ -80,16 +83,12 @@ class Program:
     before: list[Operator]
     after: list[Operator]
     act_bytes: int
+    scratch_bytes: int
 
     @property
     def image(self) -> bytes:
         """The memory image."""
         return image(self.jobs, self.config)
-
-    @property
-    def scratch_bytes(self) -> int:
-        """Bytes behind SCRATCH that a run needs."""
-        return 0
 
     def timing(self, latency: int = 40) -> Timing:
         """Return when every job begins, with a memory of that latency."""
@@ -208,20 +207,17 @@ class _Memory:
         self.taken: list[tuple[int, int]] = []
         self.most = 0
 
-    def take(self, count: int) -> int:
-        """Return where some bytes are free."""
+    def take(self, count: int) -> int | None:
+        """Return where some bytes are free, if there is room."""
         need = -(-(count + self.slack) // self.slack) * self.slack
         at = 0
         for first, last in sorted(self.taken):
             if first - at >= need:
                 break
             at = max(at, last)
-        self.most = max(self.most, at + need)
         if at + need > self.size:
-            raise UserError(
-                f"the live tensors need {-(-(at + need) // 1024)} KiB of activation memory, "
-                f"--act-kib is {self.size // 1024}"
-            )
+            return None
+        self.most = max(self.most, at + need)
         self.taken.append((at, at + need))
         return at
 
@@ -233,124 +229,332 @@ class _Memory:
 def compile_graph(graph: Graph, config: AcceleratorConfig) -> Program:
     """Return a network as a program for a machine.
 
+    Tensors lie in the activation memory as long as they are needed. Where there is no room, those
+    that are needed last are stored to SCRATCH, and loaded again; a layer that does not fit by
+    itself is computed band by band, a few rows of its output at a time.
+
     Raises
     ------
     UserError
         If the machine lacks operators, all of which are named, or memory.
     """
-    before, operators, after = _split(graph)
-    inputs = [one.output for one in before] or list(graph.inputs)
-    if before and len(before) != len(graph.inputs):
-        raise UserError("either all inputs or none must be real numbers")
-    later = {one.output for one in after}
-    outputs = [t for one in after for t in one.inputs if t not in later and t.data is None]
-    outputs += [t for t in graph.outputs if t not in later]
-    outputs = list(dict.fromkeys(outputs))
-    operators = _fold_pads(operators, outputs)
-    names = dict(zip((one.output for one in graph.operators), graph.names, strict=True))
+    return _Compiler(graph, config).program()
 
-    stored = _turned(operators)
 
-    # A tensor lives in a root: itself, or what it is another shape, or a part, of.
-    root: dict[Tensor, tuple[Tensor, int]] = {}
-    parts: set[Tensor] = set()
+class _NoRoom(Exception):
+    """There is no room for so many bytes."""
 
-    def resolve(tensor: Tensor) -> tuple[Tensor, int]:
+
+class _Compiler:
+    """The state of a compilation; `program` is all of it."""
+
+    def __init__(self, graph: Graph, config: AcceleratorConfig) -> None:
+        self.config = config
+        self.before, operators, self.after = _split(graph)
+        if self.before and len(self.before) != len(graph.inputs):
+            raise UserError("either all inputs or none must be real numbers")
+        self.inputs = [one.output for one in self.before] or list(graph.inputs)
+        later = {one.output for one in self.after}
+        outputs = [t for one in self.after for t in one.inputs if t not in later and t.data is None]
+        outputs += [t for t in graph.outputs if t not in later]
+        self.outputs = list(dict.fromkeys(outputs))
+        self.operators = _fold_pads(operators, self.outputs)
+        self.names = dict(zip((one.output for one in graph.operators), graph.names, strict=True))
+        self.stored = _turned(self.operators)
+        # A tensor lives in a root: itself, or what it is another shape, or a part, of.
+        self.root: dict[Tensor, tuple[Tensor, int]] = {}
+        self.pixels: dict[Tensor, int] = {}  # bytes from a pixel to the next, where not dense
+        for one in self.operators:
+            turned = isinstance(one, Transpose) and one.output in self.stored
+            if isinstance(one, Reshape) or turned:
+                self.root[one.output] = (one.inputs[0], 0)
+        for one in reversed(self.operators):
+            if isinstance(one, Concatenation):
+                _alias(one, self.root, self.pixels, self.inputs)
+        # When every root is read, by index of the operator; the end counts as one more.
+        self.uses: dict[Tensor, list[int]] = {}
+        for index, one in enumerate(self.operators):
+            for tensor in (*one.inputs, one.output):
+                self.uses.setdefault(self.resolve(tensor)[0], []).append(index)
+        for tensor in self.outputs:
+            self.uses.setdefault(self.resolve(tensor)[0], []).append(len(self.operators))
+        self.memory = _Memory(config)
+        self.address: dict[Tensor, int] = {}
+        # Where a root lies outside of the machine.
+        self.home: dict[Tensor, tuple[Base, int]] = {}
+        for tensor, offset in zip(self.inputs, Program.offsets(self.inputs), strict=True):
+            self.home[tensor] = (Base.INPUT, offset)
+        self.places = dict(zip(self.outputs, Program.offsets(self.outputs), strict=True))
+        self.scratch_bytes = 0
+        self.jobs: list[Job] = []
+        self.layers: list[Layer] = []
+        self.lacking: Counter[str] = Counter()
+        self.reasons: dict[str, str] = {}
+
+    def resolve(self, tensor: Tensor) -> tuple[Tensor, int]:
+        """Return the root of a tensor, and where it begins in it."""
         offset = 0
-        while tensor in root:
-            tensor, more = root[tensor]
+        while tensor in self.root:
+            tensor, more = self.root[tensor]
             offset += more
         return tensor, offset
 
-    pixels: dict[Tensor, int] = {}  # bytes from a pixel to the next, where not dense
-    for one in operators:
-        if isinstance(one, Reshape) or (isinstance(one, Transpose) and one.output in stored):
-            root[one.output] = (one.inputs[0], 0)
-    for one in reversed(operators):
-        if isinstance(one, Concatenation):
-            _alias(one, root, pixels, inputs, resolve)
-            parts.update(one.inputs)
-    last: dict[Tensor, int] = {}
-    for index, one in enumerate(operators):
-        for tensor in (*one.inputs, one.output):
-            last[resolve(tensor)[0]] = index
-    for tensor in outputs:
-        last[resolve(tensor)[0]] = len(operators)
+    def program(self) -> Program:
+        """Compile all operators."""
+        for index, one in enumerate(self.operators):
+            alias = one.output in self.root and isinstance(one, (Reshape, Transpose))
+            if not alias and not isinstance(one, Concatenation):
+                self._operator(index, one)
+            for tensor in [t for t, at in self.uses.items() if at[-1] == index]:
+                if tensor in self.address:
+                    self.memory.free(self.address.pop(tensor))
+        if self.lacking:
+            what = ", ".join(
+                f"{count} {kind} ({self.reasons[kind]})" for kind, count in self.lacking.items()
+            )
+            raise UserError(f"the accelerator lacks {what}")
+        for tensor, offset in self.places.items():
+            at = self.resolve(tensor)[0]
+            if self.home.get(at) != (Base.OUTPUT, offset):
+                place = self._resident(len(self.operators), tensor, [])
+                self._move(Kind.STORE, Base.OUTPUT, offset, place.address, tensor, tensor.shape)
+        self.jobs.append(jobs.end())
+        for before, job in itertools.pairwise(self.jobs):
+            job.fields["overlap"] = int(may_overlap(before, job, self.config))
+        return Program(
+            config=self.config, jobs=self.jobs, layers=self.layers, inputs=self.inputs,
+            outputs=self.outputs, before=self.before, after=self.after,
+            act_bytes=self.memory.most, scratch_bytes=self.scratch_bytes,
+        )  # fmt: skip
 
-    memory = _Memory(config)
-    address: dict[Tensor, int] = {}
-    program: list[Job] = []
-    layers: list[Layer] = []
-    lacking: Counter[str] = Counter()
-    reasons: dict[str, str] = {}
+    def _move(
+        self, kind: Kind, base: Base, offset: int, local: int, tensor: Tensor,
+        shape: Sequence[int],
+    ) -> None:  # fmt: skip
+        """Add a transfer of a tensor, or of some rows of it."""
+        flip = tensor.dtype == "uint8" and base != Base.SCRATCH
+        self.jobs.append(jobs.transfer(kind, base, offset, local, math.prod(shape), flip=flip))
 
-    def place(tensor: Tensor) -> Place:
-        at, offset = resolve(tensor)
-        if at not in address:
-            address[at] = memory.take(math.prod(at.shape))
-        shape = _image_shape(_stored_shape(tensor, stored))
-        dense = Place.dense(address[at] + offset, shape)
-        pixel = pixels.get(tensor, shape[2])
+    def _spill(self, root: Tensor) -> tuple[Base, int]:
+        """Return where a root goes outside of the machine: its own place, if it is an output."""
+        if root not in self.home:
+            if root in self.places:
+                self.home[root] = (Base.OUTPUT, self.places[root])
+            else:
+                self.home[root] = (Base.SCRATCH, self.scratch_bytes)
+                self.scratch_bytes += -(-math.prod(root.shape) // _ALIGNED) * _ALIGNED
+        return self.home[root]
+
+    def _take(self, index: int, count: int, kept: Sequence[Tensor]) -> int:
+        """Return where so many bytes are free; store what is needed last, but for some tensors.
+
+        Raises
+        ------
+        _NoRoom
+            If there is no room even then.
+        """
+        while True:
+            found = self.memory.take(count)
+            if found is not None:
+                return found
+            others = [t for t in self.address if t not in kept]
+            if not others:
+                raise _NoRoom
+            self._evict(max(others, key=lambda t: min(at for at in self.uses[t] if at >= index)))
+
+    def _evict(self, root: Tensor) -> None:
+        """Store a tensor, unless it lies outside, too, and free its place."""
+        if root not in self.home:
+            base, offset = self._spill(root)
+            self._move(Kind.STORE, base, offset, self.address[root], root, root.shape)
+        self.memory.free(self.address.pop(root))
+
+    def _resident(self, index: int, tensor: Tensor, kept: Sequence[Tensor]) -> Place:
+        """Return where a tensor lies in the activation memory; load it if it does not yet."""
+        root, offset = self.resolve(tensor)
+        if root not in self.address:
+            self.address[root] = self._take(index, math.prod(root.shape), kept)
+            if root in self.home:
+                base, place = self.home[root]
+                self._move(Kind.LOAD, base, place, self.address[root], root, root.shape)
+        shape = _image_shape(_stored_shape(tensor, self.stored))
+        dense = Place.dense(self.address[root] + offset, shape)
+        pixel = self.pixels.get(tensor, shape[2])
         return replace(dense, pixel=pixel, row=pixel * shape[1])
 
-    temporary: list[int] = []
-
-    def scratch(count: int) -> int:
-        temporary.append(memory.take(count))
-        return temporary[-1]
-
-    for tensor, offset in zip(inputs, Program.offsets(inputs), strict=True):
-        where = place(tensor)
-        program.append(
-            jobs.transfer(
-                Kind.LOAD, Base.INPUT, offset, where.address, math.prod(tensor.shape),
-                flip=tensor.dtype == "uint8",
-            )
-        )  # fmt: skip
-    for index, one in enumerate(operators):
-        if one.output in root and isinstance(one, (Reshape, Transpose)):
-            pass
-        elif not isinstance(one, Concatenation):
+    def _operator(self, index: int, one: Operator) -> None:
+        """Compile one operator: as a whole if there is room, or else in bands."""
+        first = len(self.jobs)
+        kept = [self.resolve(t)[0] for t in (*one.inputs, one.output) if t.data is None]
+        address, spilled = 0, -1
+        try:
             sources = [
-                place(t) if t.data is None else Place.dense(0, (1, 1, 1)) for t in one.inputs
+                self._resident(index, t, kept) if t.data is None else _NOWHERE for t in one.inputs
             ]
-            target = place(one.output)
-            try:
-                made = lower(_as_stored(one, stored), config, sources, target, scratch)
-            except Unsupported as error:
-                lacking[one.kind] += 1
-                reasons.setdefault(one.kind, str(error))
-                made = []
-            while temporary:
-                memory.free(temporary.pop())
-            whole = one.output not in pixels and one.output not in stored
-            layers.append(
-                Layer(
-                    name=names[one.output], operator=one, first=len(program), jobs=len(made),
-                    address=target.address, bytes=math.prod(one.output.shape) * whole,
-                    mapping=", ".join(dict.fromkeys(job.text for job in made)),
-                )
-            )  # fmt: skip
-            program += made
-        for tensor in [t for t, at in last.items() if at == index and t in address]:
-            memory.free(address.pop(tensor))
-    if lacking:
-        what = ", ".join(f"{count} {kind} ({reasons[kind]})" for kind, count in lacking.items())
-        raise UserError(f"the accelerator lacks {what}")
-    for tensor, offset in zip(outputs, Program.offsets(outputs), strict=True):
-        program.append(
-            jobs.transfer(
-                Kind.STORE, Base.OUTPUT, offset, place(tensor).address, math.prod(tensor.shape),
-                flip=tensor.dtype == "uint8",
+            target = self._resident(index, one.output, kept)
+            self._lower(one, sources, target)
+            address = target.address
+        except _NoRoom:
+            self._bands(one, kept)
+            base, offset = self.home[one.output]
+            spilled = offset if base == Base.SCRATCH else -1
+        made = self.jobs[first:]
+        dense = one.output not in self.pixels and one.output not in self.stored
+        inside = dense and bool(made) and self.resolve(one.output)[0] in self.address
+        self.layers.append(
+            Layer(
+                name=self.names[one.output], operator=one, first=first, jobs=len(made),
+                address=address, bytes=math.prod(one.output.shape) if inside else 0,
+                spilled=spilled, mapping=", ".join(dict.fromkeys(
+                    job.text for job in made if job.kind not in (Kind.LOAD, Kind.STORE))),
             )
         )  # fmt: skip
-    program.append(jobs.end())
-    for before_it, job in itertools.pairwise(program):
-        job.fields["overlap"] = int(may_overlap(before_it, job, config))
-    return Program(
-        config=config, jobs=program, layers=layers, inputs=inputs, outputs=outputs, before=before,
-        after=after, act_bytes=memory.most,
-    )  # fmt: skip
+
+    def _lower(self, one: Operator, sources: Sequence[Place], target: Place) -> None:
+        """Add the jobs of an operator, or note that there are none."""
+        temporary: list[int] = []
+
+        def scratch(count: int) -> int:
+            found = self.memory.take(count)
+            if found is None:
+                raise UserError("there is no room for a copy")
+            temporary.append(found)
+            return found
+
+        try:
+            self.jobs += lower(_as_stored(one, self.stored), self.config, sources, target, scratch)
+        except Unsupported as error:
+            self.lacking[one.kind] += 1
+            self.reasons.setdefault(one.kind, str(error))
+        for place in temporary:
+            self.memory.free(place)
+
+    def _bands(self, one: Operator, kept: Sequence[Tensor]) -> None:
+        """Compile an operator band by band of rows: what is not in the machine comes and goes."""
+        need = -(-sum(math.prod(t.shape) for t in kept) // 1024)
+        refusal = UserError(
+            f"{self.names[one.output]} needs {need} KiB of activation memory, --act-kib is "
+            f"{self.config.act_kib}, and cannot be cut into bands of rows"
+        )
+        variable = [t for t in one.inputs if t.data is None]
+        if (
+            len(one.output.shape) != 4
+            or any(t in self.root or t in self.stored for t in (*variable, one.output))
+            or any(len(t.shape) != 4 for t in variable)
+        ):
+            raise refusal
+        if one.output in self.address:
+            self.memory.free(self.address.pop(one.output))
+        # Others make room; inputs that are in the machine stay there if that leaves enough.
+        height = one.output.shape[1]
+        for some in (kept, []):
+            for tensor in [t for t in self.address if t not in some]:
+                self._evict(tensor)
+            absent = [
+                n for n, t in enumerate(one.inputs) if t in variable and t not in self.address
+            ]
+            for rows in _halves(height):
+                try:
+                    bands = [
+                        _band(one, begin, min(begin + rows, height))
+                        for begin in range(0, height, rows)
+                    ]
+                except UserError:
+                    raise refusal from None
+                counts = [max(math.prod(band.inputs[n].shape) for band, _ in bands) for n in absent]
+                counts.append(math.prod(bands[0][0].output.shape))
+                room = [self.memory.take(count) for count in counts]
+                if None not in room:
+                    self._run_bands(one, bands, room)
+                for place in room:
+                    if place is not None:
+                        self.memory.free(place)
+                if None not in room:
+                    return
+        raise refusal
+
+    def _run_bands(
+        self, one: Operator, bands: Sequence[tuple[Operator, list[int]]],
+        room: Sequence[int | None],
+    ) -> None:  # fmt: skip
+        """Add the jobs of all bands; `room` has an address for every band of theirs."""
+        base, offset = self._spill(one.output)
+        begin = 0
+        for band, rows in bands:
+            free = iter(room)
+            sources = []
+            for tensor, part, row in zip(one.inputs, band.inputs, rows, strict=True):
+                if tensor.data is not None:
+                    sources.append(_NOWHERE)
+                    continue
+                size = math.prod(tensor.shape[2:])
+                if tensor in self.address:
+                    at = self.address[tensor] + row * size
+                else:
+                    found = next(free)
+                    assert found is not None
+                    at = found
+                    where, place = self.home[tensor]
+                    self._move(Kind.LOAD, where, place + row * size, at, tensor, part.shape)
+                sources.append(Place.dense(at, part.shape[1:]))
+            at = room[-1]
+            assert at is not None
+            self._lower(band, sources, Place.dense(at, band.output.shape[1:]))
+            self._move(Kind.STORE, base, offset + begin, at, one.output, band.output.shape)
+            begin += math.prod(band.output.shape)
+
+
+#: Of a constant: it has no place.
+_NOWHERE = Place.dense(0, (1, 1, 1))
+#: What lies in SCRATCH is aligned to, so that bursts are.
+_ALIGNED = 256
+
+
+def _halves(height: int) -> list[int]:
+    """Return rows per band: fewer and fewer."""
+    return sorted({-(-height // parts) for parts in range(1, height + 1)}, reverse=True)
+
+
+def _band(one: Operator, begin: int, end: int) -> tuple[Operator, list[int]]:
+    """Return an operator that computes some rows of the output, and its inputs' first rows.
+
+    Raises
+    ------
+    UserError
+        If it cannot be cut.
+    """
+    source = one.inputs[0]
+    height = source.shape[1]
+    changed: dict[str, Any] = {}
+    if isinstance(one, Windowed):
+        (top, _), sides = one.window.padding
+        low = begin * one.stride[0] - top
+        high = (end - 1) * one.stride[0] - top + one.kernel[0]
+        first, last = max(low, 0), min(high, height)
+        changed["padding"] = ((first - low, high - last), sides)
+    elif isinstance(one, Pad):
+        top = one.amounts[1][0]
+        low, high = begin - top, end - top
+        first, last = max(low, 0), min(high, height)
+        changed["amounts"] = (one.amounts[0], (first - low, high - last), *one.amounts[2:])
+    elif isinstance(one, (Pair, Quantize)):
+        first, last = begin, end
+    else:
+        raise UserError("it has no bands")
+    if last <= first:
+        raise UserError("a band sees nothing but padding")
+
+    def rows(tensor: Tensor, low: int, high: int) -> Tensor:
+        if tensor.data is not None and (len(tensor.shape) != 4 or tensor.shape[1] == 1):
+            return tensor
+        if tensor.shape[1] != one.output.shape[1] and isinstance(one, Pair):
+            raise UserError("operands of different heights")
+        data = tensor.data[:, low:high] if tensor.data is not None else None
+        return replace(tensor, shape=(1, high - low, *tensor.shape[2:]), data=data)
+
+    inputs = tuple(rows(tensor, first, last) for tensor in one.inputs)
+    band = replace(one, inputs=inputs, output=rows(one.output, begin, end), **changed)
+    return band, [first] * len(inputs)
 
 
 def _stored_shape(tensor: Tensor, stored: dict[Tensor, list[int]]) -> list[int]:
@@ -398,7 +602,7 @@ def _image_shape(shape: Sequence[int]) -> tuple[int, int, int]:
 
 def _alias(
     one: Concatenation, root: dict[Tensor, tuple[Tensor, int]], pixels: dict[Tensor, int],
-    inputs: Sequence[Tensor], resolve: Any,
+    inputs: Sequence[Tensor],
 ) -> None:  # fmt: skip
     """Let the inputs of a concatenation be parts of its output."""
     axis = one.axis % len(one.output.shape)
@@ -416,4 +620,3 @@ def _alias(
             offset += tensor.shape[-1]
         else:
             raise UserError(f"a CONCATENATION along axis {axis} of {len(shape)} is lacking")
-    del resolve
