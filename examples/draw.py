@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+__all__ = ["PICTURES", "reduced"]
+
 SIZE = 256
 HERE = Path(__file__).parent
 
@@ -116,11 +118,19 @@ def horse() -> Image.Image:
     return picture
 
 
+PICTURES = (airplane, automobile, ship, truck, horse)
+
+
+def reduced(picture: Image.Image) -> Image.Image:
+    """Return a picture of 32 x 32 pixels."""
+    smooth = picture.filter(ImageFilter.GaussianBlur(2))
+    return smooth.resize((32, 32), Image.Resampling.BOX)
+
+
 def main() -> None:
     """Write the pictures."""
-    for one in (airplane, automobile, ship, truck, horse):
-        smooth = one().filter(ImageFilter.GaussianBlur(2))
-        smooth.resize((32, 32), Image.Resampling.BOX).save(HERE / f"{one.__name__}.png")
+    for one in PICTURES:
+        reduced(one()).save(HERE / f"{one.__name__}.png")
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ from .runs import Run
 __all__ = ["COMMAND", "Study", "committed", "main", "plot", "render"]
 
 DOCS = Path(__file__).parents[1] / "docs"
+EXAMPLES = Path(__file__).parents[1] / "examples"
 
 #: The rows of the first table: name of the runs without their seed, and what they are.
 IN_PLACE = {
@@ -382,6 +383,58 @@ def plot(study: Study, file_format: str) -> bytes:
     return picture(drawing, file_format)
 
 
+def shipped(study: Study) -> dict[str, dict[str, Any]]:
+    """Return the networks that come with the project, by the names of their files.
+
+    They are the points of the front at 16 x 16, once they are trained and quantized.
+    """
+    search = study.searches.get("search_16", {"picked": [], "points": []})
+    found = {}
+    for index in search["picked"]:
+        point = search["points"][index]
+        name = f"point_{point['operators']}_s0_int8"
+        if name in study.runs:
+            run = study.runs[name]
+            last = end(run)
+            found[f"mobilenet_v2_{last['cycles']['st_os'] // 1000}k.tflite"] = {
+                "run": name,
+                "operators": point["operators"],
+                "cycles": last["cycles"],
+                "float": last["test_float"]["accuracy"],
+                "int8": last["test_int8"]["accuracy"],
+                "bytes": last["bytes"],
+                "sha256": last["sha256"],
+                "config": run["config"],
+            }
+    return found
+
+
+def describe(networks: dict[str, dict[str, Any]]) -> str:
+    """Return the text of examples/README.md."""
+    rows: list[tuple[str, ...]] = [
+        (
+            name, one["operators"], f"{one['float']:.2f}", f"{one['int8']:.2f}",
+            *(f"{one['cycles'][key]:,}" for key in ("st_os", "plain")), f"{one['bytes']:,}",
+        )
+        for name, one in networks.items()
+    ]  # fmt: skip
+    sheet = Sheet(
+        title="D depthwise, H FuSe half",
+        columns=(
+            "file",
+            "blocks",
+            "float, %",
+            "int8, %",
+            "cycles, 16 x 16 ST-OS",
+            "plain",
+            "bytes",
+        ),
+        rows=rows,
+    )
+    first = next(iter(networks), "NETWORK.tflite")
+    return fill(EXAMPLES / "README.md.in", {"networks": vars(sheet)}, {"first": first})
+
+
 def committed() -> dict[str, Any]:
     """Return what docs/training.json says."""
     path = DOCS / "training.json"
@@ -394,7 +447,7 @@ def committed() -> dict[str, Any]:
 def _options(parser: OneLineParser) -> None:
     parser.add_argument(
         "--runs", type=Path, metavar="FOLDER", default=argparse.SUPPRESS,
-        help="add the finished runs in this folder, and search_*.json",
+        help="add the finished runs in this folder, and search_*.json, and take their networks",
     )  # fmt: skip
 
 
@@ -419,20 +472,29 @@ def _collect(folder: Path, data: dict[str, Any]) -> None:
         data["searches"][path.stem] = found
 
 
-def _report(arguments: argparse.Namespace) -> dict[str, Any]:
+def _report(arguments: argparse.Namespace) -> tuple[dict[str, Any], Path | None]:
     data = committed()
-    if hasattr(arguments, "runs"):
-        _collect(arguments.runs, data)
-    return data
+    runs = getattr(arguments, "runs", None)
+    if runs:
+        _collect(runs, data)
+    return data, runs
 
 
-def _page(data: dict[str, Any]) -> Page:
+def _page(report: tuple[dict[str, Any], Path | None]) -> Page:
+    data, runs = report
     study = Study(data)
+    networks = shipped(study)
     files: dict[Path, str | bytes] = {
+        EXAMPLES / "networks.json": json.dumps(networks, indent=1) + "\n",
+        EXAMPLES / "README.md": describe(networks),
         DOCS / "training.json": json.dumps(data, separators=(",", ":")) + "\n",
         DOCS / "training.md": render(study),
         DOCS / "training.svg": plot(study, "svg"),
     }
+    for name, one in networks.items() if runs else ():
+        path = runs / one["run"] / "int8.tflite"
+        with reading(path):
+            files[EXAMPLES / name] = path.read_bytes()
     return Page(files=files)
 
 

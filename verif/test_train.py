@@ -762,8 +762,11 @@ def test_study():
 def test_runs_are_collected(tmp_path, monkeypatch):
     """Finished runs of a folder are added, without the places where they lay."""
     template = (report.DOCS / "training.md.in").read_text()
-    monkeypatch.setattr(report, "DOCS", tmp_path)
+    other = (report.EXAMPLES / "README.md.in").read_text()
+    for name in ("DOCS", "EXAMPLES"):
+        monkeypatch.setattr(report, name, tmp_path)
     (tmp_path / "training.md.in").write_text(template)
+    (tmp_path / "README.md.in").write_text(other)
     folder = tmp_path / "elsewhere"
     network = {**V2, "operators": ["depthwise"] * BLOCKS}
     settings = {"kind": "fit", "network": network, "command": "python -m train fit"}
