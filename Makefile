@@ -1,4 +1,6 @@
 # make gen          write the Verilog of a core (ROWS=, COLS=, GENFLAGS= override)
+# make run          run a trained network that comes with the project on the Verilog (minutes, the
+#                   first time)
 # make data         fetch models and cell libraries that tests and area pages need, into data/
 # make test         lint, type check, and prove the core right
 # make check        a fast part of that (about a minute)
@@ -31,10 +33,14 @@ FAST := verif/unit verif/test_golden.py verif/test_docs.py verif/test_pages.py v
 	verif/test_gen.py::test_files verif/test_gen.py::test_bad_input verif/test_gen.py::test_command \
 	verif/test_commands.py::test_bad_numbers "$(CORE)-random_sequences]" "$(CORE)-stalled]"
 
-.PHONY: gen data test check formal mutate planted coverage soak docs pages performance report clean
+.PHONY: gen run data test check formal mutate planted coverage soak docs pages performance report clean
 
 gen: .venv/gen
 	$(BIN)/python -m hw.gen --rows $(ROWS) --cols $(COLS) $(GENFLAGS)
+
+run: .venv/sim
+	$(BIN)/python -m sim.run examples/mobilenet_v2_46k.tflite --input examples/ship.png \
+		--normalize 128 128 --labels examples/labels.txt --rows 16 --cols 16 --st-os --accelerator
 
 data:
 	$(PYTHON) -m verif.lib.fetch
@@ -90,6 +96,12 @@ report: .venv/test
 		{ echo "make: python 3.11 or newer is needed" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install -q -e .
+	@touch $@
+
+.venv/sim: .venv/gen
+	@for tool in g++ perl; do command -v $$tool >/dev/null || \
+		{ echo "make: $$tool is missing" >&2; exit 1; }; done
+	$(BIN)/pip install -q -e '.[sim]'
 	@touch $@
 
 .venv/test: .venv/gen

@@ -57,7 +57,7 @@ ABLATIONS = {
 PATTERNS = ("P", "A", "A-P", "A-P-P", "E", "E-P", "E-P-P")
 #: Accuracy of the ABConv paper's Table 4 (MobileNetV1, CIFAR-100), percent.
 PAPER = dict(zip(PATTERNS, (66.73, 64.72, 66.69, 67.18, 65.26, 66.95, 66.92), strict=True))
-ABCONV_RUN = "v1_{}_8"
+ABCONV_RUN = "v1_{}_6"
 
 SIZES = (16, 32)
 
