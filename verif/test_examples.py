@@ -13,8 +13,10 @@ from PIL import Image
 from examples import draw
 from golden.int8 import transform
 from golden.int8.tflite import load
+from hw.accelerator.config import AcceleratorConfig
 from hw.config import ArrayConfig
 from sim import run
+from sim.accelerator.run import run as run_accelerator
 from sim.network import network_cycles
 from train import report
 
@@ -72,3 +74,17 @@ def test_on_the_rtl(name, tmp_path, capsys):
     assert run.main(words.split()) == 0
     assert "ship:" in capsys.readouterr().out
     assert json.loads(found.read_text())["rtl_cycles"] == NETWORKS[name]["cycles"]["st_os"]
+
+
+@pytest.mark.parametrize("size", [8, 16])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_on_the_accelerator(name, size):
+    """From memory to memory: bit for bit, and to the cycle."""
+    graph = transform.recognize(load(EXAMPLES / name))
+    pixels = np.asarray(Image.open(EXAMPLES / "ship.png"))
+    config = AcceleratorConfig(array=ArrayConfig(rows=size, cols=size, st_os=True))
+    ran = run_accelerator(graph, [(pixels ^ 128).view(np.int8)], config)
+    assert LABELS[int(np.argmax(*ran.outputs.values()))] == "ship"
+    said = (EXAMPLES.parent / "README.md").read_text()
+    if f"examples/{name}" in (EXAMPLES.parent / "Makefile").read_text() and size == 16:
+        assert f"{ran.result.cycles:,} cycles from start to done, as predicted" in said

@@ -497,10 +497,10 @@ class _Compiler:
                     where, place = self.home[tensor]
                     self._move(Kind.LOAD, where, place + row * size, at, tensor, part.shape)
                 sources.append(Place.dense(at, part.shape[1:]))
-            at = room[-1]
-            assert at is not None
-            self._lower(band, sources, Place.dense(at, band.output.shape[1:]))
-            self._move(Kind.STORE, base, offset + begin, at, one.output, band.output.shape)
+            out = room[-1]
+            assert out is not None
+            self._lower(band, sources, Place.dense(out, band.output.shape[1:]))
+            self._move(Kind.STORE, base, offset + begin, out, one.output, band.output.shape)
             begin += math.prod(band.output.shape)
 
 
