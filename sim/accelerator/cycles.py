@@ -204,10 +204,9 @@ class _Work:
             if self.mode in (Mode.ONE, Mode.HELD):
                 self.results = self.words
         elif job.kind in (Kind.LOAD, Kind.STORE):
-            # Where the bus is cut depends on the address; the compiler aligns tensors to a beat.
-            self.bytes = f["bytes"]
+            # Where bursts are cut depends on the address: all bases are aligned to one.
             self.offset = f["offset"]
-            self.beats = -(-self.bytes // size)
+            self.beats = -(-(f["bytes"] + self.offset % size) // size)
 
 
 def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as the gateware has it
@@ -218,7 +217,7 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
     Parameters
     ----------
     jobs : sequence of Job
-        The last one ends the run. Tensors in memory are aligned to a beat.
+        The last one ends the run.
     config : AcceleratorConfig
     latency : int
         Cycles from a read's address to its first beat; 0 counts as 1.
