@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import sim.rtl
-import sim.rtl.runner
+import sim.rtl.process
 import sim.rtl.toolchain
 from golden import execute, gemm_tile
 from hw.config import ArrayConfig
@@ -142,8 +142,9 @@ def test_ended_program():
     core = Simulator(SMALL)
     run = Run(tiles=[gemm(np.random.default_rng(0), SMALL, 2, 3, 2)])
     check(core, run)
-    core._process.kill()
-    core._process.wait()
+    process = core._process._process
+    process.kill()
+    process.wait()
     check(core, run)
     too_much = struct.pack("<13Q", 1 << 60, *[0] * 12)  # commands: no memory holds them
     with pytest.raises(RtlError, match="the simulator ended with status"):
@@ -155,7 +156,7 @@ def test_damaged_cache(tmp_path, monkeypatch):
     """A cached program that is not whole is built again; one that is, is not."""
     program = simulator(SMALL).binary.read_bytes()
     built = []
-    monkeypatch.setattr(sim.rtl.runner, "build", lambda *_, **__: built.append(1) or program)
+    monkeypatch.setattr(sim.rtl.process, "build", lambda *_, **__: built.append(1) or program)
     for damage in (None, lambda path: path.write_bytes(program[:-1]), Path.unlink,
                    lambda path: path.with_name(f"{path.name}.sha256").write_text("")):  # fmt: skip
         core = Simulator(SMALL, cache=tmp_path)

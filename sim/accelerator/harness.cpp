@@ -65,17 +65,6 @@ enum Fault : uint64_t {
     REGISTER = 64,  // a register access was answered with an error
 };
 
-// xorshift: small, seeded, and the same on every machine.
-struct Random {
-    uint64_t state;
-    uint32_t next() {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        return static_cast<uint32_t>(state >> 32);
-    }
-};
-
 constexpr uint64_t BUS = BUS_BYTES;
 
 struct Beat {
@@ -262,15 +251,6 @@ struct Bench {
     }
 };
 
-template <typename Item>
-bool get(Item* items, size_t count) {
-    return std::fread(items, sizeof(Item), count, stdin) == count;
-}
-template <typename Item>
-bool put(const Item* items, size_t count) {
-    return std::fwrite(items, sizeof(Item), count, stdout) == count;
-}
-
 // A byte of the activation memory: words lie in turn in an even and an odd bank.
 template <typename Row>
 uint8_t byte_of(const Row& row, uint64_t offset) {
@@ -323,10 +303,10 @@ int main(int argc, char** argv) {
     Vcore& core = *model;
     std::vector<uint8_t> memory;
     Head head;
-    while (get(&head, 1)) {
+    while (receive(&head, 1)) {
         std::vector<Watch> watches(head.watches);
         memory.resize(head.bytes);
-        if (!get(watches.data(), head.watches) || !get(memory.data(), head.bytes)) return 1;
+        if (!receive(watches.data(), head.watches) || !receive(memory.data(), head.bytes)) return 1;
         Bench bench{core, memory, head, {head.seed * 2 + 1}};
         bench.idle();
         core.clk = 0;
@@ -341,7 +321,7 @@ int main(int argc, char** argv) {
         }
 #ifdef STOS_DRIVER
         drive(bench);
-        if (!put(&bench.answer, 1) || !put(memory.data(), memory.size())) return 1;
+        if (!send(&bench.answer, 1) || !send(memory.data(), memory.size())) return 1;
         std::fflush(stdout);
         continue;
 #endif
@@ -399,8 +379,8 @@ int main(int argc, char** argv) {
             for (const Watch& one : watches) total += one.bytes;
             return total;
         }());
-        if (!put(&bench.answer, 1) || !put(jobs.data(), jobs.size()) ||
-            !put(seen.data(), seen.size()) || !put(memory.data(), memory.size()))
+        if (!send(&bench.answer, 1) || !send(jobs.data(), jobs.size()) ||
+            !send(seen.data(), seen.size()) || !send(memory.data(), memory.size()))
             return 1;
         std::fflush(stdout);
     }

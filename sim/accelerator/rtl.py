@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import struct
-import subprocess
-import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from hw.accelerator.config import AcceleratorConfig
 from hw.accelerator.registers import COUNTERS
 from hw.emit import emit_accelerator
-from report.errors import Failure
-from report.files import write_atomically
 
+from ..rtl.process import Ended, Process, cached
 from ..rtl.runner import RtlError
-from ..rtl.toolchain import build, cache_folder, identity
 
 __all__ = ["AcceleratorResult", "AcceleratorSimulator", "JobTrace", "Watch"]
 
@@ -126,8 +119,6 @@ class AcceleratorSimulator:
     config: AcceleratorConfig
     cache: Path | None = None
     driver: Path | None = None
-    _process: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
-    _log: IO[bytes] = field(default_factory=tempfile.TemporaryFile, init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Build the simulator unless the cache has it."""
@@ -154,25 +145,14 @@ class AcceleratorSimulator:
             "BUS_BYTES": config.axi_bytes, "WORD_BYTES": config.word,
             "BANK_ROWS": config.bank_rows, **({"STOS_DRIVER": 1} if self.driver else {}),
         }  # fmt: skip
-        parts = (*sources.values(), harness, identity(), str(defines))
-        key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
-        cache = self.cache or cache_folder()
-        self.binary = cache.absolute() / f"accelerator-{key}"
-        if not self.binary.exists():
-            program = build(cache, sources, top=_TOP, harness=harness, defines=defines)
-            cache.mkdir(parents=True, exist_ok=True)
-            write_atomically({self.binary: program})
-            self.binary.chmod(self.binary.stat().st_mode | 0o111)
+        self.binary = cached(
+            "accelerator", sources, top=_TOP, harness=harness, defines=defines, cache=self.cache
+        )
+        self._process = Process(lambda: [self.binary])
 
     def close(self) -> None:
         """End the program, if it runs."""
-        if self._process is not None:
-            self._process.communicate()
-            self._process = None
-
-    def __del__(self) -> None:
-        """End the program with the last reference to it."""
-        self.close()
+        self._process.close()
 
     def run(
         self,
@@ -220,40 +200,36 @@ class AcceleratorSimulator:
         RtlError
             If the accelerator breaks a rule of AXI4.
         """
-        if self._process is None:
+        if not self._process.alive:
             reset = reset or 1
-            self._process = subprocess.Popen(
-                [self.binary], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log
-            )
-        process = self._process
-        assert process.stdin and process.stdout
         head = struct.pack(
             "<15Q", len(memory), *addresses, latency, int(stall * 2**32), seed, limit, bad_read,
             bad_write, response, abort, reset, len(watches),
         )  # fmt: skip
         watched = b"".join(struct.pack("<3Q", one.job, one.address, one.bytes) for one in watches)
+        found: list[bytes] = []
+
+        def read(take: Callable[[int], bytes]) -> bool:
+            found.append(take(96))
+            count = struct.unpack("<12Q", found[0])[9] if len(found[0]) == 96 else 0
+            sizes = [56 * count, *(one.bytes for one in watches), len(memory)]
+            found.extend(map(take, sizes))
+            return [len(one) for one in found] == [96, *sizes]
+
         try:
-            process.stdin.write(head + watched + memory)
-            process.stdin.flush()
-            answer = struct.unpack("<12Q", process.stdout.read(96))
-            status, faults, cycles, *counters, count, beats, bursts = answer
-            jobs = [struct.unpack("<7Q", process.stdout.read(56)) for _ in range(count)]
-            seen = [process.stdout.read(one.bytes) for one in watches]
-            after = process.stdout.read(len(memory))
-        except (BrokenPipeError, struct.error):
-            process.kill()
-            self._process = None
-            with contextlib.suppress(BrokenPipeError):
-                process.stdin.close()
-            self._log.seek(0)
-            raise Failure(f"the simulator ended: {self._log.read().decode()[-200:]}") from None
+            self._process.ask(head + watched + memory, read)
+        except Ended as error:
+            raise RtlError(str(error)) from None
+        status, faults, cycles, *counters, _, beats, bursts = struct.unpack("<12Q", found[0])
+        jobs = list(struct.iter_unpack("<7Q", found[1]))
+        seen, after = found[2:-1], found[-1]
         for bit, text in enumerate(_FAULTS):
             if faults >> bit & 1:
                 raise RtlError(text)
         done = status != 2**64 - 1
         return AcceleratorResult(
             memory=after, done=done, code=status >> 8 & 0xFF if done else 0,
-            job=status >> 16 & 0xFFFF if done else count - 1, cycles=cycles,
+            job=status >> 16 & 0xFFFF if done else len(jobs) - 1, cycles=cycles,
             counters=dict(zip(_NAMES, counters, strict=True)),
             jobs=[JobTrace(cycle=one[0], counters=dict(zip(_NAMES, one[1:], strict=True)))
                   for one in jobs],

@@ -46,23 +46,6 @@ enum Fault : uint64_t {
     FORGETFUL = 32,   // cmd_error fell without a reset
 };
 
-// xorshift: small, seeded, and the same on every machine.
-struct Random {
-    uint64_t state;
-    uint32_t next() {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        return static_cast<uint32_t>(state >> 32);
-    }
-    void fill(void* bytes, size_t count) {
-        for (size_t at = 0; at < count; at += 4) {
-            const uint32_t word = next();
-            std::memcpy(static_cast<char*>(bytes) + at, &word, count - at < 4 ? count - at : 4);
-        }
-    }
-};
-
 struct Source {
     std::vector<uint8_t> beats;
     size_t pitch;
@@ -93,15 +76,6 @@ struct Source {
     }
     bool done() const { return sent == count; }
 };
-
-template <typename Item>
-bool get(Item* items, size_t count) {
-    return std::fread(items, sizeof(Item), count, stdin) == count;
-}
-template <typename Item>
-bool put(const Item* items, size_t count) {
-    return std::fwrite(items, sizeof(Item), count, stdout) == count;
-}
 
 struct Run {
     const Head& head;
@@ -221,7 +195,7 @@ int main(int argc, char** argv) {
     VerilatedContext context;
     std::unique_ptr<Vcore> core;
     Head head;
-    while (get(&head, 1)) {
+    while (receive(&head, 1)) {
         Source sources[3];
         for (int index = 0; index < 3; index++) {
             Source& source = sources[index];
@@ -229,7 +203,7 @@ int main(int argc, char** argv) {
             source.count = head.count[index];
             source.stall = head.stall[index];
             source.beats.resize(source.count * source.pitch);
-            if (!get(source.beats.data(), source.beats.size())) return 2;
+            if (!receive(source.beats.data(), source.beats.size())) return 2;
         }
         context.randReset(2);
         context.randSeed(static_cast<int>(head.seed % 0x7FFFFFFF) + 1);
@@ -241,7 +215,7 @@ int main(int argc, char** argv) {
 #endif
         Run run{head, *core, sources, Random{head.seed * 2 + 0x9E3779B97F4A7C15ull}};
         run.all();
-        if (!put(&run.answer, 1) || !put(run.out.data(), run.out.size()) || std::fflush(stdout)) {
+        if (!send(&run.answer, 1) || !send(run.out.data(), run.out.size()) || std::fflush(stdout)) {
             return 2;
         }
     }

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import os
 import struct
-import subprocess
 import tempfile
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
@@ -20,9 +16,8 @@ from golden.machine.tile import Tile
 from hw.config import ArrayConfig, integer
 from hw.emit import emit_verilog
 from report.errors import Failure
-from report.files import write_atomically
 
-from .toolchain import build, cache_folder, identity
+from .process import Ended, Process, cached
 
 __all__ = ["Result", "RtlError", "Simulator", "Stalls"]
 
@@ -135,8 +130,6 @@ class Simulator:
     cache: Path | None = None
     mutants: bool = False
     coverage: Path | None = None
-    _process: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
-    _log: IO[bytes] = field(default_factory=tempfile.TemporaryFile, init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Build the simulator unless the cache has it, whole."""
@@ -157,76 +150,47 @@ class Simulator:
         }
         if self.mutants:
             defines["MUTANTS"] = 1
-        parts = (
-            *sources.values(), harness, identity(), str(defines), str(self.coverage is not None)
+        self.binary = cached(
+            "core", sources, top="stos_core", harness=harness, defines=defines, cache=self.cache,
+            coverage=self.coverage is not None,
         )  # fmt: skip
-        key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
-        cache = self.cache or cache_folder()
-        self.binary = cache.absolute() / f"core-{key}"
-        digest = self.binary.with_name(f"{self.binary.name}.sha256")
-        if not _whole(self.binary, digest):
-            program = build(
-                cache, sources, top="stos_core", harness=harness, defines=defines,
-                coverage=self.coverage is not None,
-            )  # fmt: skip
-            cache.mkdir(parents=True, exist_ok=True)
-            text = hashlib.sha256(program).hexdigest()
-            write_atomically({self.binary: program, digest: text})
-            self.binary.chmod(self.binary.stat().st_mode | 0o111)
+        self._process = Process(self._command)
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        """Return the running program."""
-        if self._process is None or self._process.poll() is not None:
-            arguments: list[str | Path] = [self.binary]
-            if self.coverage:
-                self.coverage.mkdir(parents=True, exist_ok=True)
-                handle, name = tempfile.mkstemp(
-                    dir=self.coverage, prefix=f"{self.binary.name}-", suffix=".dat"
-                )
-                os.close(handle)
-                arguments.append(name)
-            self._process = subprocess.Popen(
-                arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log
+    def _command(self) -> list[str | Path]:
+        """Return the command that starts the program."""
+        command: list[str | Path] = [self.binary]
+        if self.coverage:
+            self.coverage.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(
+                dir=self.coverage, prefix=f"{self.binary.name}-", suffix=".dat"
             )
-        return self._process
+            os.close(handle)
+            command.append(name)
+        return command
 
     def close(self) -> None:
         """End the program, if it runs."""
-        if self._process is not None:
-            self._process.communicate()
-            self._process = None
-
-    def __del__(self) -> None:
-        """End the program with the last reference to it."""
-        self.close()
+        self._process.close()
 
     def _ask(self, request: bytes) -> tuple[tuple[int, ...], bytes]:
         """Return the eight numbers of an answer and its output beats."""
-        process = self._start()
-        assert process.stdin and process.stdout
         size = self.config.rows * self.config.acc_bytes + 1
+        found: list[tuple[tuple[int, ...], bytes]] = []
+
+        def read(take: Callable[[int], bytes]) -> bool:
+            head = take(64)
+            if len(head) < 64:
+                return False
+            answer = struct.unpack("<8Q", head)
+            beats = take(answer[1] * size)
+            found.append((answer, beats))
+            return len(beats) == answer[1] * size
+
         try:
-            process.stdin.write(request)
-            process.stdin.flush()
-            answer = struct.unpack("<8Q", process.stdout.read(64))
-            beats = process.stdout.read(answer[1] * size)
-            if len(beats) == answer[1] * size:
-                return answer, beats
-        except (BrokenPipeError, struct.error):
-            pass  # it ended; say how
-        except BaseException:  # what follows in the pipe belongs to nobody
-            process.kill()
-            process.communicate()
-            raise
-        process.kill()
-        self._process = None
-        process.stdout.close()
-        with contextlib.suppress(BrokenPipeError):
-            process.stdin.close()
-        self._log.seek(0)
-        words = self._log.read().decode(errors="replace").split("\n")
-        last = next((f": {line.strip()}" for line in reversed(words) if line.strip()), "")
-        raise RtlError(f"the simulator ended with status {process.wait()}{last}")
+            self._process.ask(request, read)
+        except Ended as error:
+            raise RtlError(str(error)) from None
+        return found[0]
 
     def run(
         self,
@@ -321,15 +285,6 @@ class Simulator:
         if len(rest):
             raise RtlError("the last output beat has no tlast")
         return outputs
-
-
-def _whole(binary: Path, digest: Path) -> bool:
-    """Return whether a cached program is what was written."""
-    try:
-        same = hashlib.sha256(binary.read_bytes()).hexdigest() == digest.read_text()
-    except OSError:
-        return False
-    return same and os.access(binary, os.X_OK)
 
 
 def _garbage(tile: Tile, config: ArrayConfig, rng: np.random.Generator) -> IntArray:
