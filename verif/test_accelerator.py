@@ -7,6 +7,7 @@ import json
 import random
 import re
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from sim import run as run_command
 from sim.accelerator import jobs, page
 from sim.accelerator.compiler import Program, compile_graph
 from sim.accelerator.cycles import simulate
-from sim.accelerator.rtl import AcceleratorSimulator
+from sim.accelerator.rtl import AcceleratorResult, AcceleratorSimulator
 from sim.accelerator.run import Placed, place, run
 from verif.lib.fetch import find, needs
 from verif.lib.models import ACT, SAME, VALID, Net, load
@@ -118,6 +119,42 @@ def test_networks(model):
     assert ran.result.cycles == CYCLES[model]
 
 
+def test_parts_that_are_spilled(tmp_path):
+    """A concatenation whose parts come and go keeps all of them, and is compared as a whole."""
+    net = Net(1, (1, 24, 24, 4))
+    first = net.conv(net.input, (1, 1), 6)
+    x = net.conv(net.conv(net.input, (3, 3), 20), (3, 3), 20)
+    x = net.writer.add("ADD", [x, x], net.activation((1, 24, 24, 20), 0.1))
+    zero = net.zeros[first]
+    second = net.weighted("CONV_2D", x, (6, 1, 1, 20), (1, 24, 24, 6), zero=zero)
+    both = net.like(first, (1, 24, 24, 12))
+    net.writer.add("CONCATENATION", [first, second], both, Axis=3)
+    other = net.conv(net.conv(net.conv(net.input, (3, 3), 20), (3, 3), 20), (1, 1), 5)
+    graph = load(net.done(net.sum(other, net.conv(both, (1, 1), 5))), tmp_path)
+    ran = run(graph, some(graph), replace(MACHINES["4 x 6"], act_kib=24))
+    joined = next(one for one in ran.program.layers if one.operator.kind == "CONCATENATION")
+    assert (joined.jobs, joined.bytes) == (0, 24 * 24 * 12)
+    kinds = [(one.kind.name, one.fields["base"].name) for one in ran.program.jobs
+             if one.kind.name in ("LOAD", "STORE")]  # fmt: skip
+    assert kinds.count(("STORE", "SCRATCH")) > 4
+
+
+def test_largest_block(tmp_path):
+    """Blocks of weights as large as is taken run, one after the other; larger ones are refused."""
+    config = MACHINES["4 x 6"]
+
+    def made(depth: int) -> Graph:
+        net = Net(1, (1, 4, 5, depth // 9))
+        return load(net.done(net.conv(net.input, (3, 3), 12)), tmp_path)
+
+    least = config.largest_block // 9 * 9
+    for depth in (least, least - 9):
+        graph = made(depth)
+        run(graph, some(graph), config, simulator=simulator("4 x 6"), latency=0)
+    with pytest.raises(UserError, match=rf"blocks of {least + 9} words of weights do not fit"):
+        compile_graph(made(least + 9), config)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_bands(seed, tmp_path):
     """What does not fit is stored and loaded, or computed in bands: the same bits, exact cycles."""
@@ -150,17 +187,13 @@ def test_one_machine_after_the_other_network(graph, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def short() -> tuple[Program, Placed]:
+def short(tmp_path_factory) -> tuple[Program, Placed]:
     """Return a short run on the 4 x 6 machine."""
     net = Net(5, (1, 4, 5, 3))
     x = net.conv(net.input, (3, 3), 6)
     x = net.depthwise(x, (3, 3))
     content = net.done(net.pool("MAX_POOL_2D", x, (2, 2), StrideH=1, StrideW=1))
-    import tempfile  # noqa: PLC0415
-    from pathlib import Path  # noqa: PLC0415
-
-    with tempfile.TemporaryDirectory() as folder:
-        graph = load(content, Path(folder))
+    graph = load(content, tmp_path_factory.mktemp("short"))
     program = compile_graph(graph, MACHINES["4 x 6"])
     value = np.random.default_rng(1).integers(-128, 128, program.inputs[0].shape).astype(np.int8)
     return program, place(program, [value])
@@ -284,6 +317,27 @@ def test_a_fault_is_seen(graph, monkeypatch):
         kind, base, offset, local, count + (kind == jobs.Kind.STORE), **more))  # fmt: skip
     with pytest.raises(Failure, match="which is no output"):
         run(graph, some(graph), machine, simulator=core)
+
+
+def test_a_wrong_band_is_seen(tmp_path):
+    """What lies in SCRATCH only is compared, too."""
+    net = Net(1, (1, 40, 31, 3))
+    x = net.conv(net.input, (3, 3), 16)
+    graph = load(net.done(net.conv(x, (1, 1), 3)), tmp_path)
+    core = AcceleratorSimulator(replace(MACHINES["4 x 6"], act_kib=6))
+
+    class Flipped:
+        """Flips a bit in SCRATCH."""
+
+        def run(self, memory: bytes, addresses: tuple[int, ...], **more: Any) -> AcceleratorResult:
+            result = core.run(memory, addresses, **more)
+            changed = bytearray(result.memory)
+            changed[addresses[3] + 1234] ^= 4
+            return replace(result, memory=bytes(changed))
+
+    run(graph, some(graph), core.config, simulator=core)
+    with pytest.raises(Failure, match=r"op00_CONV_2D .* 1 of 19,840 .* byte 1234"):
+        run(graph, some(graph), core.config, simulator=Flipped())
 
 
 def test_what_is_lacking(tmp_path):

@@ -11,8 +11,8 @@ from amaranth.lib.data import View
 from amaranth.lib.wiring import In, Out
 
 from ..share import ModuleLibrary, SharedComponent
-from .config import AcceleratorConfig
-from .fetcher import BURST, OUTSTANDING, Fetcher
+from .config import BURST, AcceleratorConfig
+from .fetcher import OUTSTANDING, Fetcher
 from .jobs import JOB, Base, Kind
 from .machine import Machine
 from .registers import CONTROL_PORTS, VERSION, Registers

@@ -12,7 +12,10 @@ from report.errors import UserError
 
 from ..config import ArrayConfig, integer
 
-__all__ = ["AcceleratorConfig"]
+__all__ = ["BURST", "AcceleratorConfig"]
+
+#: Bytes of a burst on the bus, and what it is aligned to: it never crosses 4 KiB.
+BURST = 256
 
 
 def _number(text: str, low: int, high: int, default: int) -> Any:
@@ -86,9 +89,17 @@ class AcceleratorConfig:
         return self.wgt_kib * 1024 // self.word
 
     @property
+    def largest_block(self) -> int:
+        """Words of weights that can be read more than once: beside them there is room for a burst.
+
+        With less room, a burst that brings the last ones would never be asked for.
+        """
+        return self.ring_words - max(self.word, BURST // self.word)
+
+    @property
     def program_words(self) -> int:
         """Words of the ring of jobs and parameters: a burst, and as much again."""
-        return max(64, 512 // self.word)
+        return max(64, 2 * BURST // self.word)
 
     @property
     def fingerprint(self) -> int:

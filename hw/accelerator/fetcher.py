@@ -8,11 +8,9 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib.wiring import In, Out
 
 from ..share import SharedComponent
+from .config import BURST
 
-__all__ = ["BURST", "OUTSTANDING", "Fetcher"]
-
-#: Bytes of a burst, and what it is aligned to: it never crosses 4 KiB.
-BURST = 256
+__all__ = ["OUTSTANDING", "Fetcher"]
 
 #: Bursts of a range that are on their way at most. More would not be faster, and what is asked for
 #: later, but wanted sooner, would wait for them.

@@ -8,7 +8,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib.wiring import In, Out
 
 from ..share import SharedComponent
-from .fetcher import BURST
+from .config import BURST
 
 __all__ = ["Storer"]
 

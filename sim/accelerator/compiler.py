@@ -40,9 +40,11 @@ class Layer:
         As of `Graph.names`.
     operator : Operator
     first, jobs : int
-        Index of its first job, and how many there are.
+        Index of its first job, and how many there are: none for what joins parts in their place.
     address, bytes : int
         Where its output lies when they have run; 0 bytes where it is not in one piece.
+    axes : tuple of int
+        Its axes in the order in which they lie there.
     spilled : int
         Where its output lies behind SCRATCH, if only there; -1 otherwise.
     mapping : str
@@ -54,6 +56,7 @@ class Layer:
     jobs: int
     address: int
     bytes: int
+    axes: tuple[int, ...]
     spilled: int
     mapping: str
 
@@ -303,7 +306,7 @@ class _Compiler:
         """Compile all operators."""
         for index, one in enumerate(self.operators):
             alias = one.output in self.root and isinstance(one, (Reshape, Transpose))
-            if not alias and not isinstance(one, Concatenation):
+            if not alias:
                 self._operator(index, one)
             for tensor in [t for t, at in self.uses.items() if at[-1] == index]:
                 if tensor in self.address:
@@ -377,7 +380,7 @@ class _Compiler:
             if root in self.home:
                 base, place = self.home[root]
                 self._move(Kind.LOAD, base, place, self.address[root], root, root.shape)
-        shape = _image_shape(_stored_shape(tensor, self.stored))
+        shape = _image_shape([tensor.shape[axis] for axis in self._axes(tensor)])
         dense = Place.dense(self.address[root] + offset, shape)
         pixel = self.pixels.get(tensor, shape[2])
         return replace(dense, pixel=pixel, row=pixel * shape[1])
@@ -386,29 +389,40 @@ class _Compiler:
         """Compile one operator: as a whole if there is room, or else in bands."""
         first = len(self.jobs)
         kept = [self.resolve(t)[0] for t in (*one.inputs, one.output) if t.data is None]
-        address, spilled = 0, -1
-        try:
-            sources = [
-                self._resident(index, t, kept) if t.data is None else _NOWHERE for t in one.inputs
-            ]
-            target = self._resident(index, one.output, kept)
-            self._lower(one, sources, target)
-            address = target.address
-        except _NoRoom:
-            self._bands(one, kept)
-            base, offset = self.home[one.output]
-            spilled = offset if base == Base.SCRATCH else -1
+        root = self.resolve(one.output)[0]
+        address, inside, spilled = 0, False, -1
+        if isinstance(one, Concatenation):  # its parts lie where they belong
+            if root in self.address:
+                address, inside = self._resident(index, one.output, kept).address, True
+        else:
+            try:
+                sources = [
+                    _NOWHERE if t.data is not None else self._resident(index, t, kept)
+                    for t in one.inputs
+                ]
+                target = self._resident(index, one.output, kept)
+                self._lower(one, sources, target)
+                # What lies outside of a tensor of several parts is older now.
+                self.home.pop(root, None)
+                address, inside = target.address, one.output not in self.pixels
+            except _NoRoom:
+                self._bands(one, kept)
+                base, offset = self.home[one.output]
+                spilled = offset if base == Base.SCRATCH else -1
         made = self.jobs[first:]
-        dense = one.output not in self.pixels and one.output not in self.stored
-        inside = dense and bool(made) and self.resolve(one.output)[0] in self.address
         self.layers.append(
             Layer(
                 name=self.names[one.output], operator=one, first=first, jobs=len(made),
                 address=address, bytes=math.prod(one.output.shape) if inside else 0,
-                spilled=spilled, mapping=", ".join(dict.fromkeys(
+                axes=self._axes(one.output), spilled=spilled,
+                mapping=", ".join(dict.fromkeys(
                     job.text for job in made if job.kind not in (Kind.LOAD, Kind.STORE))),
             )
         )  # fmt: skip
+
+    def _axes(self, tensor: Tensor) -> tuple[int, ...]:
+        """Return the axes of a tensor in the order in which they lie in memory."""
+        return tuple(self.stored.get(tensor, range(len(tensor.shape))))
 
     def _lower(self, one: Operator, sources: Sequence[Place], target: Place) -> None:
         """Add the jobs of an operator, or note that there are none."""
@@ -555,11 +569,6 @@ def _band(one: Operator, begin: int, end: int) -> tuple[Operator, list[int]]:
     inputs = tuple(rows(tensor, first, last) for tensor in one.inputs)
     band = replace(one, inputs=inputs, output=rows(one.output, begin, end), **changed)
     return band, [first] * len(inputs)
-
-
-def _stored_shape(tensor: Tensor, stored: dict[Tensor, list[int]]) -> list[int]:
-    """Return the shape of a tensor as it lies in memory."""
-    return [tensor.shape[axis] for axis in stored.get(tensor, range(len(tensor.shape)))]
 
 
 def _turned(operators: Sequence[Operator]) -> dict[Tensor, list[int]]:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 from hw.accelerator.accelerator import HEADER
 from hw.accelerator.combiner import Mode
-from hw.accelerator.config import AcceleratorConfig
-from hw.accelerator.fetcher import BURST, OUTSTANDING
+from hw.accelerator.config import BURST, AcceleratorConfig
+from hw.accelerator.fetcher import OUTSTANDING
 from hw.accelerator.jobs import Kind, job_words, parameter_words
 from hw.accelerator.requantizer import Requantizer
 

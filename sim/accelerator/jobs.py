@@ -312,7 +312,7 @@ def gemm(
     }  # fmt: skip
     blocks = _blocks(spread, config)
     depth = blocks.shape[1]
-    if depth >= 1 << 16 or (depth > config.ring_words - config.word and tiles > 1):
+    if depth >= 1 << 16 or (depth > config.largest_block and tiles > 1):
         raise UserError(f"blocks of {depth} words of weights do not fit the ring")
     repeated = requantization.part(np.tile(np.arange(c_out), pixels))
     return Job(

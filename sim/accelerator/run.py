@@ -205,7 +205,7 @@ def run(
         one.operator.output: one.output for one in graph.steps(*inputs)
     }
     placed = place(program, [values[one] for one in program.inputs])
-    watched = [one for one in program.layers if one.bytes and one.operator.output in values]
+    watched = [one for one in program.layers if one.bytes]
     watches = [
         Watch(job=one.first + one.jobs - 1, address=one.address, bytes=one.bytes) for one in watched
     ]
@@ -219,28 +219,34 @@ def run(
         raise Failure(f"the run did not end in {limit} cycles; it is at job {result.job}")
     if result.code:
         raise Failure(f"the run ended at job {result.job}: {ERRORS.get(result.code, result.code)}")
-    for layer, seen in zip(watched, result.seen, strict=True):
-        wanted = values[layer.operator.output]
-        if seen != wanted.tobytes():
-            wrong = np.flatnonzero(np.frombuffer(seen, np.int8) != wanted.ravel())
+    outside = [one for one in program.layers if one.spilled >= 0]  # nothing lies there twice
+    begins = [placed.addresses[3] + one.spilled for one in outside]
+    found = [
+        *zip(watched, result.seen, strict=True),
+        *((one, result.memory[begin : begin + math.prod(one.operator.output.shape)])
+          for one, begin in zip(outside, begins, strict=True)),
+    ]  # fmt: skip
+    for layer, seen in found:
+        wanted = values[layer.operator.output].transpose(layer.axes)
+        wrong = np.flatnonzero(np.frombuffer(seen, np.int8) != wanted.ravel())
+        if wrong.size:
             raise Failure(
                 f"{layer.name} ({layer.mapping}): {len(wrong):,} of {wanted.size:,} bytes differ "
                 f"from the golden model, the first one is byte {wrong[0]}"
             )
-    for tensor, found in zip(program.outputs, placed.output(program, result.memory), strict=True):
-        if not np.array_equal(found, values[tensor]):
+    for tensor, value in zip(program.outputs, placed.output(program, result.memory), strict=True):
+        if not np.array_equal(value, values[tensor]):
             raise Failure(f"output {tensor.name} differs from the golden model")
     _check_memory(program, placed, result.memory)
     if sum(result.counters[name] for name in COUNTERS) != result.cycles:
         raise Failure(f"the counters do not add up to {result.cycles} cycles: {result.counters}")
     if timing:
-        begins = [one.cycle for one in result.jobs]
         for layer in program.layers:
-            # Of the first job of all nobody sees when it begins.
-            if layer.first and begins[layer.first] != timing.begins[layer.first]:
+            seen_at, predicted = result.jobs[layer.first].cycle, timing.begins[layer.first]
+            if layer.first and seen_at != predicted:  # nobody sees when the first job begins
                 raise Failure(
-                    f"{layer.name} begins in cycle {begins[layer.first]:,}, not in cycle "
-                    f"{timing.begins[layer.first]:,}, as predicted"
+                    f"{layer.name} begins in cycle {seen_at:,}, not in cycle {predicted:,}, as "
+                    "predicted"
                 )
         if result.cycles != timing.cycles:
             raise Failure(f"{result.cycles:,} cycles, not {timing.cycles:,}, as predicted")

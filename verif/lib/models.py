@@ -91,9 +91,12 @@ class Net:
     def weighted(
         self, kind: str, x: int, weights: tuple[int, ...], shape: tuple[int, ...], *,
         axis: int = 0, per_channel: bool = True, bias: bool = True, pruned: Sequence[int] = (),
-        **options: Any,
+        zero: int | None = None, **options: Any,
     ) -> int:  # fmt: skip
-        """Add a convolution or a fully connected layer; `pruned` scales are 0."""
+        """Add a convolution or a fully connected layer; `pruned` scales are 0.
+
+        `zero` is the zero point of the output.
+        """
         rng, channels = self.rng, weights[axis]
         data = rng.integers(-127, 127, weights, endpoint=True)
         data.flat[0], data.flat[-1] = -127, 127
@@ -107,7 +110,7 @@ class Net:
             values = rng.normal(0, spread / 3, channels)
             product = self.scales[x] * scales
             inputs.append(self.writer.tensor((channels,), product, data=values, dtype=np.int32))
-        y = self.activation(shape, self.target)
+        y = self.activation(shape, self.target, zero)
         return self.writer.add(kind, inputs, y, **options)
 
     def window(self, x: int, kernel: tuple[int, int], options: dict[str, Any]) -> tuple[int, ...]:

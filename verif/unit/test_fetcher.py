@@ -6,7 +6,8 @@ import random
 
 import pytest
 
-from hw.accelerator.fetcher import BURST, Fetcher
+from hw.accelerator.config import BURST
+from hw.accelerator.fetcher import Fetcher
 from verif.unit.stepper import Drive, Stepper
 
 

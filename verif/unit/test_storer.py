@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from hw.accelerator.fetcher import BURST
+from hw.accelerator.config import BURST
 from hw.accelerator.storer import Storer
 from verif.unit.stepper import Drive, Stepper
 
