@@ -195,7 +195,7 @@ def _options(parser: OneLineParser) -> None:
         "--accelerator", action="store_true",
         help="the array with memories, requantization, an AXI4 master and AXI4-Lite registers",
     )  # fmt: skip
-    AcceleratorConfig.add_options(parser)
+    AcceleratorConfig.add_options(parser, "with --accelerator only")
     parser.add_argument(
         "--name",
         default=argparse.SUPPRESS,

@@ -221,7 +221,7 @@ def _options(parser: OneLineParser) -> None:
         "--accelerator", action="store_true",
         help="run all of it on the accelerator, from memory to memory, not on the array alone",
     )  # fmt: skip
-    AcceleratorConfig.add_options(parser)
+    AcceleratorConfig.add_options(parser, "with --accelerator only")
     memory = parser.add_argument_group("memory of the accelerator", "with --accelerator only")
     memory.add_argument(
         "--memory-latency", type=int, default=argparse.SUPPRESS, metavar="CYCLES",

@@ -122,8 +122,7 @@ class Accelerator(SharedComponent):
         m.d.comb += ports.irq.eq(registers.o_irq)
 
         # --- The read channels: the program goes first, and weights come last ---
-        # an address that was not taken stays
-        held = Signal()
+        held = Signal()  # an address that was not taken stays
         kept = Signal(2)
         chosen = Signal(2)
         fetchers = {_PROGRAM: program, _WEIGHTS: weights, _TENSOR: load}
@@ -264,7 +263,7 @@ class Accelerator(SharedComponent):
             registers.i_code.eq(code), registers.i_job.eq(machine.o_index),
         ]  # fmt: skip
         quiet = ~Cat(part.o_busy for part in parts).any()
-        with m.FSM() as run:
+        with m.FSM():
             with m.State("IDLE"):
                 with m.If(registers.o_start):
                     m.d.sync += [code.eq(0), stop.eq(0), heading.eq(1)]
@@ -311,7 +310,6 @@ class Accelerator(SharedComponent):
                 with m.If(stop & quiet):
                     m.d.comb += registers.i_done.eq(1)
                     m.next = "IDLE"
-        del run
 
     def _count(self, m: Module, registers: Any, machine: Machine) -> None:
         """Count what the cycles of a run are spent on; every cycle is of one class."""

@@ -124,9 +124,12 @@ class AcceleratorConfig:
         return found | own
 
     @classmethod
-    def add_options(cls, parser: argparse.ArgumentParser) -> None:
-        """Add an option for every field beside the array; `from_options` reads them."""
-        group = parser.add_argument_group("accelerator", "with --accelerator only")
+    def add_options(cls, parser: argparse.ArgumentParser, about: str | None = None) -> None:
+        """Add an option for every field beside the array; `from_options` reads them.
+
+        `about` stands above them in the help text.
+        """
+        group = parser.add_argument_group("accelerator", about)
         for one in fields(cls):
             if one.metadata:
                 name = f"--{one.name.replace('_', '-')}"

@@ -24,11 +24,12 @@ from .ring import Ring
 from .streams import StreamReader, StreamWriter
 from .writer import GemmWriter
 
-__all__ = ["Machine"]
+__all__ = ["AHEAD", "Machine"]
 
 _NONE = 15  # no kind of a job
 
-_AHEAD = 4  # words of activations that wait for the engine
+#: Words of activations that wait for the engine.
+AHEAD = 4
 
 
 class Front:
@@ -315,7 +316,7 @@ class Machine(SharedComponent):
         started = Signal()  # there was a job before
         compute = [Kind.GEMM, Kind.COMBINE, *[Kind.STREAM] * self.config.st_os]
         alone = ~(Cat(later.kind == one for one in compute).any() & later.overlap)
-        with m.FSM(name="front") as sequence:
+        with m.FSM(name="front"):
             with m.State("IDLE"):
                 m.d.comb += front.take.eq(front.valid & ~front.pending & (~alone | ~front.writing))
                 with m.If(front.take):
@@ -349,7 +350,6 @@ class Machine(SharedComponent):
                     m.next = "IDLE"
             with m.State("END"):  # until the reset before the next run
                 pass
-        del sequence
 
     def _words(
         self, m: Module, memory: ActivationMemory, readers: list[Any], engine: Engine, job: Any,
@@ -369,12 +369,12 @@ class Machine(SharedComponent):
         for index, (reader, own) in enumerate(zip(readers, jobs, strict=False)):
             m.d.comb += [reader.i_begin.eq(begin & (stream == index)), reader.i_job.eq(own)]
         reading = Signal()  # addresses are left
-        count = Signal(range(_AHEAD + 1))  # words there, or on their way
+        count = Signal(range(AHEAD + 1))  # words there, or on their way
         take = Signal()
         read = Signal()
         m.d.comb += [
             take.eq(engine.o_word & en & (count != 0)),
-            read.eq(reading & (count - take < _AHEAD)),
+            read.eq(reading & (count - take < AHEAD)),
             *(reader.i_next.eq(read & (stream == n)) for n, reader in enumerate(readers)),
             memory.i_read_en.eq(1),
             memory.i_read_address.eq(Mux(self.o_transfer | self.i_store, self.i_store_address,
@@ -402,8 +402,8 @@ class Machine(SharedComponent):
             Mux((n >= first) & (n < last), memory.o_read.word_select(n, 8), pad)
             for n in range(self.word)
         )
-        queue = [Signal(8 * self.word, name=f"word_{n}", reset_less=True) for n in range(_AHEAD)]
-        there = Signal(range(_AHEAD + 1))
+        queue = [Signal(8 * self.word, name=f"word_{n}", reset_less=True) for n in range(AHEAD)]
+        there = Signal(range(AHEAD + 1))
         stays = there - take
         following = [*queue[1:], Const(0, 8 * self.word)]
         for n, (slot, behind) in enumerate(zip(queue, following, strict=True)):

@@ -10,9 +10,10 @@ from amaranth.lib.wiring import In, Out
 from ..share import SharedComponent
 from .config import BURST
 
-__all__ = ["Storer"]
+__all__ = ["AHEAD", "Storer"]
 
-_AHEAD = 4  # beats that wait for the bus
+#: Beats that wait for the bus.
+AHEAD = 4
 
 
 class Storer(SharedComponent):
@@ -93,8 +94,8 @@ class Storer(SharedComponent):
         beat = Signal(self.address - bits)
         offset = Signal(32)
         count = Signal(32)
-        pushed = Signal(range(_AHEAD + 1))
-        queued = Signal(range(_AHEAD + 1))
+        pushed = Signal(range(AHEAD + 1))
+        queued = Signal(range(AHEAD + 1))
         pop = self.o_w_valid & self.i_w_ready
         place = beat[:place_bits] if place_bits else Const(0, 1)
         at_end = (place == per_burst - 1) | (left == 1)
@@ -103,7 +104,7 @@ class Storer(SharedComponent):
         halts = (self.i_stop | stopped) & opens
         read = Signal()
         m.d.comb += [
-            read.eq((left != 0) & ~halts & (pushed - pop < _AHEAD)),
+            read.eq((left != 0) & ~halts & (pushed - pop < AHEAD)),
             self.o_read.eq(read),
             self.o_offset.eq(offset),
         ]
@@ -127,7 +128,7 @@ class Storer(SharedComponent):
             m.d.sync += [now.eq(valid), more.eq(flags)]
             valid, flags = now, more
         entry = Cat(self.i_data, flags)
-        queue = [Signal(len(entry), name=f"beat_{n}", reset_less=True) for n in range(_AHEAD)]
+        queue = [Signal(len(entry), name=f"beat_{n}", reset_less=True) for n in range(AHEAD)]
         stays = queued - pop
         following = [*queue[1:], Const(0, len(entry))]
         for n, (slot, behind) in enumerate(zip(queue, following, strict=True)):

@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from golden.int8.array_operators import ArrayOperator, Convolution
@@ -88,7 +89,7 @@ class Program:
     act_bytes: int
     scratch_bytes: int
 
-    @property
+    @cached_property
     def image(self) -> bytes:
         """The memory image."""
         return image(self.jobs, self.config)
@@ -100,7 +101,7 @@ class Program:
     def layer_bytes(self, layer: Layer) -> int:
         """Return the bytes of the image that a layer takes."""
         own = self.jobs[layer.first : layer.first + layer.jobs]
-        return sum(len(job.program(self.config.word)) + job.weights.nbytes for job in own)
+        return sum(job.program_bytes(self.config.word) + job.weights.nbytes for job in own)
 
     def layer_cycles(self, layer: Layer, begins: Sequence[int]) -> int:
         """Return the cycles from the beginning of a layer to that of the next one."""

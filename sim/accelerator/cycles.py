@@ -11,18 +11,21 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from hw.accelerator import machine, storer
 from hw.accelerator.accelerator import HEADER
 from hw.accelerator.combiner import Mode
 from hw.accelerator.config import BURST, AcceleratorConfig
 from hw.accelerator.fetcher import OUTSTANDING
 from hw.accelerator.jobs import Kind, job_words, parameter_words
 from hw.accelerator.requantizer import Requantizer
+from report.errors import Failure
 
 from .jobs import Job
 
 __all__ = ["Timing", "simulate"]
 
-_AHEAD = 4  # of the machine's words, and of the storer's beats
+#: Cycles without anything that moves, after which nothing ever will.
+_PATIENCE = 100_000
 
 
 @dataclass(kw_only=True)
@@ -115,7 +118,7 @@ class _Storer:
 
     def __init__(self, size: int) -> None:
         self.per_burst = BURST // size
-        self.left = self.beat = self.pushed = self.queued = self.ahead = self.start = 0
+        self.left = self.beat = self.pushed = self.queued = 0
         self.coming = deque([(False, False)] * 2)
         self.queue: deque[bool] = deque()
         self.begun = self.shown = False
@@ -135,7 +138,7 @@ class _Storer:
         pop = self.queued > 0 and self.begun
         place = self.beat % self.per_burst
         at_end = place == self.per_burst - 1 or self.left == 1
-        read = self.left != 0 and self.pushed - pop < _AHEAD
+        read = self.left != 0 and self.pushed - pop < storer.AHEAD
         valid, flag = self.coming.popleft()
         self.coming.append((read, at_end))
         taken = self.shown
@@ -160,8 +163,7 @@ class _Storer:
 
     def begin(self, start: int, beats: int) -> None:
         """Begin with a range."""
-        self.left = self.ahead = beats
-        self.beat = self.start = start
+        self.left, self.beat = beats, start
 
 
 class _Work:
@@ -221,13 +223,18 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
     config : AcceleratorConfig
     latency : int
         Cycles from a read's address to its first beat; 0 counts as 1.
+
+    Raises
+    ------
+    Failure
+        If the machine would wait for ever, which a program of the compiler never does.
     """
     array, size, word = config.array, config.axi_bytes, config.word
     rows, cols = array.rows, array.cols
     per_word = word // size
     works = [_Work(job, config, size) for job in jobs]
     per_job, per_round = job_words(word), parameter_words(rows, word)
-    program_bytes = sum(len(job.program(word)) for job in jobs)
+    program_bytes = sum(job.program_bytes(word) for job in jobs)
     weight_bytes = sum(job.weights.size for job in jobs)
     place = -(-(HEADER + program_bytes) // 256) * 256
     latency = max(latency, 1)
@@ -252,7 +259,6 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
     ahead = 0
     # The front.
     f_state = "IDLE"
-    index = -1
     loaded = 0
     after = False
     writing = pending = False
@@ -296,7 +302,7 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
     begins = timing.begins
     n_array = n_weights = n_activations = 0
     n_read = 0
-    cycle = 0
+    cycle = moved = 0
 
     while True:
         cycle += 1
@@ -453,6 +459,11 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
         if running and kind in (Kind.GEMM, Kind.STREAM) and asked != job.rounds:  # type: ignore[union-attr]
             w_block = (job.depth, job.times)  # type: ignore[union-attr]
 
+        if beat_of >= 0 or take or pop_w or last or f_take or store.left:
+            moved = cycle
+        elif cycle - moved > _PATIENCE + latency:
+            raise Failure(f"nothing moves any more from cycle {moved:,} on, job {len(begins) - 1}")
+
         # ------------------------------------------------------------ clock edges
         # Rooms are those before the edge.
         free_p = (job_ring.depth - job_ring.held) * per_word - (parts[0] if per_word > 1 else 0)
@@ -556,8 +567,7 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
         if f_state == "IDLE":
             if f_take:
                 after = kind == Kind.STREAM
-                index = p_index
-                now_work = works[index]
+                now_work = works[p_index]
                 begins.append(cycle)
                 f_state = "BEGIN"
         elif f_state == "BEGIN":
@@ -620,7 +630,7 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
         begin_pacer = taken
         taken = new_taken
 
-        read = reading and count - take < _AHEAD
+        read = reading and count - take < machine.AHEAD
         came = coming[1]
         coming = [bool(read), coming[0]]
         if begin:
@@ -650,16 +660,11 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
                     sum_age = 1
                     width = job.sizes[tile_index]
                     tile_index += 1
-                    round_over = tile_index == len(job.sizes)
-                    if round_over:
+                    if tile_index == len(job.sizes):
                         tile_index = 0
                         pace_round += 1
-                        if pace_round == job.rounds:
-                            busy = False
-                    if round_over:
-                        events.append(
-                            (step + gemm_delay + width - 1, True, pace_round == job.rounds)
-                        )
+                        busy = pace_round != job.rounds
+                        events.append((step + gemm_delay + width - 1, True, not busy))
         if begin_pacer:
             if after:
                 sum_age, width = 0, cols

@@ -23,7 +23,7 @@ def image(jobs: Sequence[Job], config: AcceleratorConfig) -> bytes:
 
     Behind the weights lie the constants, whose jobs are told where.
     """
-    length = sum(len(job.program(config.word)) for job in jobs)
+    length = sum(job.program_bytes(config.word) for job in jobs)
     weights = b"".join(job.weights.tobytes() for job in jobs)
     place = -(-(HEADER + length) // _ALIGNED) * _ALIGNED
     constants = b""

@@ -27,6 +27,8 @@ __all__ = [
     "combine",
     "end",
     "gemm",
+    "pixel_reads",
+    "pixel_writes",
     "stream",
     "streams",
     "transfer",
@@ -153,15 +155,17 @@ class Job:
 
     def program(self, word: int) -> bytes:
         """Return its words of the program: the job, then the parameters of its rounds."""
-        fields = {"kind": self.kind, **self.fields}
         count = job_words(word) * word
-        first = encode(JOB, fields)
+        bits = encode(JOB, {"kind": self.kind, **self.fields})
         # Where the check lies among the 16-bit pieces depends on the layout.
-        pieces = np.frombuffer(first.to_bytes(count, "little"), "<u2")
-        total, at = int(np.bitwise_xor.reduce(pieces)), JOB["check"].offset % 16
-        turned = (total >> at | total << (16 - at)) & 0xFFFF
-        bits = encode(JOB, {**fields, "check": turned})
-        return bits.to_bytes(count, "little") + b"".join(self.parameters)
+        pieces = np.frombuffer(bits.to_bytes(count, "little"), "<u2")
+        total, place = int(np.bitwise_xor.reduce(pieces)), JOB["check"].offset
+        check = (total >> place % 16 | total << (16 - place % 16)) & 0xFFFF
+        return (bits | check << place).to_bytes(count, "little") + b"".join(self.parameters)
+
+    def program_bytes(self, word: int) -> int:
+        """Return how long that is."""
+        return job_words(word) * word + sum(map(len, self.parameters))
 
 
 def end() -> Job:
@@ -478,20 +482,34 @@ def words(
         Address of the second operand, or of the only one; bytes from there to the first one.
     target : int
     count : int
-        Words. Up to ``rows - 1`` bytes behind the tensor are written, too.
+        Words, less than 2**16. Up to ``rows - 1`` bytes behind the tensor are written, too.
     rows : int
     pair : bool
         Whether there are two operands.
     """
-    line = next(n for n in range(min(count, 65535), 0, -1) if count % n == 0)
-    span = rows * line
-    read = {
-        "base": source, "step": rows, "line": line, "jump": span, "pitch": apart % (1 << 24),
-        "width": span, "height": 0xFFFF, "rows": 1 + pair, "turns": 1, "words": 1, "length": rows,
-        "tiles": count, "pixels": 1, "rounds": 1, "stride": 0,
+    read = pixel_reads(
+        base=source, step=rows, line=count, pitch=apart % (1 << 24), height=0xFFFF, rows=1 + pair,
+        length=rows, tiles=count,
+    )  # fmt: skip
+    return read, pixel_writes(target, rows, count, rows)
+
+
+def pixel_reads(**fields: int) -> dict[str, int]:
+    """Return the reads of `combine`: a word per pixel, all of it inside, unless `fields` say else.
+
+    Pixels lie in one line if no other fields than `line`, `step` and `tiles` say where.
+    """
+    plain = {
+        "x": 0, "step": 0, "line": 1, "jump": 0, "pitch": 0, "width": (1 << 23) - 1, "skip": 0,
+        "top": 0, "stride": 0, "height": 1, "rows": 1, "turns": 1, "words": 1, "pixels": 1,
+        "rounds": 1,
     }  # fmt: skip
-    write = {
-        "base": target, "step": rows, "reach": rows, "tiles": count, "pixels": 1, "rounds": 1,
+    return {**plain, **fields}
+
+
+def pixel_writes(target: int, step: int, count: int, rows: int) -> dict[str, int]:
+    """Return the writes of `combine`: `rows` bytes of every one of `count` pixels."""
+    return {
+        "base": target, "step": step, "reach": step, "tiles": count, "pixels": 1, "rounds": 1,
         "rows": rows, "rest": rows,
     }  # fmt: skip
-    return read, write

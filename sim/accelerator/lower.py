@@ -154,17 +154,12 @@ def _end_to_end(
     begin = scratch(out_w * height * run)
     made = []
     for column in range(out_w):
-        read = {
-            "base": source.address - top * source.row, "x": (column * stride_x - left) * c_in,
-            "step": 0, "line": 1, "jump": source.row, "pitch": 0,
-            "width": window.size[1] * c_in, "top": -top, "stride": 1, "height": window.size[0],
-            "rows": 1, "turns": 1, "words": 1, "length": run, "tiles": height,
-            "pixels": 1, "rounds": 1,
-        }  # fmt: skip
-        write = {
-            "base": begin + column * height * run, "step": run, "reach": run, "tiles": height,
-            "pixels": 1, "rounds": 1, "rows": run, "rest": run,
-        }  # fmt: skip
+        read = jobs.pixel_reads(
+            base=source.address - top * source.row, x=(column * stride_x - left) * c_in,
+            jump=source.row, width=window.size[1] * c_in, top=-top, stride=1,
+            height=window.size[0], length=run, tiles=height,
+        )  # fmt: skip
+        write = jobs.pixel_writes(begin + column * height * run, run, height, run)
         made.append(_copy(config, read, write, pad))
     place = Place(
         address=begin, size=(out_h, out_w), channels=kh * run, pixel=height * run,
@@ -217,16 +212,8 @@ def _conv(
     one: Conv2D, config: AcceleratorConfig, source: Places, target: Place, scratch: Scratch
 ) -> list[Job]:
     given, pad = requantization(one), one.inputs[0].zero_point
-    return convolution(
-        config,
-        one.window,
-        source[0],
-        target,
-        turned(one.weights[0], one.weight_zero),
-        given,
-        pad,
-        scratch,
-    )
+    weights = turned(one.weights[0], one.weight_zero)
+    return convolution(config, one.window, source[0], target, weights, given, pad, scratch)
 
 
 def _depthwise(
@@ -409,14 +396,9 @@ def _channel_blocks(
     found = []
     for first in range(0, target.channels, rows):
         count = min(rows, target.channels - first)
-        read = {
-            "pitch": source.row, "length": rows, "pixels": 1, "rounds": 1, **taps,
-        }  # fmt: skip
+        read = jobs.pixel_reads(**{"pitch": source.row, "length": rows, **taps})
         read["base"] += first
-        write = {
-            "base": target.address + first, "step": target.pixel, "reach": target.pixel,
-            "tiles": taps["tiles"], "pixels": 1, "rounds": 1, "rows": count, "rest": count,
-        }  # fmt: skip
+        write = jobs.pixel_writes(target.address + first, target.pixel, taps["tiles"], count)
         found.append(make(read, write))
     return found
 
@@ -435,7 +417,7 @@ def _max_pool(
         "step": window.stride[1] * place.pixel, "line": out_w,
         "jump": window.stride[0] * place.row, "width": window.size[1] * place.pixel,
         "length": length, "skip": place.pixel - length, "top": -top, "stride": window.stride[0],
-        "height": window.size[0], "rows": kh, "turns": 1, "words": kw, "tiles": out_h * out_w,
+        "height": window.size[0], "rows": kh, "words": kw, "tiles": out_h * out_w,
     }  # fmt: skip
     limits = one.limits(one.activation)
     return _channel_blocks(
@@ -545,11 +527,7 @@ def _vector(
 ) -> list[Job]:  # fmt: skip
     """Return the combination of every pixel with a vector, block of channels by block."""
     pixels = math.prod(image.size)
-    taps = {
-        "base": image.address, "x": 0, "step": image.pixel, "line": pixels, "jump": 0,
-        "width": (1 << 23) - 1, "skip": 0, "top": 0, "stride": 0, "height": 1, "rows": 1,
-        "turns": 1, "words": 1, "tiles": pixels,
-    }  # fmt: skip
+    taps = {"base": image.address, "step": image.pixel, "line": pixels, "tiles": pixels}
     found: list[Job] = []
 
     def make(read: dict[str, int], write: dict[str, int]) -> Job:
@@ -612,33 +590,23 @@ def _pad(one: Pad, config: AcceleratorConfig, source: Places, target: Place) -> 
         found = []
         for first in range(0, target.channels, rows):
             count = min(rows, target.channels - first)
-            read = {
-                "base": place.address, "x": first, "step": 0, "line": 1, "jump": place.pixel,
-                "pitch": place.pixel, "width": place.channels, "top": 0, "stride": 0,
-                "height": 1, "rows": 1, "turns": 1, "words": 1, "length": rows,
-                "tiles": height * width, "pixels": 1, "rounds": 1,
-            }  # fmt: skip
-            write = {
-                "base": target.address + first, "step": target.pixel, "reach": target.pixel,
-                "tiles": height * width, "pixels": 1, "rounds": 1, "rows": count, "rest": count,
-            }  # fmt: skip
+            read = jobs.pixel_reads(
+                base=place.address, x=first, jump=place.pixel, width=place.channels, length=rows,
+                tiles=height * width,
+            )  # fmt: skip
+            write = jobs.pixel_writes(target.address + first, target.pixel, height * width, count)
             found.append(_copy(config, read, write, pad))
         return found
     # A line of words for every row; what its last one has too much, the next row writes again.
     line = -(-target.row // rows)
     found = []
     for row in range(height):
-        read = {
-            "base": place.address + (row - top) * place.row, "x": -left * place.pixel,
-            "step": rows, "line": line, "jump": 0, "pitch": place.row,
-            "width": place.size[1] * place.pixel, "top": row - top, "stride": 0,
-            "height": place.size[0], "rows": 1, "turns": 1, "words": 1, "length": rows,
-            "tiles": line, "pixels": 1, "rounds": 1,
-        }  # fmt: skip
-        write = {
-            "base": target.address + row * target.row, "step": rows, "reach": rows, "tiles": line,
-            "pixels": 1, "rounds": 1, "rows": rows, "rest": rows,
-        }  # fmt: skip
+        read = jobs.pixel_reads(
+            base=place.address + (row - top) * place.row, x=-left * place.pixel, step=rows,
+            line=line, width=place.size[1] * place.pixel, top=row - top, height=place.size[0],
+            length=rows, tiles=line,
+        )  # fmt: skip
+        write = jobs.pixel_writes(target.address + row * target.row, rows, line, rows)
         found.append(_copy(config, read, write, pad))
     return found
 
@@ -653,9 +621,8 @@ def _slice(one: Slice, config: AcceleratorConfig, source: Places, target: Place)
     down, along, channels = picks[1:]
     taps = {
         "base": place.address + down[0] * place.row + along[0] * place.pixel + channels[0],
-        "x": 0, "step": along.step * place.pixel, "line": len(along),
-        "jump": down.step * place.row, "width": (1 << 23) - 1, "skip": 0, "top": 0, "stride": 0,
-        "height": 1, "rows": 1, "turns": 1, "words": 1, "tiles": len(down) * len(along),
+        "step": along.step * place.pixel, "line": len(along), "jump": down.step * place.row,
+        "tiles": len(down) * len(along),
     }  # fmt: skip
     if len(channels) == place.channels and along == range(place.size[1]) and down.step == 1:
         return [
@@ -688,9 +655,8 @@ def _resize(
     found: list[Job] = []
     for row in range(height):
         taps = {
-            "base": place.address + int(first[row, 0]) * place.row, "x": 0, "step": place.pixel,
-            "line": place.size[1], "jump": 0, "width": (1 << 23) - 1, "skip": 0, "top": 0,
-            "stride": 0, "height": 0xFFFF, "rows": again, "turns": 1, "words": 1, "tiles": width,
+            "base": place.address + int(first[row, 0]) * place.row, "step": place.pixel,
+            "line": place.size[1], "height": 0xFFFF, "rows": again, "tiles": width,
         }  # fmt: skip
         line = Place(
             address=target.address + row * target.row, size=(1, width), channels=target.channels,
@@ -710,9 +676,10 @@ def _resize(
 _WAYS: dict[type, Callable[..., list[Job]]] = {
     DepthwiseConv2D: _depthwise, FuseConv2D: _fuse, ABConv2D: _abconv,
     FullyConnected: _linear, AveragePool2D: _average, Mean: _mean, MaxPool2D: _max_pool,
-    Quantize: _quantize, Pad: _pad,
-    ResizeNearestNeighbor: _resize,
+    Quantize: _quantize, Pad: _pad, Slice: _slice, ResizeNearestNeighbor: _resize,
 }  # fmt: skip
+#: Those that may take room for a copy.
+_WITH_SCRATCH: dict[type, Callable[..., list[Job]]] = {Conv2D: _conv, Pair: _pair}
 
 
 def lower(
@@ -736,16 +703,13 @@ def lower(
     Unsupported
         If the machine has no way to do it.
     """
-    if isinstance(one, Conv2D):
-        return _conv(one, config, sources, target, scratch)
-    if isinstance(one, Pair):
-        return _pair(one, config, sources, target, scratch)
-    if isinstance(one, Slice):
-        return _slice(one, config, sources, target)
-    way = _WAYS.get(type(one))
-    if way is None:
-        raise Unsupported("no such job")
     try:
-        return way(one, config, sources, target)
+        for kind, way in _WITH_SCRATCH.items():
+            if isinstance(one, kind):
+                return way(one, config, sources, target, scratch)
+        for kind, way in _WAYS.items():
+            if isinstance(one, kind):
+                return way(one, config, sources, target)
     except UserError as error:
         raise Unsupported(str(error)) from None
+    raise Unsupported("no such job")
