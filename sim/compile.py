@@ -12,12 +12,13 @@ from golden.int8 import transform
 from hw.accelerator.config import AcceleratorConfig
 from hw.config import ArrayConfig
 from report.command import Command, OneLineParser, Page
-from report.errors import UserError, needs_extra, reading
+from report.errors import UserError
 from report.tables import Sheet
 
 from .accelerator.compiler import Program, compile_graph
+from .inputs import read_model
 
-__all__ = ["COMMAND", "Compiled", "layer_sheet", "load_graph", "main"]
+__all__ = ["COMMAND", "Compiled", "main"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,24 +39,15 @@ class Compiled:
     output: Path
 
 
-def load_graph(path: Path, fold: bool) -> Any:
-    """Return a model as a graph, its FuSe and ABConv layers recognized."""
-    with needs_extra("sim"):
-        from golden.int8 import tflite
-    with reading(path):
-        loaded = tflite.load(path)
-    return transform.recognize(transform.fold(loaded) if fold else loaded)
-
-
-def layer_sheet(facts: dict[str, Any], title: str) -> Sheet:
-    """Return the table of the layers of a side-car."""
+def _sheet(compiled: Compiled) -> Sheet:
+    """Return the table of the layers."""
     return Sheet(
-        title=title,
+        title=f"{compiled.output.stem} on {compiled.program.config.array}",
         columns=("layer", "mapping", "jobs", "cycles", "bytes of the image"),
         rows=[
             (one["name"], one["mapping"], str(one["jobs"]), f"{one['cycles']:,}",
              f"{one['bytes']:,}")
-            for one in facts["layers"]
+            for one in compiled.facts["layers"]
         ],
     )  # fmt: skip
 
@@ -85,7 +77,8 @@ def _report(arguments: argparse.Namespace) -> Compiled:
     output = getattr(arguments, "output", Path("build") / f"{arguments.model.stem}.bin")
     if output.suffix != ".bin":
         raise UserError(f"-o PATH must end in .bin, not {output}")
-    graph = load_graph(arguments.model, arguments.fold)
+    graph = read_model(arguments.model)
+    graph = transform.recognize(transform.fold(graph) if arguments.fold else graph)
     program = compile_graph(graph, config)
     return Compiled(program=program, facts=program.to_dict(arguments.memory_latency), output=output)
 
@@ -108,7 +101,7 @@ def _page(compiled: Compiled) -> Page:
         if facts[key]:
             notes.append(f"the host does {', '.join(facts[key])} {when} it")
     return Page(
-        tables=[layer_sheet(facts, f"{compiled.output.stem} on {compiled.program.config.array}")],
+        tables=[_sheet(compiled)],
         notes=notes,
         data=facts,
         files={

@@ -1,4 +1,4 @@
-"""Inputs of networks: arrays and pictures."""
+"""Models from files, and their inputs: arrays and pictures."""
 
 from __future__ import annotations
 
@@ -13,9 +13,29 @@ from numpy.typing import NDArray
 from golden.int8.elementwise import Quantize
 from golden.int8.graph import Graph
 from golden.int8.tensor import DTYPES, Tensor, extent
-from report.errors import UserError
+from report.errors import UserError, needs_extra, reading
 
-__all__ = ["PIXELS", "Normalization", "read_input"]
+__all__ = ["PIXELS", "Normalization", "read_input", "read_model"]
+
+
+def read_model(path: Path, option: str = "") -> Graph:
+    """Return the graph of a .tflite file, as it is.
+
+    Parameters
+    ----------
+    path : Path
+    option : str
+        As of `report.errors.needs_extra`.
+
+    Raises
+    ------
+    UserError
+        If it cannot be read.
+    """
+    with needs_extra("sim", option):
+        from golden.int8 import tflite
+    with reading(path):
+        return tflite.load(path)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,11 +16,12 @@ from golden.nets.layers import Network, check_widths
 from golden.nets.networks import NETWORKS, build
 from hw.config import ArrayConfig
 from report.command import Command, OneLineParser, Page
-from report.errors import UserError, needs_extra, reading
+from report.errors import UserError
 from report.plots import PALETTE, picture, pyplot
 from report.tables import Sheet
 
 from .cost import LayerReport, Memory, layer_report, show_bytes
+from .inputs import read_model
 
 __all__ = [
     "COMMAND",
@@ -248,13 +249,10 @@ def load_network(path: Path, variant: str | None = None) -> Network:
     UserError
         If the file cannot be read, or has no such variant.
     """
-    with needs_extra("sim", str(path)):
-        from golden.int8 import tflite
     variant = variant or "baseline"
     if variant not in ("baseline", "half", "full"):
         raise UserError(f"variant of {path} must be one of baseline, half, full, not {variant!r}")
-    with reading(path):
-        graph = recognize(tflite.load(path))
+    graph = recognize(read_model(path, str(path)))
     if variant != "baseline":
         graph = fuse(graph, variant)
     if not graph.layers:

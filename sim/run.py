@@ -30,7 +30,7 @@ from report.errors import Failure, UserError, needs_extra, reading
 from .accelerator.run import AcceleratorRun
 from .accelerator.run import run as run_accelerator
 from .cost import LayerReport, Memory, layer_report
-from .inputs import Normalization, read_input
+from .inputs import Normalization, read_input, read_model
 from .network import NetworkReport, add_mapping, timeline
 from .results import Result, channels, npz, place_sheet, read_labels
 from .rtl import RtlError, Simulator
@@ -329,8 +329,6 @@ def _on_accelerator(
 
 
 def _report(arguments: argparse.Namespace) -> Report | Whole:
-    with needs_extra("sim"):
-        from golden.int8 import tflite
     config, memory = ArrayConfig.from_options(arguments), Memory.from_options(arguments)
     AcceleratorConfig.refuse_without(arguments, arguments.accelerator)
     for name in ("memory_latency", "memory_stall"):
@@ -338,8 +336,7 @@ def _report(arguments: argparse.Namespace) -> Report | Whole:
             raise UserError(f"--{name.replace('_', '-')} is for --accelerator only")
     if arguments.golden_only and hasattr(arguments, "layers"):
         raise UserError("--layers is about the RTL, and --golden-only uses none")
-    with reading(arguments.model):
-        loaded = tflite.load(arguments.model)
+    loaded = read_model(arguments.model)
     original = transform.recognize(loaded)
     folded = transform.recognize(transform.fold(loaded)) if arguments.fold else None
     graph, changes = _changed(folded or original, arguments)

@@ -278,7 +278,15 @@ class ModuleWriter:
         return is_reset or self._may_hold(target, yes) or self._may_hold(target, no)
 
     def _instance(self, instance: Instance) -> str:
-        """Return an instance, with the ports in the order of its module."""
+        """Return an instance, with the ports in the order of its module.
+
+        Raises
+        ------
+        ValueError
+            If its name is reserved: nets are called otherwise then, a part's name is its author's.
+        """
+        if instance.name in RESERVED:
+            raise ValueError(f"a part of {instance.module} is called {instance.name!r}, a keyword")
         ports = []
         for port in self._ports[instance.module]:
             if port in instance.outputs:

@@ -25,7 +25,7 @@ from . import jobs
 from .addresses import may_overlap
 from .cycles import Timing, simulate
 from .image import image
-from .jobs import Job, Place
+from .jobs import Job, Place, image_shape
 from .lower import Unsupported, lower
 
 __all__ = ["Layer", "Program", "compile_graph"]
@@ -381,7 +381,7 @@ class _Compiler:
             if root in self.home:
                 base, place = self.home[root]
                 self._move(Kind.LOAD, base, place, self.address[root], root, root.shape)
-        shape = _image_shape([tensor.shape[axis] for axis in self._axes(tensor)])
+        shape = image_shape([tensor.shape[axis] for axis in self._axes(tensor)])
         dense = Place.dense(self.address[root] + offset, shape)
         pixel = self.pixels.get(tensor, shape[2])
         return replace(dense, pixel=pixel, row=pixel * shape[1])
@@ -600,14 +600,6 @@ def _as_stored(one: Operator, stored: dict[Tensor, list[int]]) -> Operator:
     source = one.inputs[0]
     moved = replace(source, shape=tuple(source.shape[axis] for axis in axes))
     return replace(one, inputs=(moved,), axes=tuple(sorted(axes.index(axis) for axis in one.axes)))
-
-
-def _image_shape(shape: Sequence[int]) -> tuple[int, int, int]:
-    """Return height, width and channels: of what is no image, one pixel per row of elements."""
-    if len(shape) == 4 and shape[0] == 1:
-        return shape[1], shape[2], shape[3]
-    *rest, channels = shape or (1,)
-    return math.prod(rest), 1, channels
 
 
 def _alias(

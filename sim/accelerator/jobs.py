@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +28,7 @@ __all__ = [
     "combine",
     "end",
     "gemm",
+    "image_shape",
     "pixel_reads",
     "pixel_writes",
     "stream",
@@ -39,6 +41,14 @@ __all__ = [
 def _even(total: int, parts: int) -> tuple[int, int, int]:
     """Return how many parts there are, how many of them are one larger, and the smaller size."""
     return parts, total % parts, total // parts
+
+
+def image_shape(shape: Sequence[int]) -> tuple[int, int, int]:
+    """Return height, width and channels: of what is no image, one pixel per row of elements."""
+    if len(shape) == 4 and shape[0] == 1:
+        return shape[1], shape[2], shape[3]
+    *rest, channels = shape or (1,)
+    return math.prod(rest), 1, channels
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,7 +29,7 @@ from hw.accelerator.jobs import Kind
 from report.errors import UserError
 
 from . import jobs
-from .jobs import Job, Place, Requantization
+from .jobs import Job, Place, Requantization, image_shape
 
 __all__ = ["Unsupported", "lower"]
 
@@ -480,7 +480,7 @@ def _pair(
         shapes[n] = data.shape
         raw = np.ascontiguousarray(data).tobytes()
         made.append(jobs.constant(raw, scratch(len(raw))))
-        places[n] = Place.dense(made[-1].fields["local"], _image_of(data.shape))
+        places[n] = Place.dense(made[-1].fields["local"], image_shape(data.shape))
     sizes = [math.prod(shape) for shape in shapes]
     total = math.prod(y.shape)
     if sizes[greater] == total == sizes[lesser] or "pad" in common:
@@ -491,12 +491,6 @@ def _pair(
     else:
         raise Unsupported("operands of different shapes")
     return made
-
-
-def _image_of(shape: Sequence[int]) -> tuple[int, int, int]:
-    """Return height, width and channels, rows of elements being pixels."""
-    *rest, channels = shape
-    return math.prod(rest), 1, channels
 
 
 def _pairs(

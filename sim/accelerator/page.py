@@ -17,10 +17,11 @@ from hw.accelerator.config import AcceleratorConfig
 from hw.accelerator.registers import COUNTERS, ERRORS, REGISTERS
 from hw.config import ArrayConfig
 from report.command import Command, OneLineParser, Page
-from report.errors import needs_extra, reading
+from report.errors import reading
 from report.tables import Sheet
 from report.template import fill
 
+from ..inputs import read_model
 from ..network import network_cycles
 from .compiler import compile_graph
 
@@ -147,14 +148,10 @@ def _report(arguments: argparse.Namespace) -> dict[str, Any]:
         with reading(path):
             found: dict[str, Any] = json.loads(path.read_text())
         return found
-    with needs_extra("sim"):
-        from golden.int8 import tflite
-    data = {}
-    for name in MODELS:
-        file = arguments.models / f"{name}.tflite"
-        with reading(file):
-            data[name] = count(transform.recognize(tflite.load(file)))
-    return data
+    return {
+        name: count(transform.recognize(read_model(arguments.models / f"{name}.tflite")))
+        for name in MODELS
+    }
 
 
 def _page(data: dict[str, Any]) -> Page:

@@ -13,6 +13,7 @@ from amaranth.lib.wiring import In, Out
 from hw.array import PE, Grid, Row, Skew
 from hw.config import ArrayConfig
 from hw.control import Controller, Drain, Skid
+from hw.emit.verilog import emit_component
 from hw.share import ModuleLibrary, SharedComponent
 from hw.top import Top
 from verif.unit.stepper import Stepper, registers
@@ -44,15 +45,18 @@ class Pair(SharedComponent):
     i: Signal
     o: Signal
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "first", driven: bool = True) -> None:
         super().__init__(kind="core", parameters=None, signature={"i": In(1), "o": Out(1)})
+        self.name, self.driven = name, driven
 
     def body(self, platform: object) -> Module:
         """Chain them."""
         m = Module()
-        m.submodules.first = first = Inverter()
-        m.submodules.second = second = Inverter()
-        m.d.comb += [first.i.eq(self.i), second.i.eq(first.o), self.o.eq(second.o)]
+        first, second = Inverter(), Inverter()
+        m.submodules[self.name], m.submodules.second = first, second
+        m.d.comb += [first.i.eq(self.i), second.i.eq(first.o)]
+        if self.driven:
+            m.d.comb += self.o.eq(second.o)
         return m
 
 
@@ -131,3 +135,12 @@ def test_without_reset_nothing_is_reset(build: Callable[[], SharedComponent]) ->
     fragment = Fragment.get(component, None)
     control = [register.name for register in registers(fragment) if not register.reset_less]
     assert bool(control) == component.resets, control
+
+
+def test_what_cannot_be_emitted() -> None:
+    """A part whose name Verilog reserves, and an output that nothing drives, are refused."""
+    assert "pair_inverter first (" in emit_component(Pair(), "pair", "")
+    with pytest.raises(ValueError, match="a part of pair_inverter is called 'program', a keyword"):
+        emit_component(Pair("program"), "pair", "")
+    with pytest.raises(ValueError, match="nothing drives o of core"):
+        emit_component(Pair(driven=False), "pair", "")
