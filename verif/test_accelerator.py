@@ -88,6 +88,31 @@ def varied(seed: int) -> bytes:
     return net.done(x)
 
 
+def functions(seed: int) -> bytes:
+    """Return a network of functions of one byte, and of extremes of two tensors."""
+    net = Net(seed, (1, 5, 7, 10))
+    x = net.conv(net.input, (1, 1), 10)
+    shape = net.shapes[x]
+
+    def to(kind: str, *inputs: int, scale: float = 0, zero: int | None = None, **more: Any) -> int:
+        result = net.activation(shape, scale or net.scales[inputs[0]] * 0.9, zero)
+        return net.writer.add(kind, list(inputs), result, **more)
+
+    x = to("HARD_SWISH", x)
+    x = to("LEAKY_RELU", x, Alpha=0.3)
+    x = to("PRELU", x, net.constant((1, 1, 10), 0.01))
+    y = to("LOGISTIC", x, scale=1 / 256, zero=-128)
+    z = to("RELU6", to("TANH", x, scale=1 / 128, zero=0))
+    x = net.sum(y, z)
+    y = net.writer.add("QUANTIZE", [y], net.like(x, shape))
+    x = net.writer.add("MAXIMUM", [x, y], net.like(x, shape))
+    constant = net.writer.tensor(
+        (1, 1, 1, 10), net.scales[x], net.zeros[x], data=net.rng.integers(-99, 99, (1, 1, 1, 10))
+    )
+    x = net.writer.add("MINIMUM", [constant, x], net.like(x, shape))
+    return net.done(net.conv(x, (3, 3), 4))
+
+
 @pytest.fixture
 def graph(tmp_path):
     return load(varied(3), tmp_path)
@@ -102,6 +127,20 @@ def test_every_job(graph, name):
         assert [one.kind for one in ran.program.after] == ["SOFTMAX"]
         assert len(ran.result.seen) >= len(ran.program.layers) - 2
     run(graph, some(graph, 2), machine, simulator=simulator(name), stall=0.4)
+
+
+@pytest.mark.parametrize("name", ["8 x 8", "4 x 6"])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_functions(tmp_path, name, seed):
+    """Tables, one for all channels or one for each, and the greater and the less of two."""
+    ran = run(
+        load(functions(seed), tmp_path), some(load(functions(seed), tmp_path)), MACHINES[name],
+        simulator=simulator(name),
+    )  # fmt: skip
+    ways = {one.operator.kind: one.mapping for one in ran.program.layers}
+    assert not ran.program.after
+    for kind in ("HARD_SWISH", "LEAKY_RELU", "PRELU", "LOGISTIC", "TANH", "RELU6"):
+        assert "by table" in ways[kind]
 
 
 NETWORKS = ["kws_ref_model", "ad01_int8", "pretrainedResnet_quant", "vww_96_int8"]
@@ -344,10 +383,11 @@ def test_what_is_lacking(tmp_path):
     """All operators that the machine has no job for are named in one line, and memory, too."""
     net = Net(1, (1, 6, 6, 4))
     x = net.pool("AVERAGE_POOL_2D", net.input, (2, 2), StrideH=1, StrideW=1, Padding=SAME)
-    y = net.writer.add("MAXIMUM", [x, x], net.like(x, net.shapes[x]))
-    z = net.writer.add("MAXIMUM", [y, x], net.like(x, net.shapes[x]))
-    graph = load(net.done(net.conv(z, (1, 1), 4)), tmp_path)
-    wanted = r"lacks 1 AVERAGE_POOL_2D \(.*\), 2 MAXIMUM"
+    for size in (9, 5):
+        shape = 1, size, size, 4
+        x = net.writer.add("RESIZE_BILINEAR", [x, net.list([size, size])], net.like(x, shape))
+    graph = load(net.done(net.conv(x, (1, 1), 4)), tmp_path)
+    wanted = r"lacks 1 AVERAGE_POOL_2D \(.*\), 2 RESIZE_BILINEAR"
     with pytest.raises(UserError, match=wanted):
         compile_graph(graph, MACHINES["8 x 8"])
     net = Net(1, (1, 64, 64, 8))

@@ -11,29 +11,35 @@ from amaranth.lib.wiring import In, Out
 
 from ..layouts import lanes
 from ..share import SharedComponent
+from .ram import Ram
 from .requantizer import WIDE, Requantizer
 
-__all__ = ["COMBINE", "LEFT", "Combiner", "CombinerLane", "Mode"]
+__all__ = ["COMBINE", "LEFT", "TABLE", "Combiner", "CombinerLane", "Mode"]
 
 #: Bits to the left of the first operand of a sum, as in TensorFlow Lite; the second has one less.
 LEFT = 20
+
+#: Entries of a lane's table: one for every byte.
+TABLE = 256
 
 
 class Mode(IntEnum):
     """What is done with the words."""
 
     ONE = 0  # every word is requantized
-    MOST = 1  # the greatest of `depth` words, byte by byte
+    MOST = 1  # the greatest of `depth` words, byte by byte, or the least
     PAIR = 2  # the second operand's word, then the first one's
     HOLD = 3  # keep this word as the second operand; there is no result
     HELD = 4  # every word is a first operand of the one that is kept
+    TABLE = 5  # every byte is an index in the table of its lane
 
 
-#: How words are combined. `multiply`: the product of both operands, not the sum.
+#: How words are combined. `multiply`: the product of both operands, not the sum. `least`: of
+#: `MOST`, the least.
 COMBINE = StructLayout(
     {
-        "mode": 3, "multiply": 1, "negate_first": 1, "negate_second": 1, "zero_first": signed(8),
-        "zero_second": signed(8), "depth": 16,
+        "mode": 3, "multiply": 1, "negate_first": 1, "negate_second": 1, "least": 1,
+        "zero_first": signed(8), "zero_second": signed(8), "depth": 16,
     }
 )  # fmt: skip
 
@@ -44,7 +50,9 @@ class Combiner(SharedComponent):
     A first operand is ``a - zero_first``, a second one ``b - zero_second``. In the first pass the
     lane makes ``M1(first << 20)`` of it, or the exact product of both. The second pass is ``M2(+-
     that +- (second << 19))``: of two summands the one with the greater scale is exact in TensorFlow
-    Lite, too, so that is to be the second one. For one operand ``M1(first)`` is the result.
+    Lite, too, so that is to be the second one. For one operand ``M1(first)`` is the result; for
+    `TABLE` it is M1 of what the table has. The table comes first, in `TABLE` words: entry n of
+    every lane in word n.
 
     Parameters
     ----------
@@ -60,6 +68,8 @@ class Combiner(SharedComponent):
     i_job : In(COMBINE)
     i_word, i_word_valid, o_word : 8 * rows, 1, 1
         The next word; it is taken in this step.
+    i_entry, i_entry_valid, o_entry : 8 * rows, 1, 1
+        The next word of the tables; it is taken in this step.
     i_wide : In(rows * WIDE)
         What the lanes made of the sums of `Requantizer.STEPS` steps ago.
     o_sums, o_carries : 32 * rows, rows
@@ -82,6 +92,9 @@ class Combiner(SharedComponent):
     i_word: Signal
     i_word_valid: Signal
     o_word: Signal
+    i_entry: Signal
+    i_entry_valid: Signal
+    o_entry: Signal
     i_wide: Signal
     o_sums: Signal
     o_carries: Signal
@@ -94,7 +107,8 @@ class Combiner(SharedComponent):
     def __init__(self, *, rows: int) -> None:
         signature: dict[str, Any] = {
             "i_en": In(1), "i_active": In(1), "i_job": In(COMBINE.size), "i_word": In(8 * rows),
-            "i_word_valid": In(1), "o_word": Out(1), "i_wide": In(rows * WIDE),
+            "i_word_valid": In(1), "o_word": Out(1), "i_entry": In(8 * rows),
+            "i_entry_valid": In(1), "o_entry": Out(1), "i_wide": In(rows * WIDE),
             "o_sums": Out(32 * rows), "o_carries": Out(rows), "o_addends": Out(32 * rows),
             "o_factors": Out(8 * rows), "o_factor": Out(1), "o_second": Out(1), "o_valid": Out(1),
         }  # fmt: skip
@@ -114,6 +128,16 @@ class Combiner(SharedComponent):
         phase = Signal()  # first passes enter in steps with 1, second ones in steps with 0
         most, pair, held = (job.mode == one for one in (Mode.MOST, Mode.PAIR, Mode.HELD))
         twice = pair | held
+        table = job.mode == Mode.TABLE
+
+        # --- Tables ---
+        entries = Signal(range(TABLE + 1))  # that are there
+        lacks = table & (entries != TABLE)
+        m.d.comb += self.o_entry.eq(self.i_active & lacks & self.i_entry_valid)
+        with m.If(~self.i_active):
+            m.d.sync += entries.eq(0)
+        with m.Elif(self.i_en & self.o_entry):
+            m.d.sync += entries.eq(entries + 1)
 
         # --- Words ---
         final = count + 1 == job.depth
@@ -121,11 +145,14 @@ class Combiner(SharedComponent):
         take = Signal()
         issue = Signal()
         m.d.comb += [
-            take.eq(self.i_active & self.i_word_valid & (waits | ~twice | ~phase)),
+            take.eq(self.i_active & self.i_word_valid & ~lacks & (waits | ~twice | ~phase)),
             issue.eq(take & ~waits),
             self.o_word.eq(take),
         ]
-        greater = [Mux((count != 0) & (k > w), k, w) for k, w in zip(kept_bytes, word, strict=True)]
+        greater = [
+            Mux((count != 0) & ((k > w) ^ job.least), k, w)
+            for k, w in zip(kept_bytes, word, strict=True)
+        ]
         with m.If(self.i_en):
             m.d.sync += phase.eq(~phase & self.i_active)
             with m.If(take):
@@ -147,6 +174,7 @@ class Combiner(SharedComponent):
             self.o_factor.eq(job.multiply & ~again),
         ]
         wides = View(ArrayLayout(WIDE, self.rows), self.i_wide)
+        entry = View(ArrayLayout(8, self.rows), self.i_entry)
         outs = (self.o_sums, 32), (self.o_carries, 1), (self.o_addends, 32), (self.o_factors, 8)
         for r in range(self.rows):
             lane = CombinerLane()
@@ -155,7 +183,8 @@ class Combiner(SharedComponent):
                 lane.i_en.eq(self.i_en), lane.i_job.eq(self.i_job), lane.i_phase.eq(phase),
                 lane.i_again.eq(again), lane.i_twice.eq(twice),
                 lane.i_first.eq(Mux(most, greater[r], word[r])), lane.i_second.eq(kept_bytes[r]),
-                lane.i_wide.eq(wides[r]),
+                lane.i_wide.eq(wides[r]), lane.i_table.eq(table), lane.i_entry.eq(entry[r]),
+                lane.i_entry_write.eq(self.o_entry & self.i_en), lane.i_entry_index.eq(entries),
             ]  # fmt: skip
             for (port, width), own in zip(
                 outs, (lane.o_sum, lane.o_carry, lane.o_addend, lane.o_factor), strict=True
@@ -178,6 +207,10 @@ class CombinerLane(SharedComponent):
     i_again, i_twice : 1, 1
         This is a second pass; there are two.
     i_wide : In(WIDE)
+    i_table : In(1)
+        The first operand is what the table has for it.
+    i_entry_write, i_entry_index, i_entry : 1, 8, 8
+        An entry of the table is written.
     o_sum, o_carry, o_addend, o_factor : 32, 1, 32, 8
         As of `Combiner`.
     """
@@ -190,6 +223,10 @@ class CombinerLane(SharedComponent):
     i_again: Signal
     i_twice: Signal
     i_wide: Signal
+    i_table: Signal
+    i_entry_write: Signal
+    i_entry_index: Signal
+    i_entry: Signal
     o_sum: Signal
     o_carry: Signal
     o_addend: Signal
@@ -199,14 +236,21 @@ class CombinerLane(SharedComponent):
         signature: dict[str, Any] = {
             "i_en": In(1), "i_job": In(COMBINE.size), "i_phase": In(1), "i_first": In(8),
             "i_second": In(8), "i_again": In(1), "i_twice": In(1), "i_wide": In(WIDE),
+            "i_table": In(1), "i_entry_write": In(1), "i_entry_index": In(8), "i_entry": In(8),
             "o_sum": Out(32), "o_carry": Out(1), "o_addend": Out(32), "o_factor": Out(8),
         }  # fmt: skip
         super().__init__(kind="combiner_lane", parameters=(), signature=signature)
 
     def body(self, platform: object) -> Module:
-        """Build the two operands, and the way of the second one to its pass."""
+        """Build the two operands, the table, and the way of the second operand to its pass."""
         m = Module()
         job = View(COMBINE, self.i_job)
+        m.submodules.entries = table = Ram(kind="table_ram", depth=TABLE, width=8)
+        m.d.comb += [
+            table.i_write.eq(self.i_entry_write), table.i_write_address.eq(self.i_entry_index),
+            table.i_write_data.eq(self.i_entry), table.i_read.eq(self.i_en),
+            table.i_read_address.eq(self.i_first),
+        ]  # fmt: skip
         first = Signal(signed(9), reset_less=True)
         seconds = [Signal(signed(9), name=f"second_{n}", reset_less=True) for n in range(4)]
         difference = Signal(signed(9))
@@ -219,10 +263,11 @@ class CombinerLane(SharedComponent):
             with m.If(self.i_phase):  # a second operand moves every other step
                 m.d.sync += [new.eq(old) for new, old in zip(seconds[1:], seconds, strict=False)]
         now, old = seconds[0], seconds[-1]
+        one = Mux(self.i_table, table.o_read_data.as_signed(), first)
         left = Mux(
             job.multiply, Cat(Const(0, 1), first, first[-1].replicate(22)),
             Mux(self.i_twice, Cat(Const(0, LEFT), first, first[-1].replicate(3)),
-                Cat(first, first[-1].replicate(23))),
+                Cat(one, one[-1].replicate(23))),
         )  # fmt: skip
         turned = job.negate_first ^ (job.multiply & old[-1])
         addend = Cat(Const(0, LEFT - 1), old, old[-1].replicate(4))

@@ -56,9 +56,9 @@ class Engine(SharedComponent):
     o_beat, o_take : Out(1) each
         A GEMM needs a word of weights, or of activations, in this cycle.
     i_weights, o_weights : 8 * rows, 1
-        The next word of weights or taps; it is taken in this cycle if the array moves.
+        The next word of weights, taps or tables; it is taken in this cycle if the array moves.
     i_weights_valid : In(1)
-        It is there. In ST-OS only: a GEMM's beats wait by `i_en`.
+        It is there. In ST-OS, and for tables of the combiner; a GEMM's beats wait by `i_en`.
     i_word, o_word : 8 * word, 1
         The next word of activations; it is taken in this cycle if the array moves.
     i_word_valid : In(1)
@@ -161,7 +161,13 @@ class Engine(SharedComponent):
             self.o_cmd_ready.eq(controller.o_cmd_ready),
             controller.i_act_valid.eq(Mux(stream, self.i_word_valid, beat)),
             controller.i_wgt_valid.eq(Mux(stream, self.i_weights_valid, beat)),
-            self.o_weights.eq(Mux(stream, controller.o_wgt_ready & self.i_weights_valid, beat)),
+            self.o_weights.eq(
+                Mux(
+                    self.i_combine,
+                    combiner.o_entry,
+                    Mux(stream, controller.o_wgt_ready & self.i_weights_valid, beat),
+                )
+            ),
             self.o_word.eq(
                 Mux(
                     self.i_combine,
@@ -173,6 +179,8 @@ class Engine(SharedComponent):
             combiner.i_job.eq(self.i_combiner),
             combiner.i_word.eq(self.i_word[: 8 * rows]),
             combiner.i_word_valid.eq(self.i_word_valid),
+            combiner.i_entry.eq(self.i_weights),
+            combiner.i_entry_valid.eq(self.i_weights_valid),
             self.o_busy.eq(pacer.o_busy | ~loader.o_empty),
         ]
 

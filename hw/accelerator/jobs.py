@@ -40,9 +40,10 @@ class Base(IntEnum):
 
 #: A job. A block of output channels, or of channels, is a round: its parameters, and `depth` words
 #: of weights that are read `times` times; `emits` commands have its results. The two rounds of a
-#: COMBINE are the parameters of its two passes. `overlap`: it may begin while results of the job
-#: before are on their way. `check` makes all 16-bit pieces of a job's words 0, combined by
-#: exclusive or: what is none of the compiler's jobs is refused before it moves anything.
+#: COMBINE are the parameters of its two passes; its weights are tables. `overlap`: it may begin
+#: while results of the job before are on their way. `check` makes all 16-bit pieces of a job's
+#: words 0, combined by exclusive or: what is none of the compiler's jobs is refused before it moves
+#: anything.
 JOB = StructLayout(
     {
         "kind": 4,

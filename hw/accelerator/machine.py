@@ -185,6 +185,7 @@ class Machine(SharedComponent):
         entered = idle & ~giving & ~engine.o_busy  # all operands of the job are in the array
         m.d.comb += front.ends.eq(Mux(job.kind == Kind.COMBINE, hold & idle | front.last, entered))
         asked = Signal(16)
+        blocks = Mux(job.kind == Kind.COMBINE, job.combine.mode == Mode.TABLE, job.rounds)
         with m.If(front.begin):
             m.d.sync += asked.eq(0)
         with m.Elif(ring.i_block & ring.o_block):
@@ -201,7 +202,7 @@ class Machine(SharedComponent):
             ring.i_push.eq(self.i_push),
             ring.i_data.eq(self.i_data),
             self.o_room.eq(ring.o_room),
-            ring.i_block.eq(front.running & (job.kind != Kind.COMBINE) & (asked != job.rounds)),
+            ring.i_block.eq(front.running & (asked != blocks)),
             ring.i_words.eq(job.depth),
             ring.i_times.eq(job.times),
             ring.i_pop.eq(engine.o_weights & en),
@@ -222,7 +223,7 @@ class Machine(SharedComponent):
             self.o_index.eq(front.index),
             self.o_weights.eq(wants_weights),
             self.o_activations.eq(~wants_weights & wants_word),
-            self.o_array.eq(engine.o_weights & en),
+            self.o_array.eq(engine.o_weights & en & (job.kind != Kind.COMBINE)),
         ]
         self._sequence(m, front)
         return m

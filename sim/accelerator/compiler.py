@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from golden.int8.array_operators import ArrayOperator, Convolution
-from golden.int8.elementwise import Pair, Quantize
+from golden.int8.elementwise import Function, Pair, Quantize
 from golden.int8.graph import Graph
 from golden.int8.operators import Operator, Windowed
 from golden.int8.pools import Mean
@@ -150,7 +150,7 @@ class Program:
 
 
 #: What the host does after the machine, with all that depends on it.
-_ON_HOST = ("DEQUANTIZE", "HARD_SWISH", "LOGISTIC", "SOFTMAX", "TANH")
+_ON_HOST = ("DEQUANTIZE", "SOFTMAX")
 
 
 def _split(graph: Graph) -> tuple[list[Operator], list[Operator], list[Operator]]:
@@ -552,7 +552,7 @@ def _band(one: Operator, begin: int, end: int) -> tuple[Operator, list[int]]:
         low, high = begin - top, end - top
         first, last = max(low, 0), min(high, height)
         changed["amounts"] = (one.amounts[0], (first - low, high - last), *one.amounts[2:])
-    elif isinstance(one, (Pair, Quantize)):
+    elif isinstance(one, (Pair, Function)):
         first, last = begin, end
     else:
         raise UserError("it has no bands")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from hw.accelerator import machine, storer
 from hw.accelerator.accelerator import HEADER
-from hw.accelerator.combiner import Mode
+from hw.accelerator.combiner import TABLE, Mode
 from hw.accelerator.config import BURST, AcceleratorConfig
 from hw.accelerator.fetcher import OUTSTANDING
 from hw.accelerator.jobs import Kind, job_words, parameter_words
@@ -179,6 +179,7 @@ class _Work:
         self.mode = f["combine"]["mode"] if job.kind == Kind.COMBINE else None
         self.hold = self.mode == Mode.HOLD
         self.words = self.results = 0
+        self.blocks = self.rounds  # of weights
         if job.kind == Kind.GEMM:
             read = f["read"]["gemm"]
             large, pixels = read["large"], read["pixels"]
@@ -203,7 +204,8 @@ class _Work:
             self.words = read["tiles"] * read["pixels"] * read["rows"] * read["words"]
             self.per_result = f["combine"].get("depth", 0) if self.mode == Mode.MOST else 1
             self.results = read["tiles"] * read["pixels"] if not self.hold else 0
-            if self.mode in (Mode.ONE, Mode.HELD):
+            self.blocks = int(self.mode == Mode.TABLE)
+            if self.mode in (Mode.ONE, Mode.HELD, Mode.TABLE):
                 self.results = self.words
         elif job.kind in (Kind.LOAD, Kind.STORE):
             # Where bursts are cut depends on the address: all bases are aligned to one.
@@ -289,7 +291,7 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
     wave_after = rows + cols - 2
     # The combiner.
     phase = holds = False
-    c_count = 0
+    c_count = c_entries = 0
     # Results: steps in which the last one of a round leaves.
     step = 0
     events: deque[tuple[int, bool, bool]] = deque()
@@ -380,17 +382,19 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
         cmd_ready = full is None or load_command
 
         # The combiner.
-        c_take = c_issue = False
+        c_take = c_issue = c_entry = False
         if combine:
             assert job is not None
             mode = job.mode
+            lacks = mode == Mode.TABLE and c_entries != TABLE
+            c_entry = lacks and ring.there > 0
             final = c_count + 1 == job.per_result if mode == Mode.MOST else False
             twice = mode in (Mode.PAIR, Mode.HELD)
             if mode == Mode.PAIR:
                 waits = not holds
             else:
                 waits = mode == Mode.HOLD or (mode == Mode.MOST and not final)
-            c_take = fill and (waits or not twice or not phase)
+            c_take = fill and not lacks and (waits or not twice or not phase)
             c_issue = c_take and not waits
 
         # What is taken in this cycle.
@@ -400,8 +404,9 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
             take = advance
         else:
             take = take_word and en and count != 0
-        pop_w = (c_tap_beat and c_stos) or (beat and en and ring.there > 0)
-        n_array += pop_w
+        operands = (c_tap_beat and c_stos) or (beat and en and ring.there > 0)
+        pop_w = operands or c_entry
+        n_array += operands
         n_weights += wants_weights
         n_activations += not wants_weights and wants_word
 
@@ -456,8 +461,8 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
             want_block = (per_round, 1)
 
         w_block: tuple[int, int] | None = None
-        if running and kind in (Kind.GEMM, Kind.STREAM) and asked != job.rounds:  # type: ignore[union-attr]
-            w_block = (job.depth, job.times)  # type: ignore[union-attr]
+        if running and job and asked != job.blocks:
+            w_block = (job.depth, job.times)
 
         if beat_of >= 0 or take or pop_w or last or f_take or store.left:
             moved = cycle
@@ -750,7 +755,10 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
                 holds = job.mode == Mode.PAIR and not holds
         if en:
             phase = combine and not phase
+            c_entries += c_entry
             step += 1
+        if not combine:
+            c_entries = 0
 
     timing.cycles = cycle
     timing.counters = {

@@ -15,7 +15,7 @@ from golden.arith.window import Window
 from golden.arith.wrap import IntArray, wrap
 from golden.mapping.streams import Stream, candidates
 from golden.workload import Branch
-from hw.accelerator.combiner import Mode
+from hw.accelerator.combiner import TABLE, Mode
 from hw.accelerator.config import AcceleratorConfig
 from hw.accelerator.jobs import JOB, Base, Kind, job_words, parameter_words
 from hw.layouts import encode
@@ -441,6 +441,7 @@ def combine(
     zeros: tuple[int, int, int] = (0, 0, 0),
     limits: tuple[int, int] = quant.INT8,
     pad: int = 0,
+    table: NDArray[np.int8] | None = None,
     text: str = "",
     **fields: int,
 ) -> Job:
@@ -458,10 +459,17 @@ def combine(
         Zero points of both operands and of the result.
     limits, pad
         As of `Requantization` and `gemm`.
+    table : int8 array (256, 1) or (256, channels), optional
+        What -128 to 127 become, in all rows or in each.
     **fields : int
         Others of `COMBINE`.
     """
     rows = config.array.rows
+    weights = np.zeros((0, 0, 0), np.int8)
+    if table is not None:  # in the order of the bytes without a sign
+        entries = np.roll(table, TABLE // 2, axis=0)
+        weights = _blocks(np.repeat(entries, rows, 1)[:, :rows] if table.shape[1] == 1 else entries,
+                          config)  # fmt: skip
     parameters = []
     for multiplier, shift in (first, second) if mode != Mode.HOLD else ():
         one = Requantization(
@@ -472,12 +480,13 @@ def combine(
     return Job(
         kind=Kind.COMBINE,
         fields={
-            "pad": pad & 0xFF, "rounds": len(parameters),
+            "pad": pad & 0xFF, "rounds": len(parameters), "depth": len(weights) and TABLE,
+            "times": len(weights),
             "limits": {"zero": zeros[2], "low": limits[0], "high": limits[1], "away": 0},
             "combine": {"mode": mode, "zero_first": zeros[0], "zero_second": zeros[1], **fields},
             "read": {"gemm": read}, "write": {"gemm": write or {}},
         },
-        parameters=parameters, text=text,
+        parameters=parameters, weights=weights, text=text,
     )  # fmt: skip
 
 

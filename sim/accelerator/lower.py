@@ -19,11 +19,21 @@ from golden.int8.array_operators import (
     FullyConnected,
     FuseConv2D,
 )
-from golden.int8.elementwise import Add, Mul, Pair, Quantize, Sub
+from golden.int8.elementwise import (
+    Add,
+    Function,
+    Maximum,
+    Minimum,
+    Mul,
+    Pair,
+    PRelu,
+    Quantize,
+    Sub,
+)
 from golden.int8.operators import Operator
 from golden.int8.pools import AveragePool2D, MaxPool2D, Mean
 from golden.int8.shapes import Pad, ResizeNearestNeighbor, Slice
-from hw.accelerator.combiner import LEFT, Mode
+from hw.accelerator.combiner import LEFT, TABLE, Mode
 from hw.accelerator.config import AcceleratorConfig
 from hw.accelerator.jobs import Kind
 from report.errors import UserError
@@ -443,6 +453,10 @@ def _pair(
     a, b = one.inputs
     y = one.output
     swap, fields = False, {}
+    if isinstance(one, PRelu):
+        return _prelu(one, config, source[0], target)
+    if isinstance(one, (Maximum, Minimum)):
+        return _extreme(one, config, source, target, scratch)
     if not isinstance(one, (Add, Mul, Sub)):
         raise Unsupported("no such job")
     if isinstance(one, Mul):
@@ -541,13 +555,78 @@ def _vector(
     return found
 
 
+def _extreme(
+    one: Pair, config: AcceleratorConfig, source: Places, target: Place, scratch: Scratch
+) -> list[Job]:
+    """Return the greater, or the less, of two tensors."""
+    total = math.prod(one.output.shape)
+    made, at = [], []
+    for tensor, place in zip(one.inputs, source, strict=True):
+        if tensor.data is not None:
+            raw = np.ascontiguousarray(np.broadcast_to(tensor.data, one.output.shape)).tobytes()
+            made.append(jobs.constant(raw, scratch(len(raw))))
+            at.append(made[-1].fields["local"])
+        elif math.prod(tensor.shape) == total:
+            at.append(place.address)
+        else:
+            raise Unsupported("operands of different shapes")
+    for offset, count in _chunks(config, total):
+        read, write = jobs.words(
+            at[0] + offset, at[1] - at[0], target.address + offset, count, config.array.rows
+        )
+        made.append(
+            jobs.combine(
+                config, Mode.MOST, read=read, write=write, depth=2,
+                least=int(isinstance(one, Minimum)), text=f"{count:,} pairs of words",
+            )
+        )  # fmt: skip
+    return made
+
+
+def _prelu(one: PRelu, config: AcceleratorConfig, source: Place, target: Place) -> list[Job]:
+    """Return a table for every channel, whose slope is its own."""
+    alpha, channels = one.inputs[1].data, target.channels
+    if alpha is None or alpha.size not in (1, channels) or alpha.shape[-1:] != (alpha.size,):
+        raise Unsupported("slopes that are not one per channel")
+    table = one(np.arange(-128, 128, dtype=np.int8)[:, None], alpha.reshape(1, -1))
+    table = np.broadcast_to(table, (TABLE, channels))
+    pixels = math.prod(source.size)
+    taps = {"base": source.address, "step": source.pixel, "line": pixels, "tiles": pixels}
+
+    def make(read: dict[str, int], write: dict[str, int]) -> Job:
+        first = read["base"] - source.address
+        return jobs.combine(
+            config, Mode.TABLE, read=read, write=write,
+            table=table[:, first : first + config.array.rows], text=f"{pixels:,} words by table",
+        )  # fmt: skip
+
+    return _channel_blocks(config, source, target, taps, make)
+
+
+def _function(one: Function, config: AcceleratorConfig, source: Places, target: Place) -> list[Job]:
+    """Return a table and the words that go through it."""
+    found = []
+    for offset, count in _chunks(config, math.prod(one.output.shape)):
+        read, write = jobs.words(
+            source[0].address + offset, 0, target.address + offset, count, config.array.rows,
+            pair=False,
+        )  # fmt: skip
+        found.append(
+            jobs.combine(
+                config, Mode.TABLE, read=read, write=write, table=one.table[:, None],
+                text=f"{count:,} words by table",
+            )
+        )  # fmt: skip
+    return found
+
+
 def _quantize(one: Quantize, config: AcceleratorConfig, source: Places, target: Place) -> list[Job]:
     x, y = one.inputs[0], one.output
     if x.real or y.real:
         raise Unsupported("real numbers")
     first = quant.quantize_multiplier(x.scale / y.scale)
     if first[1] > 20:
-        raise Unsupported("a multiplier above 2**20")
+        return _function(one, config, source, target)
     found = []
     for offset, count in _chunks(config, math.prod(y.shape)):
         read, write = jobs.words(
@@ -670,7 +749,8 @@ def _resize(
 _WAYS: dict[type, Callable[..., list[Job]]] = {
     DepthwiseConv2D: _depthwise, FuseConv2D: _fuse, ABConv2D: _abconv,
     FullyConnected: _linear, AveragePool2D: _average, Mean: _mean, MaxPool2D: _max_pool,
-    Quantize: _quantize, Pad: _pad, Slice: _slice, ResizeNearestNeighbor: _resize,
+    Quantize: _quantize, Function: _function, Pad: _pad, Slice: _slice,
+    ResizeNearestNeighbor: _resize,
 }  # fmt: skip
 #: Those that may take room for a copy.
 _WITH_SCRATCH: dict[type, Callable[..., list[Job]]] = {Conv2D: _conv, Pair: _pair}

@@ -220,16 +220,20 @@ def test_passes(rows: int, cols: int, stages: int) -> None:
     assert found == wanted
 
 
-@pytest.mark.parametrize("what", ["add", "subtract", "subtract from", "product", "most", "one"])
+@pytest.mark.parametrize(
+    "what",
+    ["add", "subtract", "subtract from", "product", "most", "least", "one", "table"],
+)
 @pytest.mark.parametrize("rows", [1, 4])
 def test_words(rows: int, what: str) -> None:
-    """Words past the array: sums, differences, products, the greatest, and one by one."""
+    """Words past the array: sums, differences, products, extremes, one by one, and by table."""
     config = ArrayConfig(rows=rows, cols=2, st_os=rows > 1)
     dice, rng = random.Random(rows), np.random.default_rng(rows)
     word = AcceleratorConfig(array=config, axi_width=32).word
     scales = (0.11, 0.07, 0.13) if what != "subtract from" else (0.07, 0.11, 0.13)
     zeros = dice.randint(-128, 127), dice.randint(-128, 127), dice.randint(-128, 127)
     a, b = (rng.integers(-128, 128, (40, rows)) for _ in range(2))
+    tables = rng.integers(-128, 128, (256, rows))
     identity = (1 << 30, 30, 0)
     job: dict[str, Any] = {"zero_first": 0, "zero_second": 0}
     out_zero = zeros[2]
@@ -259,9 +263,14 @@ def test_words(rows: int, what: str) -> None:
         job = {"mode": Mode.PAIR, "multiply": 1, "zero_first": zeros[0], "zero_second": zeros[1]}
         given = [(0, 1, 0), lane(0.013)]
         beats = [x for pair in zip(b, a, strict=True) for x in pair]
-    elif what == "most":
-        wanted = a.reshape(10, 4, rows).max(1)
+    elif what in ("most", "least"):
+        some = a.reshape(10, 4, rows)
+        wanted = some.max(1) if what == "most" else some.min(1)
         job, out_zero, beats = job | {"mode": Mode.MOST, "depth": 4}, 0, list(a)
+        job["least"] = what == "least"
+    elif what == "table":
+        wanted = tables[a & 0xFF, np.arange(rows)]
+        job, out_zero, beats = job | {"mode": Mode.TABLE}, 0, list(a)
     else:
         wanted = quant.rescale(a, 1.7, zeros[1:])
         job = {"mode": Mode.ONE, "zero_first": zeros[1]}
@@ -299,8 +308,8 @@ def test_words(rows: int, what: str) -> None:
             for kind, some in ((Mode.HOLD, b[:1]), (Mode.HELD, a)):
                 other = encode(COMBINE, {**job, "mode": kind})
                 queue += [(beat, other) for beat in some]
-        taken = quiet = 0
-        for _ in range(2000):
+        taken = quiet = entries = 0
+        for _ in range(3000):
             if len(found) == len(wanted):
                 return
             moves = int(dice.random() < 0.8)
@@ -318,7 +327,10 @@ def test_words(rows: int, what: str) -> None:
                 "i_combiner": now,
                 "i_word_valid": there,
                 "i_word": packed(beat),
+                "i_weights_valid": int(entries < 256 and dice.random() < 0.8),
+                "i_weights": packed(tables[min(entries, 255)]),
             }
+            entries += seen.o_weights & moves
             taken += seen.o_word & moves
             quiet = 0 if seen.o_word and moves else quiet + 1
             if seen.o_valid:
