@@ -397,6 +397,53 @@ def test_what_is_lacking(tmp_path):
         compile_graph(graph, MACHINES["4 x 6"])
 
 
+def joined(what: str) -> bytes:
+    """Return a network with something that has no job, and looks as if it had one."""
+    net = Net(1, (1, 6, 6, 4))
+    if what == "uint8":
+        shape, scales = (1, 6, 6, 4), (0.1, 0.1, 0.2, 0.1)
+        source, *parts, both = (
+            net.writer.tensor(shape if n < 3 else (1, 6, 6, 8), scale, 9, dtype=np.uint8)
+            for n, scale in enumerate(scales)
+        )
+        for part in parts:
+            net.writer.add("QUANTIZE", [source], part)
+        net.writer.add("CONCATENATION", parts, both, Axis=3)
+        return net.writer.content([source], [both])
+    x = net.conv(net.input, (1, 1), 6)
+    ends = []
+    if what == "PRELU":
+        one = net.conv(x, (1, 1), 1)
+        y = net.activation((1, 6, 6, 12), 0.05)
+        net.writer.add("PRELU", [one, net.constant((1, 1, 12), 0.01)], y)
+        return net.done(net.conv(y, (1, 1), 4))
+    other = x
+    if what == "TRANSPOSE":
+        net.writer.add("TRANSPOSE", [x, net.list([0, 2, 1, 3])], other := net.like(x, (1, 6, 6, 6)))
+        x = net.weighted("CONV_2D", net.input, (6, 1, 1, 4), (1, 6, 6, 6), zero=net.zeros[x])
+    elif what == "an output":
+        ends = [x]
+    second = net.weighted("CONV_2D", x, (6, 1, 1, 6), (1, 6, 6, 6), zero=net.zeros[x])
+    both = net.like(x, (1, 6, 6, 12))
+    net.writer.add("CONCATENATION", [other, second], both, Axis=3)
+    return net.writer.content([net.input], [net.conv(both, (1, 1), 4), *ends])
+
+
+@pytest.mark.parametrize(
+    ("what", "wanted"),
+    [
+        ("PRELU", r"lacks 1 PRELU \(an input that broadcasts\)"),
+        ("TRANSPOSE", r"lacks 1 TRANSPOSE"),
+        ("uint8", r"a CONCATENATION that rescales \w+ is lacking"),
+        ("an output", r"a CONCATENATION of \w+, an output, is lacking"),
+    ],
+)
+def test_what_would_be_wrong(what, wanted, tmp_path):
+    """Not everything that has parts or tables has a job: what has none is refused."""
+    with pytest.raises(UserError, match=wanted):
+        compile_graph(load(joined(what), tmp_path), MACHINES["8 x 8"])
+
+
 @pytest.mark.parametrize("name", ["8 x 8", "8 x 8 plain", "6 x 3, two MAC stages"])
 def test_lint(name, tmp_path):
     """No warning; none is waived; every signal has the name that the source gives it."""

@@ -274,7 +274,7 @@ class _Compiler:
                 self.root[one.output] = (one.inputs[0], 0)
         for one in reversed(self.operators):
             if isinstance(one, Concatenation):
-                _alias(one, self.root, self.pixels, self.inputs)
+                _alias(one, self.root, self.pixels, self.inputs, self.outputs)
         # When every root is read, by index of the operator; the end counts as one more.
         self.uses: dict[Tensor, list[int]] = {}
         for index, one in enumerate(self.operators):
@@ -306,8 +306,8 @@ class _Compiler:
     def program(self) -> Program:
         """Compile all operators."""
         for index, one in enumerate(self.operators):
-            alias = one.output in self.root and isinstance(one, (Reshape, Transpose))
-            if not alias:
+            turned = isinstance(one, Transpose) and one.output in self.stored
+            if not isinstance(one, Reshape) and not turned:
                 self._operator(index, one)
             for tensor in [t for t, at in self.uses.items() if at[-1] == index]:
                 if tensor in self.address:
@@ -604,7 +604,7 @@ def _as_stored(one: Operator, stored: dict[Tensor, list[int]]) -> Operator:
 
 def _alias(
     one: Concatenation, root: dict[Tensor, tuple[Tensor, int]], pixels: dict[Tensor, int],
-    inputs: Sequence[Tensor],
+    inputs: Sequence[Tensor], outputs: Sequence[Tensor],
 ) -> None:  # fmt: skip
     """Let the inputs of a concatenation be parts of its output."""
     axis = one.axis % len(one.output.shape)
@@ -613,10 +613,14 @@ def _alias(
     for tensor in one.inputs:
         if tensor in root or tensor in inputs or tensor.data is not None or tensor in pixels:
             raise UserError(f"a CONCATENATION of {tensor.name}, which lies elsewhere, is lacking")
+        if tensor.quantization != one.output.quantization:
+            raise UserError(f"a CONCATENATION that rescales {tensor.name} is lacking")
         if math.prod(shape[:axis]) == 1:
             root[tensor] = (one.output, offset)
             offset += math.prod(tensor.shape)
         elif axis == len(shape) - 1:
+            if tensor in outputs:  # is stored in one piece
+                raise UserError(f"a CONCATENATION of {tensor.name}, an output, is lacking")
             root[tensor] = (one.output, offset)
             pixels[tensor] = pixels.get(one.output, shape[-1])
             offset += tensor.shape[-1]

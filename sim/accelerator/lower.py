@@ -588,6 +588,8 @@ def _prelu(one: PRelu, config: AcceleratorConfig, source: Place, target: Place) 
     alpha, channels = one.inputs[1].data, target.channels
     if alpha is None or alpha.size not in (1, channels) or alpha.shape[-1:] != (alpha.size,):
         raise Unsupported("slopes that are not one per channel")
+    if one.inputs[0].shape != one.output.shape:
+        raise Unsupported("an input that broadcasts")
     table = one(np.arange(-128, 128, dtype=np.int8)[:, None], alpha.reshape(1, -1))
     table = np.broadcast_to(table, (TABLE, channels))
     pixels = math.prod(source.size)
