@@ -133,10 +133,8 @@ def test_every_job(graph, name):
 @pytest.mark.parametrize("seed", [1, 2])
 def test_functions(tmp_path, name, seed):
     """Tables, one for all channels or one for each, and the greater and the less of two."""
-    ran = run(
-        load(functions(seed), tmp_path), some(load(functions(seed), tmp_path)), MACHINES[name],
-        simulator=simulator(name),
-    )  # fmt: skip
+    network = load(functions(seed), tmp_path)
+    ran = run(network, some(network), MACHINES[name], simulator=simulator(name))
     ways = {one.operator.kind: one.mapping for one in ran.program.layers}
     assert not ran.program.after
     for kind in ("HARD_SWISH", "LEAKY_RELU", "PRELU", "LOGISTIC", "TANH", "RELU6"):

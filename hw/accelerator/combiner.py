@@ -14,13 +14,13 @@ from ..share import SharedComponent
 from .ram import Ram
 from .requantizer import WIDE, Requantizer
 
-__all__ = ["COMBINE", "LEFT", "TABLE", "Combiner", "CombinerLane", "Mode"]
+__all__ = ["COMBINE", "ENTRIES", "LEFT", "Combiner", "CombinerLane", "Mode"]
 
 #: Bits to the left of the first operand of a sum, as in TensorFlow Lite; the second has one less.
 LEFT = 20
 
 #: Entries of a lane's table: one for every byte.
-TABLE = 256
+ENTRIES = 256
 
 
 class Mode(IntEnum):
@@ -51,7 +51,7 @@ class Combiner(SharedComponent):
     lane makes ``M1(first << 20)`` of it, or the exact product of both. The second pass is ``M2(+-
     that +- (second << 19))``: of two summands the one with the greater scale is exact in TensorFlow
     Lite, too, so that is to be the second one. For one operand ``M1(first)`` is the result; for
-    `TABLE` it is M1 of what the table has. The table comes first, in `TABLE` words: entry n of
+    `TABLE` it is M1 of what the table has. The tables come first, in `ENTRIES` words: entry n of
     every lane in word n.
 
     Parameters
@@ -131,8 +131,8 @@ class Combiner(SharedComponent):
         table = job.mode == Mode.TABLE
 
         # --- Tables ---
-        entries = Signal(range(TABLE + 1))  # that are there
-        lacks = table & (entries != TABLE)
+        entries = Signal(range(ENTRIES + 1))  # that are there
+        lacks = table & (entries != ENTRIES)
         m.d.comb += self.o_entry.eq(self.i_active & lacks & self.i_entry_valid)
         with m.If(~self.i_active):
             m.d.sync += entries.eq(0)
@@ -245,7 +245,7 @@ class CombinerLane(SharedComponent):
         """Build the two operands, the table, and the way of the second operand to its pass."""
         m = Module()
         job = View(COMBINE, self.i_job)
-        m.submodules.entries = table = Ram(kind="table_ram", depth=TABLE, width=8)
+        m.submodules.entries = table = Ram(kind="table_ram", depth=ENTRIES, width=8)
         m.d.comb += [
             table.i_write.eq(self.i_entry_write), table.i_write_address.eq(self.i_entry_index),
             table.i_write_data.eq(self.i_entry), table.i_read.eq(self.i_en),

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from hw.accelerator import machine, storer
 from hw.accelerator.accelerator import HEADER
-from hw.accelerator.combiner import TABLE, Mode
+from hw.accelerator.combiner import ENTRIES, Mode
 from hw.accelerator.config import BURST, AcceleratorConfig
 from hw.accelerator.fetcher import OUTSTANDING
 from hw.accelerator.jobs import Kind, job_words, parameter_words
@@ -386,7 +386,7 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
         if combine:
             assert job is not None
             mode = job.mode
-            lacks = mode == Mode.TABLE and c_entries != TABLE
+            lacks = mode == Mode.TABLE and c_entries != ENTRIES
             c_entry = lacks and ring.there > 0
             final = c_count + 1 == job.per_result if mode == Mode.MOST else False
             twice = mode in (Mode.PAIR, Mode.HELD)

@@ -15,7 +15,7 @@ from golden.arith.window import Window
 from golden.arith.wrap import IntArray, wrap
 from golden.mapping.streams import Stream, candidates
 from golden.workload import Branch
-from hw.accelerator.combiner import TABLE, Mode
+from hw.accelerator.combiner import ENTRIES, Mode
 from hw.accelerator.config import AcceleratorConfig
 from hw.accelerator.jobs import JOB, Base, Kind, job_words, parameter_words
 from hw.layouts import encode
@@ -467,9 +467,8 @@ def combine(
     rows = config.array.rows
     weights = np.zeros((0, 0, 0), np.int8)
     if table is not None:  # in the order of the bytes without a sign
-        entries = np.roll(table, TABLE // 2, axis=0)
-        weights = _blocks(np.repeat(entries, rows, 1)[:, :rows] if table.shape[1] == 1 else entries,
-                          config)  # fmt: skip
+        entries = np.roll(table, ENTRIES // 2, axis=0)
+        weights = _blocks(np.repeat(entries, rows, 1) if table.shape[1] == 1 else entries, config)
     parameters = []
     for multiplier, shift in (first, second) if mode != Mode.HOLD else ():
         one = Requantization(
@@ -480,7 +479,7 @@ def combine(
     return Job(
         kind=Kind.COMBINE,
         fields={
-            "pad": pad & 0xFF, "rounds": len(parameters), "depth": len(weights) and TABLE,
+            "pad": pad & 0xFF, "rounds": len(parameters), "depth": weights.shape[1],
             "times": len(weights),
             "limits": {"zero": zeros[2], "low": limits[0], "high": limits[1], "away": 0},
             "combine": {"mode": mode, "zero_first": zeros[0], "zero_second": zeros[1], **fields},

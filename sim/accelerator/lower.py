@@ -33,7 +33,7 @@ from golden.int8.elementwise import (
 from golden.int8.operators import Operator
 from golden.int8.pools import AveragePool2D, MaxPool2D, Mean
 from golden.int8.shapes import Pad, ResizeNearestNeighbor, Slice
-from hw.accelerator.combiner import LEFT, TABLE, Mode
+from hw.accelerator.combiner import ENTRIES, LEFT, Mode
 from hw.accelerator.config import AcceleratorConfig
 from hw.accelerator.jobs import Kind
 from report.errors import UserError
@@ -446,19 +446,46 @@ def _chunks(config: AcceleratorConfig, count: int) -> Iterator[tuple[int, int]]:
         yield first * config.array.rows, min(_LONGEST, words - first)
 
 
+def _word_by_word(
+    config: AcceleratorConfig, mode: Mode, source: int, target: int, total: int, text: str = "",
+    **given: Any,
+) -> list[Job]:  # fmt: skip
+    """Return jobs that make a word of every word of one tensor.
+
+    Parameters
+    ----------
+    config : AcceleratorConfig
+    mode : Mode
+    source, target : int
+        Addresses.
+    total : int
+        Bytes.
+    text : str
+        What is done with words.
+    **given
+        More for `jobs.combine`.
+    """
+    found = []
+    for offset, count in _chunks(config, total):
+        read, write = jobs.words(
+            source + offset, 0, target + offset, count, config.array.rows, pair=False
+        )
+        found.append(
+            jobs.combine(
+                config, mode, read=read, write=write, text=f"{count:,} words{text}", **given
+            )
+        )
+    return found
+
+
 def _pair(
-    one: Pair, config: AcceleratorConfig, source: Places, target: Place, scratch: Scratch
-) -> list[Job]:
+    one: Add | Mul | Sub, config: AcceleratorConfig, source: Places, target: Place,
+    scratch: Scratch,
+) -> list[Job]:  # fmt: skip
     """Return a sum, a difference or a product."""
     a, b = one.inputs
     y = one.output
     swap, fields = False, {}
-    if isinstance(one, PRelu):
-        return _prelu(one, config, source[0], target)
-    if isinstance(one, (Maximum, Minimum)):
-        return _extreme(one, config, source, target, scratch)
-    if not isinstance(one, (Add, Mul, Sub)):
-        raise Unsupported("no such job")
     if isinstance(one, Mul):
         second = quant.quantize_multiplier(one.real)
         first, fields = jobs.HALF, {"multiply": 1}
@@ -583,43 +610,35 @@ def _extreme(
     return made
 
 
-def _prelu(one: PRelu, config: AcceleratorConfig, source: Place, target: Place) -> list[Job]:
+def _prelu(one: PRelu, config: AcceleratorConfig, source: Places, target: Place) -> list[Job]:
     """Return a table for every channel, whose slope is its own."""
+    image = source[0]
     alpha, channels = one.inputs[1].data, target.channels
     if alpha is None or alpha.size not in (1, channels) or alpha.shape[-1:] != (alpha.size,):
         raise Unsupported("slopes that are not one per channel")
     if one.inputs[0].shape != one.output.shape:
         raise Unsupported("an input that broadcasts")
     table = one(np.arange(-128, 128, dtype=np.int8)[:, None], alpha.reshape(1, -1))
-    table = np.broadcast_to(table, (TABLE, channels))
-    pixels = math.prod(source.size)
-    taps = {"base": source.address, "step": source.pixel, "line": pixels, "tiles": pixels}
+    table = np.broadcast_to(table, (ENTRIES, channels))
+    pixels = math.prod(image.size)
+    taps = {"base": image.address, "step": image.pixel, "line": pixels, "tiles": pixels}
 
     def make(read: dict[str, int], write: dict[str, int]) -> Job:
-        first = read["base"] - source.address
+        first = read["base"] - image.address
         return jobs.combine(
             config, Mode.TABLE, read=read, write=write,
             table=table[:, first : first + config.array.rows], text=f"{pixels:,} words by table",
         )  # fmt: skip
 
-    return _channel_blocks(config, source, target, taps, make)
+    return _channel_blocks(config, image, target, taps, make)
 
 
 def _function(one: Function, config: AcceleratorConfig, source: Places, target: Place) -> list[Job]:
     """Return a table and the words that go through it."""
-    found = []
-    for offset, count in _chunks(config, math.prod(one.output.shape)):
-        read, write = jobs.words(
-            source[0].address + offset, 0, target.address + offset, count, config.array.rows,
-            pair=False,
-        )  # fmt: skip
-        found.append(
-            jobs.combine(
-                config, Mode.TABLE, read=read, write=write, table=one.table[:, None],
-                text=f"{count:,} words by table",
-            )
-        )  # fmt: skip
-    return found
+    return _word_by_word(
+        config, Mode.TABLE, source[0].address, target.address, math.prod(one.output.shape),
+        " by table", table=one.table[:, None],
+    )  # fmt: skip
 
 
 def _quantize(one: Quantize, config: AcceleratorConfig, source: Places, target: Place) -> list[Job]:
@@ -629,19 +648,10 @@ def _quantize(one: Quantize, config: AcceleratorConfig, source: Places, target: 
     first = quant.quantize_multiplier(x.scale / y.scale)
     if first[1] > 20:
         return _function(one, config, source, target)
-    found = []
-    for offset, count in _chunks(config, math.prod(y.shape)):
-        read, write = jobs.words(
-            source[0].address + offset, 0, target.address + offset, count, config.array.rows,
-            pair=False,
-        )  # fmt: skip
-        found.append(
-            jobs.combine(
-                config, Mode.ONE, read=read, write=write, first=first,
-                zeros=(x.zero_point, 0, y.zero_point), text=f"{count:,} words",
-            )
-        )  # fmt: skip
-    return found
+    return _word_by_word(
+        config, Mode.ONE, source[0].address, target.address, math.prod(y.shape), first=first,
+        zeros=(x.zero_point, 0, y.zero_point),
+    )  # fmt: skip
 
 
 def _copy(config: AcceleratorConfig, read: dict[str, int], write: dict[str, int], pad: int) -> Job:
@@ -700,14 +710,8 @@ def _slice(one: Slice, config: AcceleratorConfig, source: Places, target: Place)
         "tiles": len(down) * len(along),
     }  # fmt: skip
     if len(channels) == place.channels and along == range(place.size[1]) and down.step == 1:
-        return [
-            _copy(
-                config,
-                *jobs.words(taps["base"] + offset, 0, target.address + offset, count,
-                            config.array.rows, pair=False), 0,
-            )
-            for offset, count in _chunks(config, math.prod(one.output.shape))
-        ]  # fmt: skip
+        total = math.prod(one.output.shape)
+        return _word_by_word(config, Mode.ONE, taps["base"], target.address, total)
     return _channel_blocks(
         config, place, target, taps, lambda read, write: _copy(config, read, write, 0)
     )
@@ -751,11 +755,13 @@ def _resize(
 _WAYS: dict[type, Callable[..., list[Job]]] = {
     DepthwiseConv2D: _depthwise, FuseConv2D: _fuse, ABConv2D: _abconv,
     FullyConnected: _linear, AveragePool2D: _average, Mean: _mean, MaxPool2D: _max_pool,
-    Quantize: _quantize, Function: _function, Pad: _pad, Slice: _slice,
+    Quantize: _quantize, Function: _function, PRelu: _prelu, Pad: _pad, Slice: _slice,
     ResizeNearestNeighbor: _resize,
 }  # fmt: skip
 #: Those that may take room for a copy.
-_WITH_SCRATCH: dict[type, Callable[..., list[Job]]] = {Conv2D: _conv, Pair: _pair}
+_WITH_SCRATCH: dict[type, Callable[..., list[Job]]] = {
+    Conv2D: _conv, Add: _pair, Mul: _pair, Sub: _pair, Maximum: _extreme, Minimum: _extreme,
+}  # fmt: skip
 
 
 def lower(
