@@ -11,12 +11,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from amaranth.lib.data import StructLayout
 
 from golden.int8 import tflite, transform
 from golden.int8.graph import Graph
 from hw import gen
 from hw.accelerator.config import AcceleratorConfig
+from hw.accelerator.jobs import JOB
 from hw.accelerator.registers import COUNTERS
+from hw.accelerator.requantizer import PARAMETERS
 from hw.config import ArrayConfig
 from hw.emit import emit_accelerator
 from report.errors import Failure, UserError
@@ -310,6 +313,18 @@ def test_images(short):
         assert code(bytes(changed)) == 3, byte
     other = AcceleratorConfig(array=SMALL, axi_width=32, act_kib=32, wgt_kib=4)
     assert core.config.fingerprint != other.fingerprint
+
+
+def test_another_layout(monkeypatch):
+    """An image whose jobs have other fields is one of another machine."""
+    machine = MACHINES["8 x 8"]
+    before = machine.fingerprint
+    for name, layout in (("JOB", JOB), ("PARAMETERS", PARAMETERS)):
+        with monkeypatch.context() as changed:
+            fields = {key: field.shape for key, field in reversed(list(layout))}
+            changed.setattr(f"hw.accelerator.config.{name}", StructLayout(fields))
+            assert machine.fingerprint != before, name
+    assert machine.fingerprint == before
 
 
 def test_mutated_images(short):

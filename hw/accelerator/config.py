@@ -11,6 +11,8 @@ from typing import Any
 from report.errors import UserError
 
 from ..config import ArrayConfig, integer
+from .jobs import JOB
+from .requantizer import PARAMETERS
 
 __all__ = ["BURST", "AcceleratorConfig"]
 
@@ -103,10 +105,10 @@ class AcceleratorConfig:
 
     @property
     def fingerprint(self) -> int:
-        """What an image says of the machine that it is for."""
+        """What an image says of the machine that it is for, and of the layout of its jobs."""
         array = self.array
         text = f"{array.rows} {array.cols} {array.st_os} {self.word} {self.act_kib} {self.wgt_kib}"
-        return zlib.crc32(text.encode())
+        return zlib.crc32(f"{text} {JOB!r} {PARAMETERS!r}".encode())
 
     def flags(self) -> str:
         """Return the options that describe the machine, those of the array included."""
