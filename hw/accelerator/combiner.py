@@ -127,16 +127,21 @@ class Combiner(SharedComponent):
         count = Signal(16)
         phase = Signal()  # first passes enter in steps with 1, second ones in steps with 0
         most, pair, held = (job.mode == one for one in (Mode.MOST, Mode.PAIR, Mode.HELD))
-        twice = pair | held
-        table = job.mode == Mode.TABLE
+        twice = Signal()
+        table = Signal(name="by_table")
+        m.d.comb += [twice.eq(pair | held), table.eq(job.mode == Mode.TABLE)]
 
         # --- Tables ---
         entries = Signal(range(ENTRIES + 1))  # that are there
+        enters_table = Signal()
         lacks = table & (entries != ENTRIES)
-        m.d.comb += self.o_entry.eq(self.i_active & lacks & self.i_entry_valid)
+        m.d.comb += [
+            self.o_entry.eq(self.i_active & lacks & self.i_entry_valid),
+            enters_table.eq(self.o_entry & self.i_en),
+        ]
         with m.If(~self.i_active):
             m.d.sync += entries.eq(0)
-        with m.Elif(self.i_en & self.o_entry):
+        with m.Elif(enters_table):
             m.d.sync += entries.eq(entries + 1)
 
         # --- Words ---
@@ -184,7 +189,7 @@ class Combiner(SharedComponent):
                 lane.i_again.eq(again), lane.i_twice.eq(twice),
                 lane.i_first.eq(Mux(most, greater[r], word[r])), lane.i_second.eq(kept_bytes[r]),
                 lane.i_wide.eq(wides[r]), lane.i_table.eq(table), lane.i_entry.eq(entry[r]),
-                lane.i_entry_write.eq(self.o_entry & self.i_en), lane.i_entry_index.eq(entries),
+                lane.i_entry_write.eq(enters_table), lane.i_entry_index.eq(entries),
             ]  # fmt: skip
             for (port, width), own in zip(
                 outs, (lane.o_sum, lane.o_carry, lane.o_addend, lane.o_factor), strict=True
@@ -263,13 +268,17 @@ class CombinerLane(SharedComponent):
             with m.If(self.i_phase):  # a second operand moves every other step
                 m.d.sync += [new.eq(old) for new, old in zip(seconds[1:], seconds, strict=False)]
         now, old = seconds[0], seconds[-1]
-        one = Mux(self.i_table, table.o_read_data.as_signed(), first)
+        one = Signal(signed(9), name="only")  # of one operand
+        turned = Signal()
+        m.d.comb += [
+            one.eq(Mux(self.i_table, table.o_read_data.as_signed(), first)),
+            turned.eq(job.negate_first ^ (job.multiply & old[-1])),
+        ]
         left = Mux(
             job.multiply, Cat(Const(0, 1), first, first[-1].replicate(22)),
             Mux(self.i_twice, Cat(Const(0, LEFT), first, first[-1].replicate(3)),
                 Cat(one, one[-1].replicate(23))),
         )  # fmt: skip
-        turned = job.negate_first ^ (job.multiply & old[-1])
         addend = Cat(Const(0, LEFT - 1), old, old[-1].replicate(4))
         m.d.comb += [
             self.o_sum.eq(Mux(self.i_again, self.i_wide[1:] ^ turned.replicate(32), left)),
