@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from amaranth.hdl import signed
-from amaranth.lib.data import ArrayLayout, StructLayout
+from amaranth.hdl import Shape, signed
+from amaranth.lib.data import ArrayLayout, Layout, StructLayout
 
 from .config import COMMAND_FIELDS, ArrayConfig
 
@@ -29,10 +29,31 @@ TOKEN = StructLayout({"valid": 1, "first": 1, "last": 1})
 
 
 def encode(layout: StructLayout, fields: Mapping[str, Any]) -> int:
-    """Return the bits of a constant; fields that are not named are 0."""
-    constant: Any = layout.const(dict(fields))  # type: ignore[arg-type]
-    value: int = constant.as_value().value
-    return value
+    """Return the bits of a constant; fields that are not named are 0.
+
+    Raises
+    ------
+    ValueError
+        If a field does not have that many bits.
+    """
+    return _encode(layout, fields)
+
+
+def _encode(layout: Layout, fields: Mapping[str, Any]) -> int:
+    bits = 0
+    for name, value in fields.items():
+        field = layout[name]
+        if isinstance(field.shape, Layout):
+            inner = _encode(field.shape, value)
+        else:
+            shape = Shape.cast(field.shape)
+            low = -(1 << shape.width - 1) if shape.signed else 0
+            high = low + (1 << shape.width) - 1
+            inner = int(value)
+            if not low <= inner <= high:
+                raise ValueError(f"{name} is {inner:,}; it can be {low:,} to {high:,}")
+        bits |= (inner & (1 << field.width) - 1) << field.offset
+    return bits
 
 
 def operand_layout(config: ArrayConfig) -> StructLayout:

@@ -16,9 +16,9 @@ from amaranth.lib.data import StructLayout
 from golden.int8 import tflite, transform
 from golden.int8.graph import Graph
 from hw import gen
+from hw.accelerator.combiner import Mode
 from hw.accelerator.config import AcceleratorConfig
-from hw.accelerator.jobs import JOB
-from hw.accelerator.registers import COUNTERS
+from hw.accelerator.jobs import JOB, Base, Kind
 from hw.accelerator.requantizer import PARAMETERS
 from hw.config import ArrayConfig
 from hw.emit import emit_accelerator
@@ -30,8 +30,11 @@ from sim.accelerator.compiler import Program, compile_graph
 from sim.accelerator.cycles import simulate
 from sim.accelerator.rtl import AcceleratorResult, AcceleratorSimulator
 from sim.accelerator.run import Placed, place, run
+from verif.lib.attacks import good, kept, mutated
 from verif.lib.fetch import find, needs
 from verif.lib.models import ACT, SAME, VALID, Net, load
+from verif.lib.wild import inputs as some
+from verif.lib.wild import wild
 from verif.test_gen import lint
 
 SMALL = ArrayConfig(rows=4, cols=6, st_os=True)
@@ -49,16 +52,6 @@ MACHINES = {
 @functools.cache
 def simulator(name: str) -> AcceleratorSimulator:
     return AcceleratorSimulator(MACHINES[name])
-
-
-def some(graph: Graph, seed: int = 1) -> list[np.ndarray]:
-    """Return random inputs."""
-    rng = np.random.default_rng(seed)
-    return [
-        rng.uniform(-1, 1, one.shape).astype(np.float32) if one.real
-        else rng.integers(0, 256, one.shape).astype(np.uint8).view(one.dtype)
-        for one in graph.inputs
-    ]  # fmt: skip
 
 
 def varied(seed: int) -> bytes:
@@ -116,6 +109,33 @@ def functions(seed: int) -> bytes:
     return net.done(net.conv(x, (3, 3), 4))
 
 
+def moved(seed: int) -> bytes:
+    """Return a network that moves elements about, and averages over padding and channels."""
+    net = Net(seed, (1, 6, 7, 5))
+    add, like = net.writer.add, net.like
+    x = net.conv(net.input, (1, 1), 10)
+    x = net.pool("AVERAGE_POOL_2D", x, (3, 2), StrideH=1, StrideW=2, Padding=SAME)
+    _, h, w, _ = net.shapes[x]
+    parts = net.writer.add_all(
+        "SPLIT", [net.writer.tensor((), data=3, dtype=np.int32), x],
+        [like(x, (1, h, w, 5)) for _ in range(2)], NumSplits=2,
+    )  # fmt: skip
+    turned = add("TRANSPOSE", [parts[0], net.list([0, 2, 1, 3])], like(x, (1, w, h, 5)))
+    back = add("TRANSPOSE", [turned, net.list([0, 2, 1, 3])], like(x, (1, h, w, 5)))
+    x = add("CONCATENATION", [back, parts[1], back], like(x, (1, h, w, 15)), Axis=3)
+    x = add("CONCATENATION", [x, x], like(x, (1, h, 2 * w, 15)), Axis=2)
+    other = add(
+        "STRIDED_SLICE",
+        [x, *map(net.list, ([0, h - 1, 0, 0], [1, -h - 1, 2 * w, 15], [1, -1, 1, 2]))],
+        like(x, (1, h, 2 * w, 8)),
+    )
+    mean = add("MEAN", [other, net.list([3])], net.activation((1, h, 2 * w), net.scales[x]))
+    mean = add("RESHAPE", [mean, net.list([1, h, 2 * w, 1])], like(mean, (1, h, 2 * w, 1)))
+    x = net.conv(x, (1, 1), 1)
+    x = net.sum(x, mean)
+    return net.done(net.conv(x, (3, 3), 4))
+
+
 @pytest.fixture
 def graph(tmp_path):
     return load(varied(3), tmp_path)
@@ -142,6 +162,14 @@ def test_functions(tmp_path, name, seed):
     assert not ran.program.after
     for kind in ("HARD_SWISH", "LEAKY_RELU", "PRELU", "LOGISTIC", "TANH", "RELU6"):
         assert "by table" in ways[kind]
+
+
+@pytest.mark.parametrize("name", ["8 x 8", "4 x 6", "8 x 8 plain"])
+def test_moves(tmp_path, name):
+    """What lies elsewhere is copied; windows over padding see fewer pixels."""
+    network = load(moved(1), tmp_path)
+    ran = run(network, some(network), MACHINES[name], simulator=simulator(name))
+    assert not ran.program.after
 
 
 NETWORKS = ["kws_ref_model", "ad01_int8", "pretrainedResnet_quant", "vww_96_int8"]
@@ -217,6 +245,17 @@ def test_bands(seed, tmp_path):
     assert ran.result.cycles > whole.timing().cycles
 
 
+def test_bands_with_copies(tmp_path):
+    """Where a band has no room for a constant beside it, smaller ones are made from the start."""
+    net = Net(1, (1, 40, 10, 16))
+    y = net.sum(net.input, net.constant((1, 40, 10, 16), 0.04))
+    graph = load(net.done(y), tmp_path)
+    ran = run(graph, some(graph), replace(MACHINES["4 x 6"], act_kib=4))
+    moved = [one.fields for one in ran.program.jobs if one.kind in (Kind.LOAD, Kind.STORE)]
+    sizes = [one["bytes"] for one in moved if one["base"] != Base.IMAGE]
+    assert sizes == [1_280] * 10  # the input and the output in five bands
+
+
 def test_one_machine_after_the_other_network(graph, tmp_path):
     """Two networks in turn, without a reset between."""
     other = load(varied(8), tmp_path)
@@ -237,22 +276,6 @@ def short(tmp_path_factory) -> tuple[Program, Placed]:
     program = compile_graph(graph, MACHINES["4 x 6"])
     value = np.random.default_rng(1).integers(-128, 128, program.inputs[0].shape).astype(np.int8)
     return program, place(program, [value])
-
-
-def good(core: AcceleratorSimulator, program: Program, placed: Placed, reset: int = 0) -> bytes:
-    """Run without a fault; return the memory after it."""
-    result = core.run(placed.memory, placed.addresses, reset=reset)
-    assert (result.done, result.code) == (True, 0)
-    assert result.cycles == program.timing().cycles
-    assert sum(result.counters[name] for name in COUNTERS) == result.cycles
-    return result.memory
-
-
-def kept(program: Program, placed: Placed, before: bytes, after: bytes) -> bool:
-    """Return whether nothing but the outputs was written."""
-    begin = placed.addresses[2]
-    end = begin + program.offsets(program.outputs)[-1] + int(np.prod(program.outputs[-1].shape))
-    return after[:begin] == before[:begin] and after[end:] == before[end:]
 
 
 @pytest.mark.parametrize("response", [2, 3])
@@ -332,20 +355,7 @@ def test_mutated_images(short):
     program, placed = short
     core = AcceleratorSimulator(program.config)
     wanted = good(core, program, placed)
-    size = len(program.image)
-    codes = set()
-    for seed in range(300):
-        dice = random.Random(seed)
-        changed = bytearray(placed.memory)
-        for _ in range(dice.choice([1, 1, 3, 20])):
-            changed[dice.randrange(size)] = dice.randrange(256)
-        if dice.random() < 0.1:
-            cut = dice.randrange(size)
-            changed[cut:size] = bytes(size - cut)
-        found = core.run(bytes(changed), placed.addresses, limit=100_000, seed=seed)
-        assert found.done, seed
-        assert kept(program, placed, bytes(changed), found.memory), seed
-        codes.add(found.code)
+    codes = {mutated(core, program, placed, seed) for seed in range(300)}
     assert codes == {0, 2, 3}
     assert good(core, program, placed) == wanted
 
@@ -395,12 +405,13 @@ def test_a_wrong_band_is_seen(tmp_path):
 def test_what_is_lacking(tmp_path):
     """All operators that the machine has no job for are named in one line, and memory, too."""
     net = Net(1, (1, 6, 6, 4))
-    x = net.pool("AVERAGE_POOL_2D", net.input, (2, 2), StrideH=1, StrideW=1, Padding=SAME)
+    slopes = net.constant((6, 6, 4), 0.01)
+    x = net.writer.add("PRELU", [net.input, slopes], net.activation((1, 6, 6, 4), 0.05))
     for size in (9, 5):
         shape = 1, size, size, 4
         x = net.writer.add("RESIZE_BILINEAR", [x, net.list([size, size])], net.like(x, shape))
     graph = load(net.done(net.conv(x, (1, 1), 4)), tmp_path)
-    wanted = r"lacks 1 AVERAGE_POOL_2D \(.*\), 2 RESIZE_BILINEAR"
+    wanted = r"lacks 1 PRELU \(slopes that .*\), 2 RESIZE_BILINEAR"
     with pytest.raises(UserError, match=wanted):
         compile_graph(graph, MACHINES["8 x 8"])
     net = Net(1, (1, 64, 64, 8))
@@ -410,51 +421,109 @@ def test_what_is_lacking(tmp_path):
         compile_graph(graph, MACHINES["4 x 6"])
 
 
+#: Machines for random networks: the last ones have little memory, so that tensors come and go.
+WILD = {
+    **{name: (MACHINES[name], 600) for name in list(MACHINES)[:4]},
+    "4 x 6, 4 KiB": (replace(MACHINES["4 x 6"], act_kib=4), 4_000),
+    "8 x 8, 8 KiB": (replace(MACHINES["8 x 8"], act_kib=8), 4_000),
+}
+
+
+@pytest.mark.parametrize("name", WILD)
+def test_wild(name, tmp_path):
+    """Random networks are exact, whatever follows on what; `make soak` runs more of them."""
+    machine, most = WILD[name]
+    core = simulator(name) if name in MACHINES else AcceleratorSimulator(machine)
+    rng = np.random.default_rng(1)
+    ran = 0
+    for seed in range(1, 30):
+        graph = load(wild(seed, most), tmp_path)
+        stall = float(rng.choice([0, 0, 0.3]))
+        try:
+            run(graph, some(graph, seed), machine, simulator=core, stall=stall, seed=seed,
+                latency=int(rng.integers(0, 201)))  # fmt: skip
+        except UserError as error:
+            assert re.search(r"needs \d+ KiB|do not fit the ring", str(error))
+            continue
+        ran += 1
+    assert ran >= (29 if most < 1_000 else 18)
+
+
 def joined(what: str) -> bytes:
-    """Return a network with something that has no job, and looks as if it had one."""
+    """Return a network with parts that cannot lie in the whole from the beginning."""
     net = Net(1, (1, 6, 6, 4))
-    if what == "uint8":
+    add = net.writer.add
+    if what == "rescaled":
         shape, scales = (1, 6, 6, 4), (0.1, 0.1, 0.2, 0.1)
         source, *parts, both = (
             net.writer.tensor(shape if n < 3 else (1, 6, 6, 8), scale, 9, dtype=np.uint8)
             for n, scale in enumerate(scales)
         )
         for part in parts:
-            net.writer.add("QUANTIZE", [source], part)
-        net.writer.add("CONCATENATION", parts, both, Axis=3)
+            add("QUANTIZE", [source], part)
+        add("CONCATENATION", parts, both, Axis=3)
         return net.writer.content([source], [both])
-    x = net.conv(net.input, (1, 1), 6)
-    ends = []
-    if what == "PRELU":
-        one = net.conv(x, (1, 1), 1)
-        y = net.activation((1, 6, 6, 12), 0.05)
-        net.writer.add("PRELU", [one, net.constant((1, 1, 12), 0.01)], y)
-        return net.done(net.conv(y, (1, 1), 4))
-    other = x
-    if what == "TRANSPOSE":
-        net.writer.add("TRANSPOSE", [x, net.list([0, 2, 1, 3])], other := net.like(x, (1, 6, 6, 6)))
-        x = net.weighted("CONV_2D", net.input, (6, 1, 1, 4), (1, 6, 6, 6), zero=net.zeros[x])
+    x = net.conv(net.input, (1, 1), 5)
+    part, ends = x, []
+    if what == "transposed":
+        add("TRANSPOSE", [x, net.list([0, 2, 1, 3])], part := net.like(x, (1, 6, 6, 5)))
+        x = net.weighted("CONV_2D", net.input, (5, 1, 1, 4), (1, 6, 6, 5), zero=net.zeros[x])
     elif what == "an output":
         ends = [x]
-    second = net.weighted("CONV_2D", x, (6, 1, 1, 6), (1, 6, 6, 6), zero=net.zeros[x])
-    both = net.like(x, (1, 6, 6, 12))
-    net.writer.add("CONCATENATION", [other, second], both, Axis=3)
+    elif what == "another shape":
+        add("RESHAPE", [x, net.list([1, 9, 20])], other := net.like(x, (1, 9, 20)))
+        ends = [net.weighted("FULLY_CONNECTED", other, (5, 180), (1, 5))]
+    else:  # word by word, the first part after the second
+        x = add("RELU", [x], net.like(x, (1, 6, 6, 5)))
+        second, part = (add("RELU", [x], net.like(x, (1, 6, 6, 5))) for _ in range(2))
+    if what != "words":
+        second = net.weighted("CONV_2D", x, (5, 1, 1, 5), (1, 6, 6, 5), zero=net.zeros[x])
+    axis = 1 if what == "words" else 3
+    both = net.like(x, (1, 12, 6, 5) if axis == 1 else (1, 6, 6, 10))
+    add("CONCATENATION", [part, second], both, Axis=axis)
     return net.writer.content([net.input], [net.conv(both, (1, 1), 4), *ends])
 
 
-@pytest.mark.parametrize(
-    ("what", "wanted"),
-    [
-        ("PRELU", r"lacks 1 PRELU \(an input that broadcasts\)"),
-        ("TRANSPOSE", r"lacks 1 TRANSPOSE"),
-        ("uint8", r"a CONCATENATION that rescales \w+ is lacking"),
-        ("an output", r"a CONCATENATION of \w+, an output, is lacking"),
-    ],
-)
-def test_what_would_be_wrong(what, wanted, tmp_path):
-    """Not everything that has parts or tables has a job: what has none is refused."""
-    with pytest.raises(UserError, match=wanted):
-        compile_graph(load(joined(what), tmp_path), MACHINES["8 x 8"])
+@pytest.mark.parametrize("what", ["rescaled", "transposed", "an output", "another shape", "words"])
+def test_joined(what, tmp_path):
+    """Parts of a concatenation that lie elsewhere, or are needed elsewhere, too."""
+    graph = load(joined(what), tmp_path)
+    run(graph, some(graph), MACHINES["8 x 8"], simulator=simulator("8 x 8"))
+
+
+def test_padding_at_address_0(tmp_path):
+    """A window that begins in the padding in front of address 0 waits for what lies behind it."""
+    net = Net(1, (1, 2, 1, 10))
+    x = net.conv(net.input, (3, 3), 2)
+    x = net.depthwise(x, (5, 5))
+    graph = load(net.done(net.conv(x, (3, 5), 11)), tmp_path)
+    machine = MACHINES["6 x 3, two MAC stages"]
+    ran = run(graph, some(graph), machine, simulator=simulator("6 x 3, two MAC stages"))
+    assert not any(job.fields["overlap"] for job in ran.program.jobs[2:-2])
+
+
+def test_a_field_that_does_not_fit(tmp_path):
+    """What a job's fields cannot say is done another way: 486 rows of a window, of 8 bits."""
+    net = Net(1, (1, 1, 1, 486))
+    mean = net.activation((1, 1, 1, 1), 0.03)
+    y = net.writer.add("MEAN", [net.input, net.list([3])], mean, KeepDims=True)
+    graph = load(net.done(y), tmp_path)
+    run(graph, some(graph), MACHINES["4 x 6"], simulator=simulator("4 x 6"))
+    with pytest.raises(UserError, match="no job says that rows is 486; it can be 0 to 255"):
+        jobs.combine(
+            MACHINES["4 x 6"], Mode.ONE, read=jobs.pixel_reads(base=0, length=4, rows=486, tiles=1),
+            write=jobs.pixel_writes(0, 4, 1, 4),
+        )  # fmt: skip
+
+
+def test_slopes_that_broadcast(tmp_path):
+    """A PRELU whose output has more channels than its input is refused."""
+    net = Net(1, (1, 6, 6, 4))
+    one = net.conv(net.input, (1, 1), 1)
+    y = net.activation((1, 6, 6, 12), 0.05)
+    net.writer.add("PRELU", [one, net.constant((1, 1, 12), 0.01)], y)
+    with pytest.raises(UserError, match=r"lacks 1 PRELU \(an input that broadcasts\)"):
+        compile_graph(load(net.done(net.conv(y, (1, 1), 4)), tmp_path), MACHINES["8 x 8"])
 
 
 @pytest.mark.parametrize("name", ["8 x 8", "8 x 8 plain", "6 x 3, two MAC stages"])

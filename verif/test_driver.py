@@ -17,7 +17,8 @@ from sim.accelerator.compiler import compile_graph
 from sim.accelerator.rtl import AcceleratorSimulator
 from sim.accelerator.run import place
 from verif.lib.models import load
-from verif.test_accelerator import MACHINES, some, varied
+from verif.lib.wild import inputs as some
+from verif.test_accelerator import MACHINES, varied
 
 DRIVER = Path(__file__).parents[1] / "driver"
 SOURCE = (DRIVER / "stos.c").read_text()

@@ -299,10 +299,11 @@ class Concatenation(Move):
 
     def __call__(self, *values: NDArray[Any]) -> NDArray[Any]:
         """Return the output."""
-        found = [self._rescaled(*pair) for pair in zip(self.inputs, values, strict=True)]
+        found = [self.rescaled(*pair) for pair in zip(self.inputs, values, strict=True)]
         return np.concatenate(found, self.axis)
 
-    def _rescaled(self, source: Tensor, value: NDArray[Any]) -> NDArray[Any]:
+    def rescaled(self, source: Tensor, value: NDArray[Any]) -> NDArray[Any]:
+        """Return values of an input in the output's quantization."""
         target = self.output
         if source.quantization == target.quantization:
             return value

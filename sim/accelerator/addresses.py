@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hw.accelerator.combiner import Mode
 from hw.accelerator.config import AcceleratorConfig
-from hw.accelerator.jobs import Kind
+from hw.accelerator.jobs import ADDRESS, Kind
 from hw.accelerator.requantizer import Requantizer
 
 from .jobs import Job
@@ -48,7 +48,7 @@ def _gemm_reads(read: Fields) -> Iterator[tuple[int, int, int]]:
                         address += round_ * get("block", 0)
                         inside = 0 <= row < read["height"]
                         last = max(0, min(read["width"] - x, length)) if inside else 0
-                        yield address % (1 << 24), max(0, min(-x, length)), last
+                        yield address % (1 << ADDRESS), max(0, min(-x, length)), last
                     offset += length + get("skip", 0)
             begun += size
 
@@ -67,7 +67,7 @@ def _stream_reads(read: Fields, config: AcceleratorConfig) -> Iterator[tuple[int
                 row, x = read["top"] + line * read["step"] + number, left + at
                 inside = 0 <= row < read["height"] and 0 <= x < read["width"]
                 address = base + line * read["line"] + at * read["pixel"] + number * read["row"]
-                yield address % (1 << 24), 0, config.word * inside
+                yield address % (1 << ADDRESS), 0, config.word * inside
 
 
 def writes(job: Job) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -125,6 +125,7 @@ def may_overlap(before: Job, job: Job, config: AcceleratorConfig) -> bool:
     address, count = writes(before)
     spans = [(a, a + n) for a, n in zip(address[-late:], count[-late:], strict=True) if n]
     for at, first, last in itertools.islice(reads(job, config), late):
-        if first < last and any(begin < at + last and at + first < end for begin, end in spans):
+        here = (at + first) % (1 << ADDRESS)  # a word may begin in the padding before address 0
+        if first < last and any(begin < here + last - first and here < end for begin, end in spans):
             return False
     return True

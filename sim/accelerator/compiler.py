@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -15,7 +16,7 @@ from golden.int8.elementwise import Function, Pair, Quantize
 from golden.int8.graph import Graph
 from golden.int8.operators import Operator, Windowed
 from golden.int8.pools import Mean
-from golden.int8.shapes import Concatenation, Pad, Reshape, Transpose
+from golden.int8.shapes import Concatenation, Pack, Pad, Reshape, Transpose
 from golden.int8.tensor import Tensor
 from hw.accelerator.config import AcceleratorConfig
 from hw.accelerator.jobs import Base, Kind
@@ -26,7 +27,7 @@ from .addresses import may_overlap
 from .cycles import Timing, simulate
 from .image import image
 from .jobs import Job, Place, image_shape
-from .lower import Unsupported, lower
+from .lower import Scratch, Unsupported, join, lower
 
 __all__ = ["Layer", "Program", "compile_graph"]
 
@@ -245,6 +246,10 @@ def compile_graph(graph: Graph, config: AcceleratorConfig) -> Program:
     return _Compiler(graph, config).program()
 
 
+#: Stores others to make room for so many bytes; returns where they are.
+Room = Callable[[int], int]
+
+
 class _NoRoom(Exception):
     """There is no room for so many bytes."""
 
@@ -264,17 +269,17 @@ class _Compiler:
         self.outputs = list(dict.fromkeys(outputs))
         self.operators = _fold_pads(operators, self.outputs)
         self.names = dict(zip((one.output for one in graph.operators), graph.names, strict=True))
-        self.stored = _turned(self.operators)
+        self.stored = _turned(self.operators, self.outputs)
         # A tensor lives in a root: itself, or what it is another shape, or a part, of.
         self.root: dict[Tensor, tuple[Tensor, int]] = {}
         self.pixels: dict[Tensor, int] = {}  # bytes from a pixel to the next, where not dense
         for one in self.operators:
-            turned = isinstance(one, Transpose) and one.output in self.stored
-            if isinstance(one, Reshape) or turned:
+            if self._renames(one):
                 self.root[one.output] = (one.inputs[0], 0)
+        self.joined: set[tuple[Tensor, int]] = set()  # outputs, and inputs that lie in them
         for one in reversed(self.operators):
             if isinstance(one, Concatenation):
-                _alias(one, self.root, self.pixels, self.inputs, self.outputs)
+                self._alias(one)
         # When every root is read, by index of the operator; the end counts as one more.
         self.uses: dict[Tensor, list[int]] = {}
         for index, one in enumerate(self.operators):
@@ -295,6 +300,11 @@ class _Compiler:
         self.lacking: Counter[str] = Counter()
         self.reasons: dict[str, str] = {}
 
+    def _renames(self, one: Operator) -> bool:
+        """Return whether the output is the input under another name: the same bytes."""
+        turned = isinstance(one, Transpose) and one.output in self.stored
+        return isinstance(one, Reshape) or turned
+
     def resolve(self, tensor: Tensor) -> tuple[Tensor, int]:
         """Return the root of a tensor, and where it begins in it."""
         offset = 0
@@ -303,11 +313,32 @@ class _Compiler:
             offset += more
         return tensor, offset
 
+    def _alias(self, one: Concatenation) -> None:
+        """Let the inputs of a concatenation be parts of its output, where they can."""
+        shape = one.output.shape
+        axis = one.axis % len(shape)
+        ends, last = math.prod(shape[:axis]) == 1, axis == len(shape) - 1
+        gaps = one.output in self.pixels or not ends
+        pixel = self.pixels.get(one.output, shape[-1])
+        offset = 0
+        for n, tensor in enumerate(one.inputs):
+            alone = tensor not in self.root and tensor not in self.inputs and tensor.data is None
+            alike = tensor.quantization == one.output.quantization
+            # What is stored in one piece, or is another shape, too, has no gaps.
+            whole = tensor in self.outputs or any(
+                self._renames(other) and tensor in other.inputs for other in self.operators
+            )
+            if alone and alike and (ends or last) and not (gaps and whole):
+                self.joined.add((one.output, n))
+                self.root[tensor] = (one.output, offset)
+                if gaps:
+                    self.pixels[tensor] = pixel
+            offset += tensor.shape[-1] if last else math.prod(tensor.shape[:-1]) * pixel
+
     def program(self) -> Program:
         """Compile all operators."""
         for index, one in enumerate(self.operators):
-            turned = isinstance(one, Transpose) and one.output in self.stored
-            if not isinstance(one, Reshape) and not turned:
+            if not self._renames(one):
                 self._operator(index, one)
             for tensor in [t for t, at in self.uses.items() if at[-1] == index]:
                 if tensor in self.address:
@@ -392,9 +423,15 @@ class _Compiler:
         kept = [self.resolve(t)[0] for t in (*one.inputs, one.output) if t.data is None]
         root = self.resolve(one.output)[0]
         address, inside, spilled = 0, False, -1
-        if isinstance(one, Concatenation):  # its parts lie where they belong
+
+        def room(count: int) -> int:
+            return self._take(index, count, kept)
+
+        absent = [n for n in range(len(one.inputs)) if (one.output, n) not in self.joined]
+        if isinstance(one, Concatenation) and not absent:  # its parts lie where they belong
             if root in self.address:
-                address, inside = self._resident(index, one.output, kept).address, True
+                address = self._resident(index, one.output, kept).address
+                inside = one.output not in self.pixels
         else:
             try:
                 sources = [
@@ -402,7 +439,13 @@ class _Compiler:
                     for t in one.inputs
                 ]
                 target = self._resident(index, one.output, kept)
-                self._lower(one, sources, target)
+                if isinstance(one, (Concatenation, Pack)):
+                    for n in absent:
+                        self._add(one, lambda scratch, n=n: join(  # type: ignore[misc]
+                            one, n, self.config, sources[n], target, scratch
+                        ), room)  # fmt: skip
+                else:
+                    self._lower(one, sources, target, room)
                 # What lies outside of a tensor of several parts is older now.
                 self.home.pop(root, None)
                 address, inside = target.address, one.output not in self.pixels
@@ -425,24 +468,43 @@ class _Compiler:
         """Return the axes of a tensor in the order in which they lie in memory."""
         return tuple(self.stored.get(tensor, range(len(tensor.shape))))
 
-    def _lower(self, one: Operator, sources: Sequence[Place], target: Place) -> None:
+    def _lower(
+        self, one: Operator, sources: Sequence[Place], target: Place, room: Room | None = None
+    ) -> None:
         """Add the jobs of an operator, or note that there are none."""
+        stored = _as_stored(one, self.stored)
+        self._add(one, lambda scratch: lower(stored, self.config, sources, target, scratch), room)
+
+    def _add(self, one: Operator, make: Callable[[Scratch], list[Job]], room: Room | None) -> None:
+        """Add the jobs that are made with room for copies, or note that there are none.
+
+        Raises
+        ------
+        _NoRoom
+            If there is no room for what must be copied, although `room` makes some.
+        """
         temporary: list[int] = []
 
-        def scratch(count: int) -> int:
+        def scratch(count: int, spare: bool = False) -> int:
             found = self.memory.take(count)
             if found is None:
-                raise UserError("there is no room for a copy")
+                if spare:
+                    raise Unsupported("there is no room for a copy")
+                if room is None:
+                    raise _NoRoom
+                found = room(count)
             temporary.append(found)
             return found
 
         try:
-            self.jobs += lower(_as_stored(one, self.stored), self.config, sources, target, scratch)
+            made = make(scratch)
+            self.jobs += made  # what was stored to make room comes before
         except Unsupported as error:
             self.lacking[one.kind] += 1
             self.reasons.setdefault(one.kind, str(error))
-        for place in temporary:
-            self.memory.free(place)
+        finally:
+            for place in temporary:
+                self.memory.free(place)
 
     def _bands(self, one: Operator, kept: Sequence[Tensor]) -> None:
         """Compile an operator band by band of rows: what is not in the machine comes and goes."""
@@ -479,13 +541,18 @@ class _Compiler:
                 counts = [max(math.prod(band.inputs[n].shape) for band, _ in bands) for n in absent]
                 counts.append(math.prod(bands[0][0].output.shape))
                 room = [self.memory.take(count) for count in counts]
-                if None not in room:
-                    self._run_bands(one, bands, room)
+                made = len(self.jobs)
+                done = False
+                with suppress(_NoRoom):
+                    if None not in room:
+                        self._run_bands(one, bands, room)
+                        done = True
                 for place in room:
                     if place is not None:
                         self.memory.free(place)
-                if None not in room:
+                if done:
                     return
+                del self.jobs[made:]
         raise refusal
 
     def _run_bands(
@@ -538,10 +605,9 @@ def _band(one: Operator, begin: int, end: int) -> tuple[Operator, list[int]]:
     UserError
         If it cannot be cut.
     """
-    source = one.inputs[0]
-    height = source.shape[1]
     changed: dict[str, Any] = {}
     if isinstance(one, Windowed):
+        height = one.inputs[0].shape[1]
         (top, _), sides = one.window.padding
         low = begin * one.stride[0] - top
         high = (end - 1) * one.stride[0] - top + one.kernel[0]
@@ -550,7 +616,7 @@ def _band(one: Operator, begin: int, end: int) -> tuple[Operator, list[int]]:
     elif isinstance(one, Pad):
         top = one.amounts[1][0]
         low, high = begin - top, end - top
-        first, last = max(low, 0), min(high, height)
+        first, last = max(low, 0), min(high, one.inputs[0].shape[1])
         changed["amounts"] = (one.amounts[0], (first - low, high - last), *one.amounts[2:])
     elif isinstance(one, (Pair, Function)):
         first, last = begin, end
@@ -572,7 +638,7 @@ def _band(one: Operator, begin: int, end: int) -> tuple[Operator, list[int]]:
     return band, [first] * len(inputs)
 
 
-def _turned(operators: Sequence[Operator]) -> dict[Tensor, list[int]]:
+def _turned(operators: Sequence[Operator], outputs: Sequence[Tensor]) -> dict[Tensor, list[int]]:
     """Return tensors that lie in memory in another order: their axes in that order.
 
     They are those between a transposition of an image and the means that make it a vector.
@@ -584,6 +650,8 @@ def _turned(operators: Sequence[Operator]) -> dict[Tensor, list[int]]:
             while following:
                 readers = [other for other in operators if following[-1] in other.inputs]
                 if len(readers) != 1 or not isinstance(readers[0], Mean) or readers[0].keep_dims:
+                    break
+                if following[-1] in outputs:  # as the axes are
                     break
                 following.append(readers[0].output)
             if len(following) == 3:
@@ -600,29 +668,3 @@ def _as_stored(one: Operator, stored: dict[Tensor, list[int]]) -> Operator:
     source = one.inputs[0]
     moved = replace(source, shape=tuple(source.shape[axis] for axis in axes))
     return replace(one, inputs=(moved,), axes=tuple(sorted(axes.index(axis) for axis in one.axes)))
-
-
-def _alias(
-    one: Concatenation, root: dict[Tensor, tuple[Tensor, int]], pixels: dict[Tensor, int],
-    inputs: Sequence[Tensor], outputs: Sequence[Tensor],
-) -> None:  # fmt: skip
-    """Let the inputs of a concatenation be parts of its output."""
-    axis = one.axis % len(one.output.shape)
-    shape = one.output.shape
-    offset = 0
-    for tensor in one.inputs:
-        if tensor in root or tensor in inputs or tensor.data is not None or tensor in pixels:
-            raise UserError(f"a CONCATENATION of {tensor.name}, which lies elsewhere, is lacking")
-        if tensor.quantization != one.output.quantization:
-            raise UserError(f"a CONCATENATION that rescales {tensor.name} is lacking")
-        if math.prod(shape[:axis]) == 1:
-            root[tensor] = (one.output, offset)
-            offset += math.prod(tensor.shape)
-        elif axis == len(shape) - 1:
-            if tensor in outputs:  # is stored in one piece
-                raise UserError(f"a CONCATENATION of {tensor.name}, an output, is lacking")
-            root[tensor] = (one.output, offset)
-            pixels[tensor] = pixels.get(one.output, shape[-1])
-            offset += tensor.shape[-1]
-        else:
-            raise UserError(f"a CONCATENATION along axis {axis} of {len(shape)} is lacking")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from golden.workload import Branch
 from hw.accelerator.combiner import ENTRIES, Mode
 from hw.accelerator.config import AcceleratorConfig
 from hw.accelerator.jobs import JOB, Base, Kind, job_words, parameter_words
+from hw.accelerator.requantizer import PARAMETERS
 from hw.layouts import encode
 from report.errors import UserError
 
@@ -34,6 +35,7 @@ __all__ = [
     "stream",
     "streams",
     "transfer",
+    "word_writes",
     "words",
 ]
 
@@ -81,12 +83,27 @@ class Place:
             row=width * channels,
         )  # fmt: skip
 
+    @property
+    def gapless(self) -> bool:
+        """Whether its elements lie end to end."""
+        (height, width), line = self.size, self.size[1] * self.channels
+        return (self.pixel == self.channels or width == 1) and (self.row == line or height == 1)
+
+    @property
+    def addresses(self) -> IntArray:
+        """Those of all elements, in order."""
+        height, width = self.size
+        rows, pixels = np.arange(height) * self.row, np.arange(width) * self.pixel
+        found = rows[:, None, None] + pixels[:, None] + np.arange(self.channels)
+        return self.address + found.ravel()
+
+    def window(self, y: int, x: int, size: tuple[int, int]) -> Place:
+        """Return that of some rows and columns."""
+        return replace(self, address=self.address + y * self.row + x * self.pixel, size=size)
+
     def part(self, first: int, count: int) -> Place:
         """Return that of some channels."""
-        return Place(
-            address=self.address + first, size=self.size, channels=count, pixel=self.pixel,
-            row=self.row,
-        )  # fmt: skip
+        return replace(self, address=self.address + first, channels=count)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +149,10 @@ class Requantization:
             wrap(self.bias, 32).tolist(), self.multiplier.tolist(), self.shift.tolist(), strict=True
         ):
             twice = shift < 0 and not self.away
-            bits = bias & 0xFFFFFFFF | multiplier << 32 | (31 - shift) << 63 | twice << 69
+            bits = encode(
+                PARAMETERS,
+                {"bias": bias, "multiplier": multiplier, "shift": 31 - shift, "twice": twice},
+            )
             data += bits.to_bytes(9, "little")
         assert len(data) <= 9 * rows
         return data.ljust(parameter_words(rows, word) * word, b"\0")
@@ -162,6 +182,19 @@ class Job:
     weights: NDArray[np.int8] = field(default_factory=lambda: np.zeros((0, 0, 0), np.int8))
     constant: bytes = b""
     text: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what the job's fields cannot say.
+
+        Raises
+        ------
+        UserError
+            If a field does not fit.
+        """
+        try:
+            encode(JOB, {"kind": self.kind, **self.fields})
+        except ValueError as error:
+            raise UserError(f"no job says that {error}") from None
 
     def program(self, word: int) -> bytes:
         """Return its words of the program: the job, then the parameters of its rounds."""
@@ -308,6 +341,8 @@ def gemm(
     lanes = pixels * c_out
     rounds = -(-lanes // rows)
     line = out_w // pixels
+    if out_h > 1 and target.row != out_w * target.pixel:
+        raise UserError("a GEMM writes all columns of a row")
     total = out_h * line
     tiles, large_tiles, size = _even(total, -(-total // cols))
     shape = {"tiles": tiles, "large": large_tiles, "pixels": size, "rounds": rounds}
@@ -500,16 +535,17 @@ def words(
         Address of the second operand, or of the only one; bytes from there to the first one.
     target : int
     count : int
-        Words, less than 2**16. Up to ``rows - 1`` bytes behind the tensor are written, too.
+        Bytes, in less than 2**16 words.
     rows : int
     pair : bool
         Whether there are two operands.
     """
+    number = -(-count // rows)
     read = pixel_reads(
-        base=source, step=rows, line=count, pitch=apart % (1 << 24), height=0xFFFF, rows=1 + pair,
-        length=rows, tiles=count,
+        base=source, step=rows, line=number, pitch=apart % (1 << 24), height=0xFFFF, rows=1 + pair,
+        length=rows, tiles=number,
     )  # fmt: skip
-    return read, pixel_writes(target, rows, count, rows)
+    return read, word_writes(target, rows, count)
 
 
 def pixel_reads(**fields: int) -> dict[str, int]:
@@ -523,6 +559,14 @@ def pixel_reads(**fields: int) -> dict[str, int]:
         "rounds": 1,
     }  # fmt: skip
     return {**plain, **fields}
+
+
+def word_writes(target: int, rows: int, count: int) -> dict[str, int]:
+    """Return the writes of `combine`: `count` bytes, end to end, in words of `rows`."""
+    number = -(-count // rows)
+    # A round for every word, so that the last one has as many bytes as there are left.
+    write = pixel_writes(target, rows, 1, rows)
+    return write | {"rounds": number, "rest": count - (number - 1) * rows}
 
 
 def pixel_writes(target: int, step: int, count: int, rows: int) -> dict[str, int]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +34,8 @@ from golden.int8.elementwise import (
 )
 from golden.int8.operators import Operator
 from golden.int8.pools import AveragePool2D, MaxPool2D, Mean
-from golden.int8.shapes import Pad, ResizeNearestNeighbor, Slice
+from golden.int8.shapes import Concatenation, Pack, Pad, ResizeNearestNeighbor, Slice, Transpose
+from golden.int8.tensor import Tensor
 from hw.accelerator.combiner import ENTRIES, LEFT, Mode
 from hw.accelerator.config import AcceleratorConfig
 from hw.accelerator.jobs import Kind
@@ -40,15 +43,26 @@ from report.errors import UserError
 
 from . import jobs
 from .jobs import Job, Place, Requantization, image_shape
+from .moves import ALONE, moves
 
-__all__ = ["Unsupported", "lower"]
+__all__ = ["Unsupported", "join", "lower"]
 
 #: Words of one job, at most.
 _LONGEST = 32_768
 
 Places = Sequence[Place]
-#: Returns where so many bytes are free until the operator is done.
-Scratch = Callable[[int], int]
+
+
+class Scratch(Protocol):
+    """Returns where so many bytes are free until the operator is done.
+
+    If they are to `spare`, nothing else has to go for them; there may be none then.
+    """
+
+    def __call__(self, count: int, spare: bool = False) -> int:
+        """Return the address of the first one."""
+
+
 Int8 = NDArray[np.int8]
 
 
@@ -56,16 +70,12 @@ class Unsupported(Exception):
     """The machine has no way to do an operator."""
 
 
-#: About what a job costs that nothing overlaps with.
-_ALONE = 30
-
-
 def steps(job: Job, config: AcceleratorConfig) -> int:
     """Return about how many cycles a job's operands take."""
     cols = config.array.cols
     if job.kind == Kind.COMBINE:
         read = job.fields["read"]["gemm"]
-        return int(read["tiles"] * read["rows"] * read["words"]) + _ALONE
+        return int(read["tiles"] * read["rows"] * read["words"]) + ALONE
     if "stream" in job.fields.get("read", {}):
         read = job.fields["read"]["stream"]
         fill = read["depth"] + cols - 1
@@ -161,7 +171,7 @@ def _end_to_end(
     (top, _), (left, _) = window.padding
     (out_h, out_w), (stride_y, stride_x) = window.output, window.stride
     height = (out_h - 1) * stride_y + kh
-    begin = scratch(out_w * height * run)
+    begin = scratch(out_w * height * run, spare=True)
     made = []
     for column in range(out_w):
         read = jobs.pixel_reads(
@@ -345,34 +355,80 @@ def _average_multiplier(count: int, low: int, high: int) -> tuple[int, int]:
 def _average(
     one: AveragePool2D, config: AcceleratorConfig, source: Places, target: Place
 ) -> list[Job]:
-    window, channels = one.window, source[0].channels
-    if any(amount > 0 for pair in window.padding for amount in pair):
-        raise Unsupported("an average over padding")
-    count, offset = math.prod(one.kernel), one.inputs[0].offset
-    multiplier, shift = _average_multiplier(count, -128 + offset, 127 + offset)
+    window, channels, offset = one.window, source[0].channels, one.inputs[0].offset
     full = np.full(channels, 1, np.int64)
-    given = Requantization(
-        bias=full * (offset * count), multiplier=full * multiplier, shift=full * shift,
-        zero=-offset, limits=one.limits(one.activation), away=True,
-    )  # fmt: skip
-    if window.size == one.kernel:
-        return _mean_of(config, source[0], target, given)
-    ones = np.ones((1, *one.kernel, channels), np.int8)
-    return depthwise(config, window, source[0], target, ones, given, 0)
+    found: list[Job] = []
+    # Windows that see equally many pixels, a part of the image at a time.
+    down, along = (_alike(window, axis) for axis in (0, 1))
+    for (y, rows, top, high), (x, columns, left, wide) in itertools.product(down, along):
+        count = high * wide
+        multiplier, shift = _average_multiplier(count, -128 + offset, 127 + offset)
+        given = Requantization(
+            bias=full * (offset * count), multiplier=full * multiplier, shift=full * shift,
+            zero=-offset, limits=one.limits(one.activation), away=True,
+        )  # fmt: skip
+        size = (rows - 1) * window.stride[0] + high, (columns - 1) * window.stride[1] + wide
+        image = source[0].window(top, left, size)
+        out = target.window(y, x, (rows, columns))
+        if image.size == source[0].size == (high, wide):
+            found += _mean_of(config, image, out, given)
+            continue
+        ones = np.ones((1, high, wide, channels), np.int8)
+        inside = Window(size, (high, wide), window.stride, ((0, 0), (0, 0)))
+        try:
+            found += depthwise(config, inside, image, out, ones, given, 0)
+        except Unsupported:
+            if rows == 1:
+                raise
+            line = replace(inside, size=(high, size[1]))
+            for n in range(rows):
+                found += depthwise(
+                    config, line, image.window(n * window.stride[0], 0, line.size),
+                    out.window(n, 0, (1, columns)), ones, given, 0,
+                )  # fmt: skip
+    return found
 
 
-def _mean(one: Mean, config: AcceleratorConfig, source: Places, target: Place) -> list[Job]:
-    """Return means over rows, over columns, or over both."""
+def _alike(window: Window, axis: int) -> list[tuple[int, int, int, int]]:
+    """Return windows, along an axis, that see equally many pixels, one after the other.
+
+    Of each group the first window, how many there are, the first pixel, and how many each sees.
+    """
+    stride, before = window.stride[axis], window.padding[axis][0]
+    found: list[tuple[int, int, int, int]] = []
+    for n in range(window.output[axis]):
+        low = n * stride - before
+        first, last = max(low, 0), min(low + window.kernel[axis], window.size[axis])
+        if found:
+            begin, count, at, size = found[-1]
+            if size == last - first and at + count * stride == first:
+                found[-1] = begin, count + 1, at, size
+                continue
+        found.append((n, 1, first, last - first))
+    return found
+
+
+def _mean(
+    one: Mean, config: AcceleratorConfig, source: Places, target: Place, scratch: Scratch
+) -> list[Job]:
+    """Return means over rows, over columns, over both, or over whatever a copy makes rows of."""
     x, y = one.inputs[0], one.output
     image = source[0]
     axes = tuple(axis - len(x.shape) for axis in sorted(one.axes))
     kernels = {(-3, -2): image.size, (-3,): (image.size[0], 1), (-2,): (1, image.size[1])}
     if len(x.shape) == 3:  # (1, H, C): a column of pixels
         kernels = {(-2,): (image.size[0], 1)}
-    if axes not in kernels:
-        raise Unsupported(f"a mean over axes {', '.join(map(str, one.axes))}")
-    kernel = kernels[axes]
-    count = math.prod(kernel)
+    count = math.prod(x.shape[axis] for axis in one.axes)
+    made: list[Job] = []
+    if axes not in kernels:  # a copy in which they are rows
+        rest = [axis for axis in range(len(x.shape)) if axis not in one.axes]
+        numbers = np.arange(image.addresses.size).reshape(x.shape)
+        wanted = image.addresses[numbers.transpose(*one.axes, *rest).ravel()]
+        begin = scratch(len(wanted))
+        made = moves(config, wanted, begin + np.arange(len(wanted)))
+        image = Place.dense(begin, (count, 1, len(wanted) // count))
+        target = Place.dense(target.address, (1, 1, image.channels))
+    kernel = kernels.get(axes, image.size)
     multiplier, shift = quant.quantize_multiplier(x.scale / y.scale)
     extra = min(count.bit_length() - 1, 32, 31 + shift)
     full = np.full(image.channels, 1, np.int64)
@@ -381,7 +437,7 @@ def _mean(one: Mean, config: AcceleratorConfig, source: Places, target: Place) -
         shift=full * (shift - extra), zero=y.zero_point,
     )  # fmt: skip
     if kernel == image.size:
-        return _mean_of(config, image, target, given)
+        return [*made, *_mean_of(config, image, target, given)]
     window = Window(image.size, kernel, (1, 1), ((0, 0), (0, 0)))
     height, width = window.output
     place = Place.dense(target.address, (height, width, image.channels))
@@ -419,8 +475,6 @@ def _max_pool(
     window, place = one.window, source[0]
     (kh, kw), (out_h, out_w) = window.kernel, window.output
     (top, _), (left, _) = window.padding
-    if kh == kw == 1:
-        raise Unsupported("a pool of one element")
     length = min(place.pixel, config.array.rows)
     taps = {
         "base": place.address - top * place.row, "x": -left * place.pixel,
@@ -440,10 +494,10 @@ def _max_pool(
 
 
 def _chunks(config: AcceleratorConfig, count: int) -> Iterator[tuple[int, int]]:
-    """Return bytes in front of every run of words, and its words: of `count` bytes in all."""
-    words = -(-count // config.array.rows)
-    for first in range(0, words, _LONGEST):
-        yield first * config.array.rows, min(_LONGEST, words - first)
+    """Return what is in front of every run of words, and its length: of `count` bytes in all."""
+    longest = _LONGEST * config.array.rows
+    for first in range(0, count, longest):
+        yield first, min(longest, count - first)
 
 
 def _word_by_word(
@@ -472,7 +526,7 @@ def _word_by_word(
         )
         found.append(
             jobs.combine(
-                config, mode, read=read, write=write, text=f"{count:,} words{text}", **given
+                config, mode, read=read, write=write, text=f"{read['tiles']:,} words{text}", **given
             )
         )
     return found
@@ -507,31 +561,42 @@ def _pair(
     constants = [n for n, tensor in enumerate(one.inputs) if tensor.data is not None]
     if len(constants) > 1:
         raise Unsupported("two constants")
-    made: list[Job] = []
-    places = list(source)
-    shapes = [tensor.shape for tensor in one.inputs]
+    total, shape = math.prod(y.shape), one.inputs[greater].shape
     for n in constants:
         data = one.inputs[n].data
         assert data is not None
         if data.size == 1:
             common["pad"] = int(data.reshape(-1)[0])
-            continue
-        if data.size != y.shape[-1] or n != greater:  # a vector can stay, as a second operand
-            data = np.broadcast_to(data, y.shape)
-        shapes[n] = data.shape
-        raw = np.ascontiguousarray(data).tobytes()
-        made.append(jobs.constant(raw, scratch(len(raw))))
-        places[n] = Place.dense(made[-1].fields["local"], image_shape(data.shape))
-    sizes = [math.prod(shape) for shape in shapes]
-    total = math.prod(y.shape)
-    if sizes[greater] == total == sizes[lesser] or "pad" in common:
-        scalar = constants[0] if "pad" in common else None
-        made += _pairs(config, places, target, total, lesser, scalar, first, common)
-    elif sizes[lesser] == total and sizes[greater] == y.shape[-1]:
-        made += _vector(config, places[lesser], places[greater], target, first, common)
-    else:
-        raise Unsupported("operands of different shapes")
-    return made
+            return _pairs(config, source, target, total, lesser, n, first, common)
+    # A vector can stay, as a second operand.
+    stays = shape[-1:] == (math.prod(shape),) == y.shape[-1:]
+    stays &= math.prod(one.inputs[lesser].shape) == total != math.prod(shape)
+    made: list[Job] = []
+    places = []
+    for n, (tensor, place) in enumerate(zip(one.inputs, source, strict=True)):
+        wanted = shape if stays and n == greater else y.shape
+        copies, found = _broadcast(config, tensor, place, wanted, scratch)
+        made += copies
+        places.append(found)
+    if stays:
+        return made + _vector(config, places[lesser], places[greater], target, first, common)
+    return made + _pairs(config, places, target, total, lesser, None, first, common)
+
+
+def _broadcast(
+    config: AcceleratorConfig, tensor: Tensor, place: Place, shape: tuple[int, ...],
+    scratch: Scratch,
+) -> tuple[list[Job], Place]:  # fmt: skip
+    """Return jobs that give a tensor another shape, a constant, too, and where it lies then."""
+    if tensor.data is not None:
+        raw = np.ascontiguousarray(np.broadcast_to(tensor.data, shape)).tobytes()
+        job = jobs.constant(raw, scratch(len(raw)))
+        return [job], Place.dense(job.fields["local"], image_shape(shape))
+    if math.prod(tensor.shape) == math.prod(shape):
+        return [], place
+    chosen = np.broadcast_to(place.addresses.reshape(tensor.shape), shape).ravel()
+    copy = Place.dense(scratch(chosen.size), image_shape(shape))
+    return moves(config, chosen, copy.addresses), copy
 
 
 def _pairs(
@@ -550,7 +615,7 @@ def _pairs(
         found.append(
             jobs.combine(
                 config, Mode.PAIR, read=read, write=write, first=first,
-                text=f"{count:,} pairs of words", **common,
+                text=f"{read['tiles']:,} pairs of words", **common,
             )
         )  # fmt: skip
     return found
@@ -586,25 +651,20 @@ def _extreme(
     one: Pair, config: AcceleratorConfig, source: Places, target: Place, scratch: Scratch
 ) -> list[Job]:
     """Return the greater, or the less, of two tensors."""
-    total = math.prod(one.output.shape)
-    made, at = [], []
+    made: list[Job] = []
+    at = []
     for tensor, place in zip(one.inputs, source, strict=True):
-        if tensor.data is not None:
-            raw = np.ascontiguousarray(np.broadcast_to(tensor.data, one.output.shape)).tobytes()
-            made.append(jobs.constant(raw, scratch(len(raw))))
-            at.append(made[-1].fields["local"])
-        elif math.prod(tensor.shape) == total:
-            at.append(place.address)
-        else:
-            raise Unsupported("operands of different shapes")
-    for offset, count in _chunks(config, total):
+        copies, found = _broadcast(config, tensor, place, one.output.shape, scratch)
+        made += copies
+        at.append(found.address)
+    for offset, count in _chunks(config, math.prod(one.output.shape)):
         read, write = jobs.words(
             at[0] + offset, at[1] - at[0], target.address + offset, count, config.array.rows
         )
         made.append(
             jobs.combine(
                 config, Mode.MOST, read=read, write=write, depth=2,
-                least=int(isinstance(one, Minimum)), text=f"{count:,} pairs of words",
+                least=int(isinstance(one, Minimum)), text=f"{read['tiles']:,} pairs of words",
             )
         )  # fmt: skip
     return made
@@ -656,7 +716,7 @@ def _quantize(one: Quantize, config: AcceleratorConfig, source: Places, target: 
 
 def _copy(config: AcceleratorConfig, read: dict[str, int], write: dict[str, int], pad: int) -> Job:
     return jobs.combine(
-        config, Mode.ONE, read=read, write=write, pad=pad, text=f"{write['tiles']:,} words"
+        config, Mode.ONE, read=read, write=write, pad=pad, text=f"{read['tiles']:,} words"
     )
 
 
@@ -682,7 +742,7 @@ def _pad(one: Pad, config: AcceleratorConfig, source: Places, target: Place) -> 
             write = jobs.pixel_writes(target.address + first, target.pixel, height * width, count)
             found.append(_copy(config, read, write, pad))
         return found
-    # A line of words for every row; what its last one has too much, the next row writes again.
+    # A line of words for every row.
     line = -(-target.row // rows)
     found = []
     for row in range(height):
@@ -691,77 +751,71 @@ def _pad(one: Pad, config: AcceleratorConfig, source: Places, target: Place) -> 
             line=line, width=place.size[1] * place.pixel, top=row - top, height=place.size[0],
             length=rows, tiles=line,
         )  # fmt: skip
-        write = jobs.pixel_writes(target.address + row * target.row, rows, line, rows)
+        write = jobs.word_writes(target.address + row * target.row, rows, target.row)
         found.append(_copy(config, read, write, pad))
     return found
 
 
-def _slice(one: Slice, config: AcceleratorConfig, source: Places, target: Place) -> list[Job]:
-    place = source[0]
-    picks = one.picks
-    if len(picks) != 4 or one.dropped or len(picks[0]) != 1 or any(p.step < 1 for p in picks):
-        raise Unsupported("a slice that drops axes or turns them round")
-    if picks[3].step != 1:
-        raise Unsupported("a slice with a step along channels")
-    down, along, channels = picks[1:]
-    taps = {
-        "base": place.address + down[0] * place.row + along[0] * place.pixel + channels[0],
-        "step": along.step * place.pixel, "line": len(along), "jump": down.step * place.row,
-        "tiles": len(down) * len(along),
-    }  # fmt: skip
-    if len(channels) == place.channels and along == range(place.size[1]) and down.step == 1:
-        total = math.prod(one.output.shape)
-        return _word_by_word(config, Mode.ONE, taps["base"], target.address, total)
-    return _channel_blocks(
-        config, place, target, taps, lambda read, write: _copy(config, read, write, 0)
-    )
+def _move(one: Operator, config: AcceleratorConfig, source: Places, target: Place) -> list[Job]:
+    """Return copies of what an operator picks: it shows which by its way with numbers."""
+    shape = one.inputs[0].shape
+    chosen = one(np.arange(math.prod(shape)).reshape(shape))
+    picked = source[0].addresses[chosen.ravel()]
+    return moves(config, picked, target.addresses, target.channels)
 
 
-def _resize(
-    one: ResizeNearestNeighbor, config: AcceleratorConfig, source: Places, target: Place
-) -> list[Job]:
-    place = source[0]
-    numbers = np.arange(math.prod(place.size)).reshape(1, *place.size, 1)
-    chosen = one(numbers)[0, :, :, 0]
-    height, width = chosen.shape
-    if width % place.size[1]:
-        raise Unsupported("a resize by no whole number")
-    again = width // place.size[1]
-    first = chosen[:, :1] // place.size[1]
-    wanted = first * place.size[1] + np.arange(width) // again
-    if not np.array_equal(wanted, chosen):
-        raise Unsupported("a resize by no whole number")
-    found: list[Job] = []
-    for row in range(height):
-        taps = {
-            "base": place.address + int(first[row, 0]) * place.row, "step": place.pixel,
-            "line": place.size[1], "height": 0xFFFF, "rows": again, "tiles": width,
-        }  # fmt: skip
-        line = Place(
-            address=target.address + row * target.row, size=(1, width), channels=target.channels,
-            pixel=target.pixel, row=target.row,
+def join(
+    one: Concatenation | Pack, part: int, config: AcceleratorConfig, source: Place, target: Place,
+    scratch: Scratch,
+) -> list[Job]:  # fmt: skip
+    """Return copies of one input to where it belongs in the output.
+
+    Parameters
+    ----------
+    one : Concatenation or Pack
+    part : int
+        Index of the input.
+    config : AcceleratorConfig
+    source, target : Place
+        Of that input, dense, which may be a constant; of the output.
+    scratch : function
+        As of `lower`.
+    """
+    tensor, shape = one.inputs[part], one.output.shape
+    numbers = np.arange(math.prod(shape)).reshape(shape)
+    if isinstance(one, Pack):
+        chosen = np.take(numbers, part, one.axis)
+    else:
+        ends = np.cumsum([other.shape[one.axis] for other in one.inputs])[:-1]
+        chosen = np.split(numbers, ends, one.axis)[part]
+    made, source = _broadcast(config, tensor, source, tensor.shape, scratch)
+    if isinstance(one, Concatenation) and tensor.quantization != one.output.quantization:
+        copy = Place.dense(scratch(math.prod(tensor.shape)), image_shape(tensor.shape))
+        table = one.rescaled(tensor, np.arange(-128, 128).astype(np.int8))
+        made += _word_by_word(
+            config, Mode.TABLE, source.address, copy.address, math.prod(tensor.shape),
+            " by table", table=table[:, None],
         )  # fmt: skip
-
-        def make(read: dict[str, int], write: dict[str, int]) -> Job:
-            # Every pixel is read `again` times: the reads have fewer tiles of more words.
-            return _copy(
-                config, {**read, "pitch": 0, "tiles": read["tiles"] // read["rows"]}, write, 0
-            )
-
-        found += _channel_blocks(config, place, line, taps, make)
-    return found
+        source = copy
+    return [*made, *moves(config, source.addresses, target.addresses[chosen.ravel()])]
 
 
 _WAYS: dict[type, Callable[..., list[Job]]] = {
     DepthwiseConv2D: _depthwise, FuseConv2D: _fuse, ABConv2D: _abconv,
-    FullyConnected: _linear, AveragePool2D: _average, Mean: _mean, MaxPool2D: _max_pool,
-    Quantize: _quantize, Function: _function, PRelu: _prelu, Pad: _pad, Slice: _slice,
-    ResizeNearestNeighbor: _resize,
+    FullyConnected: _linear, AveragePool2D: _average, MaxPool2D: _max_pool,
+    Quantize: _quantize, Function: _function, PRelu: _prelu, Pad: _pad, Slice: _move,
+    Transpose: _move, ResizeNearestNeighbor: _move,
 }  # fmt: skip
 #: Those that may take room for a copy.
 _WITH_SCRATCH: dict[type, Callable[..., list[Job]]] = {
-    Conv2D: _conv, Add: _pair, Mul: _pair, Sub: _pair, Maximum: _extreme, Minimum: _extreme,
+    Conv2D: _conv, Mean: _mean, Add: _pair, Mul: _pair, Sub: _pair, Maximum: _extreme,
+    Minimum: _extreme,
 }  # fmt: skip
+
+#: Those that take parts of pixels, and give them; others do it by copies.
+_WITH_GAPS = (
+    Conv2D, DepthwiseConv2D, FuseConv2D, MaxPool2D, PRelu, ResizeNearestNeighbor, Slice, Transpose
+)  # fmt: skip
 
 
 def lower(
@@ -785,6 +839,36 @@ def lower(
     Unsupported
         If the machine has no way to do it.
     """
+    gaps = any(not place.gapless for place in (*sources, target))
+    try:
+        if not gaps or isinstance(one, _WITH_GAPS):
+            return _lower(one, config, sources, target, scratch)
+    except Unsupported:
+        if not gaps:
+            raise
+    made: list[Job] = []
+
+    def gapless(place: Place) -> Place:
+        return Place.dense(
+            scratch(math.prod(place.size) * place.channels), (*place.size, place.channels)
+        )
+
+    copies = []
+    for place in sources:
+        copies.append(place if place.gapless else gapless(place))
+        if copies[-1] != place:
+            made += moves(config, place.addresses, copies[-1].addresses)
+    if target.gapless:
+        return made + _lower(one, config, copies, target, scratch)
+    result = gapless(target)
+    made += _lower(one, config, copies, result, scratch)
+    return made + moves(config, result.addresses, target.addresses)
+
+
+def _lower(
+    one: Operator, config: AcceleratorConfig, sources: Places, target: Place, scratch: Scratch
+) -> list[Job]:
+    """Return the jobs of an operator; what lies with gaps is a part of every pixel."""
     try:
         for kind, way in _WITH_SCRATCH.items():
             if isinstance(one, kind):

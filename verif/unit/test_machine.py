@@ -103,8 +103,7 @@ def addition(
     seed: int, config: AcceleratorConfig, source: int, x: np.ndarray, target: int
 ) -> Layer:
     """Return the sum of a tensor and itself, a word further each time."""
-    rows, count = config.array.rows, -(-x.size // config.array.rows)
-    read, write = jobs.words(source, 0, target, count, rows)
+    read, write = jobs.words(source, 0, target, x.size, config.array.rows)
     top = (1 << 30, 0)
     result = quant.add(x, x, scales=(1, 1, 2), zero_points=(3, 3, -5))
     job = jobs.combine(
