@@ -6,7 +6,7 @@
 # make check        a fast part of that (about a minute)
 # make planted      plant bugs in the gateware, and see who notices (minutes)
 # make coverage     what the core's suite covers (minutes)
-# make soak         random cores and new seeds (MINUTES=10)
+# make soak         random cores, accelerators, networks, attacks (MINUTES=10)
 # make mutate       the share of small faults in the netlist that the suite notices, for
 #                   docs/mutation.md (half an hour)
 # make formal       prove the rules of the core, with planted bugs, for docs/formal.md (minutes)
