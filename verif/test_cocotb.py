@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
-from cocotb_tools.runner import get_runner
 
 from hw.config import ArrayConfig
 from hw.emit import emit_verilog
-from verif.lib.bench import make_environment
+from verif.lib.cocotb_build import Built
 from verif.lib.faulty import FAULTS, faulty_core
 
-HERE = Path(__file__).parent
 CONFIGS = [
     ArrayConfig(rows=1, cols=1, st_os=True),
     ArrayConfig(rows=3, cols=5, st_os=True),
@@ -49,62 +45,20 @@ COMPLAINTS = {
 }
 
 
-class Built:
-    """A core built for cocotb."""
-
-    def __init__(self, config: ArrayConfig, verilog: str, folder: Path) -> None:
-        self.config, self.folder = config, folder
-        source = folder / "core.v"
-        source.write_text(verilog)
-        self.runner = get_runner("verilator")
-        self.runner.build(
-            sources=[source],
-            hdl_toplevel="stos_core",
-            build_dir=folder / "build",
-            build_args=["-Wno-lint", "-Wno-fatal"],
-            timescale=("1ns", "1ps"),
-            log_file=folder / "build.log",
-        )
-
-    def run(self, chosen: str | None = None, mutant: int = 0) -> dict[str, str]:
-        """Run the bench, or one test of it; return the failure of each test, "" if it passed."""
-        log = self.folder / f"test{mutant}.log"
-        results = self.folder / f"results{mutant}.xml"
-        with contextlib.suppress(SystemExit):  # the runner's way of saying that a test failed
-            self.runner.test(
-                hdl_toplevel="stos_core",
-                test_module="verif.cocotb_core",
-                build_dir=self.folder / "build",
-                test_filter=chosen and f"{chosen}$",
-                results_xml=str(results),
-                extra_env={
-                    "STOS_CONFIG": self.config.to_json(),
-                    "STOS_MUTANT": str(mutant),
-                    "COCOTB_LOG_LEVEL": "WARNING",
-                },
-                log_file=log,
-            )
-        failures = {}
-        for case in ElementTree.parse(results).iter("testcase"):
-            bad = any(case.find(kind) is not None for kind in ("failure", "error", "skipped"))
-            text = log.read_text()[-9000:] or "failed without a word"
-            failures[str(case.get("name"))] = text if bad else ""
-        return failures
+def built(verilog: str, folder: Path) -> Built:
+    return Built(verilog, "stos_core", "verif.cocotb_core", folder)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _environment():
-    with pytest.MonkeyPatch.context() as patch:
-        for name, text in make_environment().items():
-            patch.setenv(name, text)
-        patch.setenv("PYTHONPATH", str(HERE.parent))
-        yield
+def ran(core: Built, config: ArrayConfig, chosen: str | None = None, mutant: int = 0):
+    """Run the bench, or one test of it; return the failure of each test, "" if it passed."""
+    variables = {"STOS_CONFIG": config.to_json(), "STOS_MUTANT": str(mutant)}
+    return core.run(variables, chosen, str(mutant))
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=ArrayConfig.flags)
 def test_bench(config, tmp_path):
     """Every test of the bench must have run and passed."""
-    failures = Built(config, emit_verilog(config), tmp_path).run()
+    failures = ran(built(emit_verilog(config), tmp_path), config)
     assert set(failures) == TESTS
     assert not any(failures.values()), "".join(failures.values())[-3000:]
 
@@ -112,13 +66,13 @@ def test_bench(config, tmp_path):
 @pytest.fixture(scope="module")
 def faulty(tmp_path_factory):
     """Return a core in the wrapper of planted faults."""
-    return Built(FAULTY, faulty_core(FAULTY), tmp_path_factory.mktemp("faulty"))
+    return built(faulty_core(FAULTY), tmp_path_factory.mktemp("faulty"))
 
 
 @pytest.mark.parametrize("fault", COMPLAINTS, ids=FAULTS.get)
 def test_check_fires(faulty, fault):
     """Each planted fault fails the test that is there for it, with its own complaint."""
     chosen, complaint = COMPLAINTS[fault]
-    failures = faulty.run(chosen, fault)
+    failures = ran(faulty, FAULTY, chosen, fault)
     assert list(failures) == [chosen]
     assert re.search(complaint, failures[chosen]), failures[chosen] or "nobody noticed"
