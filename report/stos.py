@@ -29,6 +29,7 @@ MODULES = {
     "abconv": "sim.abconv",
     "area": "synth.area",
     "timing": "synth.timing",
+    "accelerator": "synth.accelerator",
 }
 
 #: Packages with commands of their own, which take long to import, or need an extra.

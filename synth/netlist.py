@@ -124,8 +124,23 @@ def count(config: ArrayConfig, target: Target, flat: bool) -> tuple[Part, str, R
     return core, str(folder), add(target.cost(cell["type"]) for cell in cells)
 
 
-def tree(netlist: dict[str, Any], config: ArrayConfig, target: Target, top: str) -> Part:
-    """Return what a core is made of, down to the parts of a processing element."""
+def tree(
+    netlist: dict[str, Any], config: ArrayConfig, target: Target, top: str, *, name: str = "core"
+) -> Part:
+    """Return what a design is made of, down to the parts of a processing element.
+
+    Parameters
+    ----------
+    netlist : dict
+        As Yosys writes it in JSON. Modules that are black boxes are cells of the target, or have
+        no cost: memories.
+    config : ArrayConfig
+    target : Target
+    top : str
+        Name of the top module.
+    name : str
+        What the whole is. Of a core, what is in its parts is not listed, but for the grid.
+    """
     modules = netlist["modules"]
     library = {
         name
@@ -133,6 +148,7 @@ def tree(netlist: dict[str, Any], config: ArrayConfig, target: Target, top: str)
         if int(module["attributes"].get("blackbox", "0"), 2)
     }
     known: dict[str, Part] = {}
+    shown = ("grid", "row", "pe")
 
     def visit(module: str) -> Part:
         if module in known:
@@ -144,10 +160,10 @@ def tree(netlist: dict[str, Any], config: ArrayConfig, target: Target, top: str)
             kind = cell["type"]
             if kind in modules and kind not in library:
                 inner[kind] = inner.get(kind, 0) + 1
-            else:
+            elif not kind.startswith(f"{top}_"):  # a memory
                 own.append(kind)
         children = [visit(kind) for kind in inner]
-        kind = module.removeprefix(f"{top}_") if module != top else "core"
+        kind = module.removeprefix(f"{top}_") if module != top else name
         rule = _RULES.get(kind)
         if rule and own:
             parts = _split(modules[module], modules, library, config, target, rule)
@@ -163,7 +179,7 @@ def tree(netlist: dict[str, Any], config: ArrayConfig, target: Target, top: str)
                     name=child.name,
                     count=inner[f"{top}_{child.name}"],
                     unit=child.unit,
-                    parts=child.parts if child.name in ("grid", "row", "pe") else [],
+                    parts=child.parts if child.name in shown or name != "core" else [],
                 )
             )
         unit = add({k: v * part.count for k, v in part.unit.items()} for part in parts)

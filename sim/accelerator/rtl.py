@@ -109,6 +109,8 @@ class AcceleratorSimulator:
         As of `sim.rtl.Simulator`.
     driver : Path, optional
         Folder of the C driver: it does what the host does. There are no watches then.
+    verilog : str, optional
+        Of the accelerator; emitted if left out.
 
     Raises
     ------
@@ -119,11 +121,12 @@ class AcceleratorSimulator:
     config: AcceleratorConfig
     cache: Path | None = None
     driver: Path | None = None
+    verilog: str | None = None
 
     def __post_init__(self) -> None:
         """Build the simulator unless the cache has it."""
         config = self.config
-        verilog = emit_accelerator(config)
+        verilog = self.verilog or emit_accelerator(config)
         large = config.array.rows > 8 or config.array.cols > 8
         public = "".join(
             f'public_flat_rd -module "{module}" -var "{name}"\n'
