@@ -14,6 +14,7 @@ import pytest
 from amaranth.lib.data import StructLayout
 
 from golden.int8 import tflite, transform
+from golden.int8.fold import fold
 from golden.int8.graph import Graph
 from hw import gen
 from hw.accelerator.combiner import Mode
@@ -28,6 +29,7 @@ from sim import run as run_command
 from sim.accelerator import jobs, page
 from sim.accelerator.compiler import Program, compile_graph
 from sim.accelerator.cycles import simulate
+from sim.accelerator.image import image
 from sim.accelerator.rtl import AcceleratorResult, AcceleratorSimulator
 from sim.accelerator.run import Placed, place, run
 from verif.lib.attacks import good, kept, mutated
@@ -187,6 +189,16 @@ def test_networks(model):
     assert ran.result.cycles == CYCLES[model]
 
 
+@pytest.mark.parametrize(
+    "model", [pytest.param("vww_96_int8", marks=needs("models/vww_96_int8.tflite"))]
+)
+def test_folded(model):
+    """Visual wake words without its dead channels."""
+    graph = fold(transform.recognize(tflite.load(find(f"models/{model}.tflite"))))
+    ran = run(graph, some(graph), MACHINES["16 x 16"], simulator=simulator("16 x 16"))
+    assert ran.result.cycles == 33_009
+
+
 def test_parts_that_are_spilled(tmp_path):
     """A concatenation whose parts come and go keeps all of them, and is compared as a whole."""
     net = Net(1, (1, 24, 24, 4))
@@ -276,6 +288,42 @@ def short(tmp_path_factory) -> tuple[Program, Placed]:
     program = compile_graph(graph, MACHINES["4 x 6"])
     value = np.random.default_rng(1).integers(-128, 128, program.inputs[0].shape).astype(np.int8)
     return program, place(program, [value])
+
+
+@pytest.mark.parametrize("name", ["4 x 6", "8 x 8 plain", "6 x 3, two MAC stages"])
+def test_transfers(name):
+    """Every length at every offset in a beat and a word, over the ends of bursts, too."""
+    config, core = MACHINES[name], simulator(name)
+    beat, word = config.axi_bytes, config.word
+    dice = random.Random(1)
+    cases = [(count, offset) for count in range(1, 2 * beat + 3) for offset in range(beat)]
+    cases += [(256 * n + more, offset) for n in (1, 2) for more in (-1, 0, 1)
+              for offset in (0, 1, beat - 1, 255)]  # fmt: skip
+    source = random.Random(2).randbytes(4096)
+    for first in range(0, len(cases), 400):
+        made, wanted = [], bytearray()
+        for count, offset in cases[first : first + 400]:
+            # Somewhere in memory, in the machine and at the output; the sign may turn twice.
+            begin = offset + 256 * dice.randrange(8)
+            local, target = dice.randrange(3 * word), len(wanted) + dice.randrange(2 * beat)
+            flips = dice.random() < 0.5, dice.random() < 0.5
+            made.append(jobs.transfer(Kind.LOAD, Base.INPUT, begin, local, count, flip=flips[0]))
+            made.append(jobs.transfer(Kind.STORE, Base.OUTPUT, target, local, count, flip=flips[1]))
+            wanted += bytes([0xA5]) * (target - len(wanted))
+            sign = 0x80 * (flips[0] ^ flips[1])
+            wanted += bytes(byte ^ sign for byte in source[begin : begin + count])
+        made.append(jobs.end())
+        begins = [-(-len(image(made, config)) // 4096) * 4096]
+        begins.append(begins[0] + 4096)
+        memory = image(made, config).ljust(begins[0], b"\0") + source
+        size = len(memory)
+        memory += bytes([0xA5]) * (len(wanted) + 4096)
+        found = core.run(memory, (0, *begins, begins[1]), latency=first % 50)
+        assert (found.done, found.code) == (True, 0)
+        assert found.memory[:size] == memory[:size]
+        assert found.memory[size:].rstrip(b"\xa5") == wanted.rstrip(b"\xa5")
+        if first == 0:
+            assert found.cycles == simulate(made, config, latency=0).cycles
 
 
 @pytest.mark.parametrize("response", [2, 3])
