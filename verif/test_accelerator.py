@@ -301,17 +301,25 @@ def test_transfers(name):
               for offset in (0, 1, beat - 1, 255)]  # fmt: skip
     source = random.Random(2).randbytes(4096)
     for first in range(0, len(cases), 400):
-        made, wanted = [], bytearray()
+        made, wanted = [jobs.transfer(Kind.LOAD, Base.INPUT, 0, 0, 4096)], bytearray()
+        inside = bytearray(source)
         for count, offset in cases[first : first + 400]:
             # Somewhere in memory, in the machine and at the output; the sign may turn twice.
             begin = offset + 256 * dice.randrange(8)
             local, target = dice.randrange(3 * word), len(wanted) + dice.randrange(2 * beat)
-            flips = dice.random() < 0.5, dice.random() < 0.5
-            made.append(jobs.transfer(Kind.LOAD, Base.INPUT, begin, local, count, flip=flips[0]))
-            made.append(jobs.transfer(Kind.STORE, Base.OUTPUT, target, local, count, flip=flips[1]))
+            signs = dice.choice([0, 0x80]), dice.choice([0, 0x80])
+            made.append(
+                jobs.transfer(Kind.LOAD, Base.INPUT, begin, local, count, flip=signs[0] > 0)
+            )
+            loaded = source[begin : begin + count]
+            inside[local : local + count] = bytes(byte ^ signs[0] for byte in loaded)
+            if dice.random() < 0.5:  # what lies around it is as before
+                local, count = max(0, local - 2), count + 4
+            made.append(
+                jobs.transfer(Kind.STORE, Base.OUTPUT, target, local, count, flip=signs[1] > 0)
+            )
             wanted += bytes([0xA5]) * (target - len(wanted))
-            sign = 0x80 * (flips[0] ^ flips[1])
-            wanted += bytes(byte ^ sign for byte in source[begin : begin + count])
+            wanted += bytes(byte ^ signs[1] for byte in inside[local : local + count])
         made.append(jobs.end())
         begins = [-(-len(image(made, config)) // 4096) * 4096]
         begins.append(begins[0] + 4096)
