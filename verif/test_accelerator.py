@@ -588,6 +588,26 @@ def test_a_field_that_does_not_fit(tmp_path):
         )  # fmt: skip
 
 
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("name", ["8 x 8", "8 x 8 plain"])
+def test_interpolation(name, half, tmp_path):
+    """Twice, four and eight times as large, and smaller; thirds are left to the host."""
+
+    def made(*sizes: tuple[int, int]) -> Graph:
+        net = Net(1, (1, 4, 6, 9))
+        x = net.input
+        for size in sizes:
+            y = net.like(x, (1, *size, 9))
+            net.writer.add("RESIZE_BILINEAR", [x, net.list(size)], y, HalfPixelCenters=half)
+            x = y
+        return load(net.done(x), tmp_path)
+
+    graph = made((8, 12), (32, 12), (4, 24), (32, 24), (16, 6))
+    run(graph, some(graph), MACHINES[name], simulator=simulator(name))
+    with pytest.raises(UserError, match="1 RESIZE_BILINEAR .neighbours that are not a multiple"):
+        compile_graph(made((12, 18)), MACHINES[name])
+
+
 def test_slopes_that_broadcast(tmp_path):
     """A PRELU whose output has more channels than its input is refused."""
     net = Net(1, (1, 6, 6, 4))
@@ -680,4 +700,4 @@ def test_counts_of_the_page():
     """The numbers are those of the code."""
     committed = json.loads((page.DOCS / "accelerator.json").read_text())
     graph = transform.recognize(tflite.load(find("models/kws_ref_model.tflite")))
-    assert page.count(graph) == committed["kws_ref_model"]
+    assert page.count(graph) == committed["networks"]["kws_ref_model"]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .quant import Int8Array, divide
 from .wrap import IntArray
 
-__all__ = ["bilinear", "bilinear_float", "nearest"]
+__all__ = ["between", "bilinear", "bilinear_float", "nearest"]
 
 
 def nearest(count: int, size: int, *, align_corners: bool, half_pixel: bool) -> IntArray:
@@ -32,7 +32,7 @@ def nearest(count: int, size: int, *, align_corners: bool, half_pixel: bool) -> 
     return np.clip(np.floor(place).astype(np.int64), 0, size - 1)
 
 
-def _between(
+def between(
     count: int, size: int, *, align_corners: bool, half_pixel: bool
 ) -> tuple[IntArray, IntArray, IntArray]:
     """Return two neighbours each of `count` elements lies between, and 1,024ths of the way."""
@@ -64,8 +64,8 @@ def bilinear(
     """
     x = np.asarray(x, np.int64)
     options = {"align_corners": align_corners, "half_pixel": half_pixel}
-    top, bottom, down = _between(size[0], x.shape[1], **options)
-    left, right, along = _between(size[1], x.shape[2], **options)
+    top, bottom, down = between(size[0], x.shape[1], **options)
+    left, right, along = between(size[1], x.shape[2], **options)
     along = along[:, None]
     upper, lower = (
         x[:, rows][:, :, left] * (1024 - along) + x[:, rows][:, :, right] * along

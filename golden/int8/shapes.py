@@ -441,6 +441,14 @@ class ResizeBilinear(Resize):
     def _kernel(self) -> Callable[..., NDArray[np.int8]]:
         return resize.bilinear_float if self.inputs[0].dtype == "uint8" else resize.bilinear
 
+    def neighbours(self, axis: int) -> tuple[IntArray, IntArray, IntArray]:
+        """Return the two neighbours of every row (axis 0) or column, and 1,024ths of the way.
+
+        Of int8; uint8 is interpolated in float32.
+        """
+        size = image(self.inputs[0])[axis]
+        return resize.between(self.size[axis], size, **self._where)
+
     @property
     def host_operations(self) -> int:
         """Four neighbours for every element."""

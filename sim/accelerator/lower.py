@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -34,7 +34,15 @@ from golden.int8.elementwise import (
 )
 from golden.int8.operators import Operator
 from golden.int8.pools import AveragePool2D, MaxPool2D, Mean
-from golden.int8.shapes import Concatenation, Pack, Pad, ResizeNearestNeighbor, Slice, Transpose
+from golden.int8.shapes import (
+    Concatenation,
+    Pack,
+    Pad,
+    ResizeBilinear,
+    ResizeNearestNeighbor,
+    Slice,
+    Transpose,
+)
 from golden.int8.tensor import Tensor
 from hw.accelerator.combiner import ENTRIES, LEFT, Mode
 from hw.accelerator.config import AcceleratorConfig
@@ -374,19 +382,34 @@ def _average(
             found += _mean_of(config, image, out, given)
             continue
         ones = np.ones((1, high, wide, channels), np.int8)
-        inside = Window(size, (high, wide), window.stride, ((0, 0), (0, 0)))
-        try:
-            found += depthwise(config, inside, image, out, ones, given, 0)
-        except Unsupported:
-            if rows == 1:
-                raise
-            line = replace(inside, size=(high, size[1]))
-            for n in range(rows):
-                found += depthwise(
-                    config, line, image.window(n * window.stride[0], 0, line.size),
-                    out.window(n, 0, (1, columns)), ones, given, 0,
-                )  # fmt: skip
+        found += _region(config, (high, wide), window.stride, image, out, ones, given)
     return found
+
+
+def _region(
+    config: AcceleratorConfig, kernel: tuple[int, int], stride: tuple[int, int], image: Place,
+    out: Place, weights: Int8, given: Requantization,
+) -> list[Job]:  # fmt: skip
+    """Return windows of some rows and columns, depthwise, that lie within the image.
+
+    All of them at once, or, where the machine has no job for that, a row at a time.
+    """
+    window = Window(image.size, kernel, stride, ((0, 0), (0, 0)))
+    try:
+        return depthwise(config, window, image, out, weights, given, 0)
+    except Unsupported:
+        rows, columns = out.size
+        if rows == 1:
+            raise
+    size = kernel[0], image.size[1]
+    return [
+        job
+        for n in range(rows)
+        for job in depthwise(
+            config, replace(window, size=size), image.window(n * stride[0], 0, size),
+            out.window(n, 0, (1, columns)), weights, given, 0,
+        )
+    ]  # fmt: skip
 
 
 def _alike(window: Window, axis: int) -> list[tuple[int, int, int, int]]:
@@ -405,6 +428,74 @@ def _alike(window: Window, axis: int) -> list[tuple[int, int, int, int]]:
                 found[-1] = begin, count + 1, at, size
                 continue
         found.append((n, 1, first, last - first))
+    return found
+
+
+@dataclass(frozen=True)
+class _Blend:
+    """Elements of an axis that are made alike: `count` of them, from `begin` on, `step` apart.
+
+    Each is the sum of neighbours times `weights`, the first ones from `first` on, those of the
+    next element `stride` further. The weights are 1,024ths.
+    """
+
+    begin: int
+    first: int
+    weights: tuple[int, ...]
+    count: int = 1
+    step: int = 1
+    stride: int = 1
+
+
+def _blends(one: ResizeBilinear, axis: int) -> list[_Blend]:
+    """Return how an axis is made, in as few groups of elements as it takes."""
+    alike: dict[tuple[int, ...], list[_Blend]] = {}
+    for n, (low, high, part) in enumerate(zip(*one.neighbours(axis), strict=True)):
+        near, far = 1024 - int(part), int(part)
+        weights = (1024,) if low == high or not far else (near, far)
+        groups = alike.setdefault(weights, [])
+        if groups:
+            last = groups[-1]
+            more = last.count - 1
+            step, stride = n - last.begin - more * last.step, int(low) - last.first
+            stride -= more * last.stride
+            if stride > 0 and (not more or (step, stride) == (last.step, last.stride)):
+                groups[-1] = replace(last, count=last.count + 1, step=step, stride=stride)
+                continue
+        groups.append(_Blend(n, int(low), weights))
+    return [blend for groups in alike.values() for blend in groups]
+
+
+def _interpolate(
+    one: ResizeBilinear, config: AcceleratorConfig, source: Places, target: Place
+) -> list[Job]:
+    """Return sums of up to four neighbours, for all elements with the same weights at once."""
+    if one.inputs[0].dtype != "int8":
+        raise Unsupported("a uint8 RESIZE_BILINEAR")
+    channels = target.channels
+    full = np.full(channels, 1, np.int64)
+    found: list[Job] = []
+    for down, along in itertools.product(_blends(one, 0), _blends(one, 1)):
+        whole = np.outer(down.weights, along.weights)
+        common = int(np.gcd.reduce(whole.ravel()))  # a power of two: they add up to one
+        if whole.max() // common > 3 * 127:
+            raise Unsupported("neighbours that are not a multiple of 1/16 away")
+        bits = 20 - common.bit_length() + 1
+        given = Requantization(
+            bias=0 * full, multiplier=full << 30 - bits, shift=full, zero=0, away=True
+        )
+        weights = turned(np.repeat(whole[..., None] // common, channels, axis=2), 0)
+        kernel = len(down.weights), len(along.weights)
+        size = (
+            (down.count - 1) * down.stride + kernel[0],
+            (along.count - 1) * along.stride + kernel[1],
+        )
+        out = target.window(down.begin, along.begin, (down.count, along.count))
+        found += _region(
+            config, kernel, (down.stride, along.stride),
+            source[0].window(down.first, along.first, size),
+            replace(out, pixel=out.pixel * along.step, row=out.row * down.step), weights, given,
+        )  # fmt: skip
     return found
 
 
@@ -804,7 +895,7 @@ _WAYS: dict[type, Callable[..., list[Job]]] = {
     DepthwiseConv2D: _depthwise, FuseConv2D: _fuse, ABConv2D: _abconv,
     FullyConnected: _linear, AveragePool2D: _average, MaxPool2D: _max_pool,
     Quantize: _quantize, Function: _function, PRelu: _prelu, Pad: _pad, Slice: _move,
-    Transpose: _move, ResizeNearestNeighbor: _move,
+    Transpose: _move, ResizeNearestNeighbor: _move, ResizeBilinear: _interpolate,
 }  # fmt: skip
 #: Those that may take room for a copy.
 _WITH_SCRATCH: dict[type, Callable[..., list[Job]]] = {
@@ -814,7 +905,8 @@ _WITH_SCRATCH: dict[type, Callable[..., list[Job]]] = {
 
 #: Those that take parts of pixels, and give them; others do it by copies.
 _WITH_GAPS = (
-    Conv2D, DepthwiseConv2D, FuseConv2D, MaxPool2D, PRelu, ResizeNearestNeighbor, Slice, Transpose
+    Conv2D, DepthwiseConv2D, FuseConv2D, MaxPool2D, PRelu, ResizeBilinear,
+    ResizeNearestNeighbor, Slice, Transpose,
 )  # fmt: skip
 
 

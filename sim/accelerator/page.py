@@ -1,7 +1,8 @@
 """Write docs/accelerator.md: registers, and whole networks by the exact cycle model.
 
 ``python -m sim.accelerator.page`` makes the page again from accelerator.json; with ``--models
-FOLDER`` the networks in a folder are compiled and counted again (half a minute).
+FOLDER`` the networks in a folder are compiled and counted again (two minutes), with ``--area``
+accelerators are synthesized again (minutes).
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from report.command import Command, OneLineParser, Page
 from report.errors import reading
 from report.tables import Sheet
 from report.template import fill
+from synth.accelerator import cost
+from synth.netlist import Part
+from synth.targets import gates
 
 from ..inputs import read_model
 from ..network import network_cycles
@@ -78,6 +82,53 @@ def count(graph: Graph) -> dict[str, Any]:
     return found
 
 
+#: Parts of the table of costs: names of modules, whatever they are in.
+_PARTS = {
+    "grid": ("grid",),
+    "requantization lanes": ("requantizer",),
+    "element-wise": ("combiner",),
+    "corner turn, skews": ("corner_turn", "west_skew", "deskew"),
+    "addresses": ("gemm_reader", "stream_reader", "gemm_writer", "stream_writer"),
+    "rings": ("weight_ring", "job_ring"),
+    "activations": ("activations",),
+    "memory port": ("storer", "weights_fetcher", "program_fetcher", "tensor_fetcher"),
+    "registers": ("registers",),
+}
+
+
+def area() -> dict[str, Any]:
+    """Return gate equivalents of accelerators of three sizes, part by part."""
+    found = {}
+    for name in ("8 x 8", "16 x 16", "32 x 32"):
+        one = cost(machine(name, 96), gates())
+        parts: dict[str, float] = {}
+
+        def visit(part: Part, copies: float, into: dict[str, float] = parts) -> None:
+            for inner in part.parts:
+                into[inner.name] = into.get(inner.name, 0) + copies * inner.count * inner.unit["GE"]
+                visit(inner, copies * inner.count)
+
+        visit(one.whole, 1)
+        shares = {what: sum(parts[part] for part in names) for what, names in _PARTS.items()}
+        whole, core = one.whole.unit["GE"], one.core.unit["GE"]
+        shares["control, jobs, parameters"] = whole - sum(shares.values())
+        found[name] = {"core": core, "whole": whole, "parts": shares}
+    return found
+
+
+def _area(data: dict[str, Any]) -> Sheet:
+    names = list(data)
+    rows: list[tuple[str, ...]] = [
+        (what, *(f"{data[name]['parts'][what] / 1000:.1f}" for name in names))
+        for what in data[names[0]]["parts"]
+    ]
+    rows.append(("**all**", *(f"{data[name]['whole'] / 1000:.1f}" for name in names)))
+    rows.append(("core alone", *(f"{data[name]['core'] / 1000:.1f}" for name in names)))
+    beyond = (f"{100 * (data[name]['whole'] / data[name]['core'] - 1):.0f} %" for name in names)
+    rows.append(("beyond the core", *beyond))
+    return Sheet(title="Logic, kGE", columns=("part", *(f"{n} ST-OS" for n in names)), rows=rows)
+
+
 def _networks(data: dict[str, Any]) -> Sheet:
     rows: list[tuple[str, ...]] = []
     for name, what in MODELS.items():
@@ -129,8 +180,8 @@ def render(data: dict[str, Any]) -> str:
         rows=[(f"{name}_CYCLES", text) for name, text in COUNTERS.items()],
     )
     tables = {
-        "networks": _networks(data), "registers": _registers(), "errors": errors,
-        "classes": classes,
+        "networks": _networks(data["networks"]), "area": _area(data["area"]),
+        "registers": _registers(), "errors": errors, "classes": classes,
     }  # fmt: skip
     return fill(DOCS / "accelerator.md.in", {name: vars(one) for name, one in tables.items()}, {})
 
@@ -140,18 +191,21 @@ def _options(parser: OneLineParser) -> None:
         "--models", type=Path, metavar="FOLDER", default=argparse.SUPPRESS,
         help="count the networks in this folder again",
     )  # fmt: skip
+    parser.add_argument("--area", action="store_true", help="synthesize again (minutes)")
 
 
 def _report(arguments: argparse.Namespace) -> dict[str, Any]:
     path = DOCS / "accelerator.json"
-    if not hasattr(arguments, "models"):
-        with reading(path):
-            found: dict[str, Any] = json.loads(path.read_text())
-        return found
-    return {
-        name: count(transform.recognize(read_model(arguments.models / f"{name}.tflite")))
-        for name in MODELS
-    }
+    with reading(path):
+        found: dict[str, Any] = json.loads(path.read_text())
+    if hasattr(arguments, "models"):
+        found["networks"] = {
+            name: count(transform.recognize(read_model(arguments.models / f"{name}.tflite")))
+            for name in MODELS
+        }
+    if arguments.area:
+        found["area"] = area()
+    return found
 
 
 def _page(data: dict[str, Any]) -> Page:

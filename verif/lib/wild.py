@@ -203,6 +203,12 @@ class _Wild(Net):
     def resized(self, x: int) -> int:
         return self.resize(x, tuple(n * self.some(1, 2) for n in self.shapes[x][1:3]))
 
+    def interpolated(self, x: int) -> int:
+        size = tuple(n * self.some(1, 2, 4) for n in self.shapes[x][1:3])
+        y = self.like(x, (1, *size, self.shapes[x][3]))
+        where = {"HalfPixelCenters": bool(self.some(0, 1))}
+        return self.writer.add("RESIZE_BILINEAR", [x, self.list(size)], y, **where)
+
     def averaged(self, x: int) -> int:
         axes = [[1, 2], [1, 2], [1], [2], [3], [2, 3]][self.some(*range(6))]
         shape = tuple(1 if axis in axes else n for axis, n in enumerate(self.shapes[x]))
@@ -250,8 +256,8 @@ class _Wild(Net):
         kinds: list[Callable[[int], int | None]] = [
             self.convolution, self.convolution, self.each_channel, self.pooled, self.arithmetic,
             self.extreme, self.function, self.padded, self.joined, self.joined, self.joined,
-            self.split, self.sliced, self.transposed, self.resized, self.averaged, self.reshaped,
-            self.linear, self.packed, self.averaged_as_planes,
+            self.split, self.sliced, self.transposed, self.resized, self.interpolated,
+            self.averaged, self.averaged_as_planes, self.reshaped, self.linear, self.packed,
         ]  # fmt: skip
         while ways:
             made = kinds[int(self.rng.integers(len(kinds)))](self.pick())
