@@ -45,11 +45,12 @@ def list_commands(package: str = "") -> int:
     """Print the commands of a package, or all of them; return the exit status."""
     names = [name for name in MODULES if MODULES[name].startswith(package)]
     width = max(len(MODULES[name]) for name in names)
-    lines = [f"  stos {name:8} python -m {MODULES[name]:{width}}  {_command(name).about}\n"
+    first = max(map(len, names))
+    lines = [f"  stos {name:{first}} python -m {MODULES[name]:{width}}  {_command(name).about}\n"
              for name in names]  # fmt: skip
     if not package:
         lines += [
-            f"  stos {name:8} python -m {name:{width}}  {about}\n"
+            f"  stos {name:{first}} python -m {name:{width}}  {about}\n"
             for name, about in PACKAGES.items()
         ]
     how = f"python -m {package}COMMAND" if package else "stos COMMAND"

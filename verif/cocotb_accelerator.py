@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import cocotb
+import numpy as np
 from cocotb.clock import Clock
+from cocotb.task import bridge, resume
 from cocotb.triggers import ClockCycles, RisingEdge, with_timeout
 from cocotbext.axi import AxiBus, AxiLiteBus, AxiLiteMaster, AxiRam, AxiResp
 
+from driver import stos
 from hw.accelerator.registers import IDENTITY, REGISTERS
 
 FOLDER = Path(os.environ["STOS_RUN"])
@@ -121,6 +124,94 @@ async def paused(dut: Any) -> None:
     await bench.start()
     assert await bench.finish() & 0xFF07 == 2
     bench.check()
+
+
+class Mmio:
+    """The registers for the driver in Python, which knows nothing of simulators."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.read = resume(bench.master.read_dword)
+        self.write = resume(bench.master.write_dword)
+
+
+class Buffer:
+    """Memory as PYNQ allocates it: the machine sees what was flushed."""
+
+    def __init__(self, ram: AxiRam, address: int, count: int) -> None:
+        self.ram, self.device_address = ram, address
+        self.cache = np.full(count, 0x5A, np.uint8)
+
+    def __getitem__(self, where: slice) -> Any:
+        return self.cache[where]
+
+    def __setitem__(self, where: slice, values: Any) -> None:
+        self.cache[where] = values
+
+    def flush(self) -> None:
+        """Write it."""
+        self.ram.write(self.device_address, self.cache.tobytes())
+
+    def invalidate(self) -> None:
+        """Read it again."""
+        self.cache[:] = np.frombuffer(self.ram.read(self.device_address, len(self.cache)), np.uint8)
+
+
+@cocotb.test()
+async def driver(dut: Any) -> None:
+    """Let the driver in Python run the network, abort it, and refuse what is wrong."""
+    bench = Bench(dut)
+    await bench.reset()
+    top = len(bench.memory)  # the place of the image and what else is there is free
+
+    def allocate(shape: tuple[int], dtype: Any) -> Buffer:
+        nonlocal top
+        assert dtype is np.uint8
+        top -= -(-shape[0] // 4096) * 4096
+        return Buffer(bench.ram, top, shape[0])
+
+    inputs = [np.load(FOLDER / name) for name in bench.facts["inputs"]]
+    wanted = [(FOLDER / name).read_bytes() for _, name in bench.facts["outputs"]]
+
+    @resume
+    async def later() -> None:
+        await ClockCycles(bench.dut.clk, 100)
+
+    def aborted(device: stos.Device) -> None:
+        device.abort()
+        device.wait(9, later)
+
+    @bridge
+    def use() -> None:
+        device = stos.Device(Mmio(bench))
+        assert (device.rows, device.cols, device.st_os) == tuple(bench.facts["shape"])
+        network = stos.Network(device, FOLDER / "model.bin", allocate)
+        for _ in range(2):
+            found = network.run(*inputs, pause=later)
+            assert [value.tobytes() for value in found] == wanted
+        counters = device.counters()
+        assert counters["cycles"] == sum(
+            counters[name] for name in ("array", "weights", "activations", "results")
+        )
+        device.start(network._image.device_address, 0, 0, 0)
+        for call, text in (
+            (lambda: network.run(*inputs), "is busy"),
+            (lambda: device.wait(0, later), "did not end in 0 s"),
+            (lambda: aborted(device), "aborted"),
+            (lambda: device.start(68, 0, 0, 0), "no multiple of 64"),
+            (lambda: device.check(bytes(64)), "bad image"),
+            (lambda: device.check((FOLDER / "model.bin").read_bytes()[:-64]), "cut off"),
+            (lambda: network.run(), "0 inputs; the network has 1"),
+            (lambda: network.run(inputs[0][:, 1:]), "not int8"),
+        ):
+            try:
+                call()
+            except stos.StosError as error:
+                assert text in str(error), str(error)
+            else:
+                raise AssertionError(f"nobody said {text!r}")
+        assert [value.tobytes() for value in network.run(*inputs, pause=later)] == wanted
+
+    await use()
 
 
 @cocotb.test()

@@ -20,7 +20,7 @@ from verif.lib.fetch import find, needs
 from verif.lib.models import Net, load
 from verif.lib.wild import inputs
 
-TESTS = {"network", "paused", "refusals"}
+TESTS = {"network", "paused", "driver", "refusals"}
 
 
 def prepare(graph: Graph, config: AcceleratorConfig, folder: Path, runs: int = 2) -> None:
@@ -37,7 +37,14 @@ def prepare(graph: Graph, config: AcceleratorConfig, folder: Path, runs: int = 2
         value = tensor.outside(np.ascontiguousarray(values[tensor]))
         (folder / name).write_bytes(value.tobytes())
         outputs.append((offset, name))
+    names = []
+    for number, value in enumerate(inputs(graph)):
+        names.append(f"input{number}.npy")
+        np.save(folder / names[-1], value)
+    (folder / "model.bin").write_bytes(program.image)
+    (folder / "model.json").write_text(json.dumps(program.to_dict()))
     facts = {
+        "inputs": names, "shape": (config.array.rows, config.array.cols, config.array.st_os),
         "addresses": placed.addresses, "outputs": outputs, "scratch_bytes": program.scratch_bytes,
         "limit": 20 * program.timing().cycles + 10_000, "runs": runs,
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""The driver in C: its softmax, its registers, and runs on the accelerator's Verilog."""
+"""The drivers: registers in both, softmax and runs on the accelerator's Verilog in C."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from driver import stos
 from golden.arith import activations
 from hw.accelerator.accelerator import MAGIC
 from hw.accelerator.registers import ERRORS, IDENTITY, REGISTERS, VERSION
@@ -42,6 +43,14 @@ def test_registers():
     numbers = {name: int(value.rstrip("u"), 0)
                for name, value in re.findall(r"#define (\w+) (\w+)", SOURCE)}  # fmt: skip
     assert numbers == {"IDENTITY": IDENTITY, "MAGIC": MAGIC, "MAJOR": VERSION[0]}
+    python = vars(stos)
+    assert {name: python[name] for name in numbers} == numbers
+    offsets = {one.name: one.offset for one in REGISTERS}
+    names = "ID VERSION SHAPE FEATURES CONTROL STATUS IRQ_ENABLE IRQ_PENDING IMAGE".split()
+    assert {name: python[f"_{name}"] for name in names} == {name: offsets[name] for name in names}
+    assert python["_ERRORS"] == ERRORS
+    found = {name.removesuffix("_CYCLES").lower(): offset for name, offset in offsets.items()}
+    assert python["_COUNTERS"].items() <= found.items() and len(python["_COUNTERS"]) == 7
 
 
 def test_errors(library):
