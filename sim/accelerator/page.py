@@ -28,6 +28,7 @@ from synth.targets import gates
 from ..inputs import read_model
 from ..network import network_cycles
 from .compiler import compile_graph
+from .ethos import ethos_cycles, vela_version
 
 __all__ = ["COMMAND", "MODELS", "count", "main", "render"]
 
@@ -47,22 +48,25 @@ MODELS = {
         )
     },
 }  # fmt: skip
+#: The project's own, in examples/.
+EXAMPLES = {f"mobilenet_v2_{size}k": f"FuSe MobileNetV2 x0.35, {size} k" for size in (46, 47, 48)}
 #: Activation memory with which all of them fit: they are not cut into bands.
 _ROOM = 2048
 
+#: Rows, columns, ST-OS, bits of the bus.
 MACHINES = {
-    "8 x 8": (8, True, 64), "16 x 16": (16, True, 128), "16 x 16 plain": (16, False, 128),
-    "32 x 32": (32, True, 256),
+    "8 x 8": (8, 8, True, 64), "16 x 16": (16, 16, True, 128),
+    "16 x 16 plain": (16, 16, False, 128), "32 x 8": (32, 8, True, 128),
+    "16 x 32": (16, 32, True, 256), "32 x 32": (32, 32, True, 256),
 }  # fmt: skip
 
 
 def machine(name: str, act_kib: int = _ROOM) -> AcceleratorConfig:
     """Return one of `MACHINES`."""
-    size, st_os, width = MACHINES[name]
-    array = ArrayConfig(rows=size, cols=size, st_os=st_os)
-    return AcceleratorConfig(
-        array=array, act_kib=act_kib, wgt_kib=64 if size == 32 else 32, axi_width=width
-    )
+    rows, cols, st_os, width = MACHINES[name]
+    array = ArrayConfig(rows=rows, cols=cols, st_os=st_os)
+    wgt_kib = 64 if max(rows, cols) == 32 else 32
+    return AcceleratorConfig(array=array, act_kib=act_kib, wgt_kib=wgt_kib, axi_width=width)
 
 
 def count(graph: Graph) -> dict[str, Any]:
@@ -131,24 +135,42 @@ def _area(data: dict[str, Any]) -> Sheet:
 
 def _networks(data: dict[str, Any]) -> Sheet:
     rows: list[tuple[str, ...]] = []
-    for name, what in MODELS.items():
-        one = data.get(name)
-        if one is None:
-            continue
+    for name, what in (MODELS | EXAMPLES).items():
+        one = data[name]
         cycles = one["cycles"]
-        share = 100 * one["counters"]["ARRAY"] / cycles["16 x 16"]
+        shares = (100 * one["counters"][name] / cycles["16 x 16"] for name in COUNTERS)
         rows.append(
             (
                 what, *(f"{cycles[name]:,}" for name in MACHINES), f"{one['core']:,}",
-                f"{share:.0f} %", f"{one['act_bytes'] / 1024:.0f}",
+                " / ".join(f"{share:.0f}" for share in shares), f"{one['act_bytes'] / 1024:.0f}",
                 f"{one['image_bytes'] / 1024:.0f}",
             )
         )  # fmt: skip
     return Sheet(
         title="Whole inferences: cycles from start to done, input and output in memory",
         columns=("network", *(f"{name}{'' if 'plain' in name else ' ST-OS'}" for name in MACHINES),
-                 "array alone, 16 x 16 ST-OS", "of it operands enter", "KiB of activations",
+                 "array alone, 16 x 16 ST-OS",
+                 "%: array / weights / activations / results", "KiB of activations",
                  "KiB of image"),
+        rows=rows,
+    )  # fmt: skip
+
+
+def _against(data: dict[str, Any], ethos: dict[str, Any]) -> Sheet:
+    rows: list[tuple[str, ...]] = []
+    for name, what in (MODELS | EXAMPLES).items():
+        ours, theirs = data[name]["cycles"]["16 x 16"], ethos["cycles"][name]
+        rows.append(
+            (
+                what, f"{ours:,}", f"{theirs['ethos-u65-256']:,}", f"{theirs['ethos-u55-256']:,}",
+                f"{theirs['ethos-u65-256'] / ours:.2f}",
+                f"{len(data[name]['host'])}", f"{theirs['host']}",
+            )
+        )  # fmt: skip
+    return Sheet(
+        title=f"Cycles of an inference, 256 multipliers each; Vela {ethos['version']}",
+        columns=("network", "16 x 16 ST-OS", "Ethos-U65-256", "Ethos-U55-256", "U65 / ours",
+                 "left to the host", "by Vela"),
         rows=rows,
     )  # fmt: skip
 
@@ -181,6 +203,7 @@ def render(data: dict[str, Any]) -> str:
     )
     tables = {
         "networks": _networks(data["networks"]), "area": _area(data["area"]),
+        "against": _against(data["networks"], data["ethos"]),
         "registers": _registers(), "errors": errors, "classes": classes,
     }  # fmt: skip
     return fill(DOCS / "accelerator.md.in", {name: vars(one) for name, one in tables.items()}, {})
@@ -191,6 +214,9 @@ def _options(parser: OneLineParser) -> None:
         "--models", type=Path, metavar="FOLDER", default=argparse.SUPPRESS,
         help="count the networks in this folder again",
     )  # fmt: skip
+    parser.add_argument(
+        "--vela", action="store_true", help="with --models: run Vela on them, too (extra vela)"
+    )
     parser.add_argument("--area", action="store_true", help="synthesize again (minutes)")
 
 
@@ -199,10 +225,14 @@ def _report(arguments: argparse.Namespace) -> dict[str, Any]:
     with reading(path):
         found: dict[str, Any] = json.loads(path.read_text())
     if hasattr(arguments, "models"):
+        files = {name: arguments.models / f"{name}.tflite" for name in MODELS}
+        files |= {name: DOCS.parent / "examples" / f"{name}.tflite" for name in EXAMPLES}
         found["networks"] = {
-            name: count(transform.recognize(read_model(arguments.models / f"{name}.tflite")))
-            for name in MODELS
+            name: count(transform.recognize(read_model(file))) for name, file in files.items()
         }
+        if arguments.vela:
+            cycles = {name: ethos_cycles(file) for name, file in files.items()}
+            found["ethos"] = {"version": vela_version(), "cycles": cycles}
     if arguments.area:
         found["area"] = area()
     return found
