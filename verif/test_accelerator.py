@@ -692,7 +692,7 @@ def test_page():
         "python -m sim.accelerator.page"
     )
     for name, cycles in CYCLES.items():
-        assert committed[name]["cycles"]["16 x 16"] == cycles
+        assert committed["networks"][name]["cycles"]["16 x 16"] == cycles
 
 
 @needs("models/kws_ref_model.tflite")
