@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -78,17 +79,19 @@ def test_bench(width, tmp_path):
     assert "1 bytes differ" in built.run({"STOS_RUN": str(tmp_path)}, "network")["network"]
 
 
-@pytest.mark.parametrize(
-    "model", [pytest.param("vww_96_int8", marks=needs("models/vww_96_int8.tflite"))]
-)
-def test_visual_wake_words(model, tmp_path):
-    """A whole inference at 16 x 16."""
-    graph = transform.recognize(tflite.load(find(f"models/{model}.tflite")))
-    array = ArrayConfig(rows=16, cols=16, st_os=True)
-    config = AcceleratorConfig(array=array, act_kib=128)
-    prepare(graph, config, tmp_path, runs=1)
-    built = Built(
-        emit_accelerator(config), "stos_accelerator", "verif.cocotb_accelerator", tmp_path,
-        optimize=True,
-    )  # fmt: skip
-    assert built.run({"STOS_RUN": str(tmp_path)}, "network") == {"network": ""}
+if "STOS_SOAK" in os.environ:  # a minute long: `make soak` runs it
+
+    @pytest.mark.parametrize(
+        "model", [pytest.param("vww_96_int8", marks=needs("models/vww_96_int8.tflite"))]
+    )
+    def test_visual_wake_words(model, tmp_path):
+        """A whole inference at 16 x 16."""
+        graph = transform.recognize(tflite.load(find(f"models/{model}.tflite")))
+        array = ArrayConfig(rows=16, cols=16, st_os=True)
+        config = AcceleratorConfig(array=array, act_kib=128)
+        prepare(graph, config, tmp_path, runs=1)
+        built = Built(
+            emit_accelerator(config), "stos_accelerator", "verif.cocotb_accelerator", tmp_path,
+            optimize=True,
+        )  # fmt: skip
+        assert built.run({"STOS_RUN": str(tmp_path)}, "network") == {"network": ""}
