@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ class Device:
             raise StosError("the accelerator is busy")
         if image % 64:
             raise StosError(f"misaligned address: {image:#x} is no multiple of 64", 6)
-        for number, address in enumerate((image, inputs, outputs, scratch)):
+        for number, address in enumerate(map(int, (image, inputs, outputs, scratch))):
             self.mmio.write(_IMAGE + 8 * number, address & 0xFFFFFFFF)
             self.mmio.write(_IMAGE + 8 * number + 4, address >> 32)
         self.mmio.write(_IRQ_PENDING, 3)
@@ -155,7 +156,10 @@ class Network:
     Raises
     ------
     StosError
-        If the image is none, or for an array of another shape.
+        If the image is none, or for another machine, or not that of the side-car.
+
+    What the host does before and after (`facts["host_before"]`, `facts["host"]`) is the caller's:
+    inputs are quantized, and the outputs are those in front of SOFTMAX and the like.
     """
 
     def __init__(self, device: Device, image: str | Path, allocate: Callable[..., Any]) -> None:
@@ -164,6 +168,16 @@ class Network:
         self.device = device
         self.facts: dict[str, Any] = json.loads(path.with_suffix(".json").read_text())
         device.check(content)
+        array = self.facts["config"]
+        wanted = (array["rows"], array["cols"], array["st_os"])
+        if wanted != (device.rows, device.cols, device.st_os):
+            raise StosError(
+                f"{path.name} is for {wanted[0]} x {wanted[1]}{' ST-OS' * wanted[2]}, the "
+                f"accelerator is {device.rows} x {device.cols}{' ST-OS' * device.st_os}", 2,
+            )  # fmt: skip
+        fingerprint = int.from_bytes(content[8:12], "little")
+        if (len(content), fingerprint) != (self.facts["image_bytes"], self.facts["fingerprint"]):
+            raise StosError(f"{path.name} is not the image of its side-car", 2)
         self._image = allocate(shape=(len(content),), dtype=np.uint8)
         self._image[:] = np.frombuffer(content, np.uint8)
         self._image.flush()
@@ -173,6 +187,14 @@ class Network:
             for what in ("inputs", "outputs")
         )  # fmt: skip
         self._scratch = allocate(shape=(max(1, self.facts["scratch_bytes"]),), dtype=np.uint8)
+        for one in (self._outputs, self._scratch):  # no dirty line is written over results later
+            one.flush()
+
+    def _stop(self) -> None:
+        """End a run that nobody waits for any more."""
+        self.device.abort()
+        with suppress(StosError):
+            self.device.wait(1.0)
 
     def run(
         self, *inputs: Any, seconds: float = 10.0, pause: Callable[[], object] | None = None
@@ -208,7 +230,11 @@ class Network:
             *(one.device_address
               for one in (self._image, self._inputs, self._outputs, self._scratch))
         )  # fmt: skip
-        self.device.wait(seconds, pause)
+        try:
+            self.device.wait(seconds, pause)
+        except BaseException:  # nothing may write to the buffers when they are gone
+            self._stop()
+            raise
         self._outputs.invalidate()
         return [
             np.array(self._outputs[one["offset"] : one["offset"] + one["bytes"]])

@@ -7,6 +7,7 @@ view, too: a signal *with* a layout would add an alias per field to the Verilog.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,7 +29,7 @@ TAGS = StructLayout({"valid": 1, "mark": 1})
 TOKEN = StructLayout({"valid": 1, "first": 1, "last": 1})
 
 
-def encode(layout: StructLayout, fields: Mapping[str, Any]) -> int:
+def encode(layout: Layout, fields: Mapping[str, Any]) -> int:
     """Return the bits of a constant; fields that are not named are 0.
 
     Raises
@@ -36,20 +37,16 @@ def encode(layout: StructLayout, fields: Mapping[str, Any]) -> int:
     ValueError
         If a field does not have that many bits.
     """
-    return _encode(layout, fields)
-
-
-def _encode(layout: Layout, fields: Mapping[str, Any]) -> int:
     bits = 0
     for name, value in fields.items():
         field = layout[name]
         if isinstance(field.shape, Layout):
-            inner = _encode(field.shape, value)
+            inner = encode(field.shape, value)
         else:
             shape = Shape.cast(field.shape)
             low = -(1 << shape.width - 1) if shape.signed else 0
             high = low + (1 << shape.width) - 1
-            inner = int(value)
+            inner = operator.index(value)
             if not low <= inner <= high:
                 raise ValueError(f"{name} is {inner:,}; it can be {low:,} to {high:,}")
         bits |= (inner & (1 << field.width) - 1) << field.offset

@@ -160,7 +160,7 @@ def tree(
             kind = cell["type"]
             if kind in modules and kind not in library:
                 inner[kind] = inner.get(kind, 0) + 1
-            elif not kind.startswith(f"{top}_"):  # a memory
+            elif not (kind in library and kind.startswith(f"{top}_")):  # a memory
                 own.append(kind)
         children = [visit(kind) for kind in inner]
         kind = module.removeprefix(f"{top}_") if module != top else name

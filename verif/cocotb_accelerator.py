@@ -131,7 +131,13 @@ class Mmio:
 
     def __init__(self, bench: Bench) -> None:
         self.read = resume(bench.master.read_dword)
-        self.write = resume(bench.master.write_dword)
+        write = resume(bench.master.write_dword)
+
+        def checked(offset: int, value: int) -> None:
+            assert type(value) is int, f"PYNQ writes no {type(value)}"
+            write(offset, value)
+
+        self.write = checked
 
 
 class Buffer:
@@ -201,6 +207,9 @@ async def driver(dut: Any) -> None:
             (lambda: device.check(bytes(64)), "bad image"),
             (lambda: device.check((FOLDER / "model.bin").read_bytes()[:-64]), "cut off"),
             (lambda: network.run(), "0 inputs; the network has 1"),
+            (lambda: network.run(*inputs, seconds=0, pause=later), "did not end in 0"),
+            (lambda: stos.Network(device, FOLDER / "other.bin", allocate), "is for 8 x 8"),
+            (lambda: stos.Network(device, FOLDER / "cut.bin", allocate), "of its side-car"),
             (lambda: network.run(inputs[0][:, 1:]), "not int8"),
         ):
             try:

@@ -192,6 +192,8 @@ def _fold_pads(operators: Sequence[Operator], outputs: Sequence[Tensor]) -> list
         readers = [one for one in found if pad.output in one.inputs]
         if batch != (0, 0) or channels != (0, 0) or not readers:
             continue
+        if pad.inputs[0].quantization != pad.output.quantization:
+            continue
         if not all(isinstance(one, Convolution) for one in readers):
             continue
         for one in readers:
@@ -267,6 +269,11 @@ class _Compiler:
         outputs = [t for one in self.after for t in one.inputs if t not in later and t.data is None]
         outputs += [t for t in graph.outputs if t not in later]
         self.outputs = list(dict.fromkeys(outputs))
+        for tensor in (*self.inputs, *self.outputs):
+            if tensor.real:
+                raise UserError(f"the accelerator has no real numbers, as {tensor.name} needs")
+            if tensor.data is not None:
+                raise UserError(f"the accelerator has no job for {tensor.name}, a constant output")
         self.operators = _fold_pads(operators, self.outputs)
         self.names = dict(zip((one.output for one in graph.operators), graph.names, strict=True))
         self.stored = _turned(self.operators, self.outputs)
@@ -415,7 +422,8 @@ class _Compiler:
         shape = image_shape([tensor.shape[axis] for axis in self._axes(tensor)])
         dense = Place.dense(self.address[root] + offset, shape)
         pixel = self.pixels.get(tensor, shape[2])
-        return replace(dense, pixel=pixel, row=pixel * shape[1])
+        found = replace(dense, pixel=pixel, row=pixel * shape[1])
+        return dense if found.gapless else found
 
     def _operator(self, index: int, one: Operator) -> None:
         """Compile one operator: as a whole if there is room, or else in bands."""
@@ -581,7 +589,10 @@ class _Compiler:
                 sources.append(Place.dense(at, part.shape[1:]))
             out = room[-1]
             assert out is not None
+            lacking = self.lacking.total()
             self._lower(band, sources, Place.dense(out, band.output.shape[1:]))
+            if self.lacking.total() > lacking:  # so do the others
+                return
             self._move(Kind.STORE, base, offset + begin, out, one.output, band.output.shape)
             begin += math.prod(band.output.shape)
 
@@ -626,12 +637,13 @@ def _band(one: Operator, begin: int, end: int) -> tuple[Operator, list[int]]:
         raise UserError("a band sees nothing but padding")
 
     def rows(tensor: Tensor, low: int, high: int) -> Tensor:
-        if tensor.data is not None and (len(tensor.shape) != 4 or tensor.shape[1] == 1):
+        if tensor.data is not None and (len(tensor.shape) < 3 or tensor.shape[-3] == 1):
             return tensor
-        if tensor.shape[1] != one.output.shape[1] and isinstance(one, Pair):
+        if tensor.shape[-3] != one.output.shape[1] and isinstance(one, Pair):
             raise UserError("operands of different heights")
-        data = tensor.data[:, low:high] if tensor.data is not None else None
-        return replace(tensor, shape=(1, high - low, *tensor.shape[2:]), data=data)
+        data = tensor.data[..., low:high, :, :] if tensor.data is not None else None
+        shape = (*tensor.shape[:-3], high - low, *tensor.shape[-2:])
+        return replace(tensor, shape=shape, data=data)
 
     inputs = tuple(rows(tensor, first, last) for tensor in one.inputs)
     band = replace(one, inputs=inputs, output=rows(one.output, begin, end), **changed)
@@ -647,11 +659,15 @@ def _turned(operators: Sequence[Operator], outputs: Sequence[Tensor]) -> dict[Te
     for one in operators:
         if isinstance(one, Transpose) and one.order == (0, 3, 1, 2):
             following = [one.output]
+            # The first mean is over rows or over columns; then whatever is left but the batch.
             while following:
                 readers = [other for other in operators if following[-1] in other.inputs]
                 if len(readers) != 1 or not isinstance(readers[0], Mean) or readers[0].keep_dims:
                     break
                 if following[-1] in outputs:  # as the axes are
+                    break
+                first = len(following) == 1
+                if (readers[0].axes not in ((2,), (3,))) if first else 0 in readers[0].axes:
                     break
                 following.append(readers[0].output)
             if len(following) == 3:

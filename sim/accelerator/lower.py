@@ -110,12 +110,12 @@ def cheapest(choices: Sequence[Callable[[], list[Job]]], config: AcceleratorConf
         If there is none.
     """
     found: list[tuple[int, list[Job]]] = []
-    why = "no mapping"
+    why = ""
     for choice in choices:
         try:
             ways = choice()
         except (UserError, Unsupported) as error:
-            why = str(error)
+            why = why or str(error)
             continue
         found.append((sum(steps(job, config) for job in ways), ways))
     if not found:
@@ -329,11 +329,11 @@ def _mean_of(
     count = math.prod(source.size)
     choices: list[Callable[[], list[Job]]] = []
     for wide in range(1, count + 1):
+        if config.array.cols < wide < count:
+            continue
         size = (-(-count // wide), wide)
         ones = np.zeros((math.prod(size), source.channels), np.int8)
         ones[:count] = 1
-        if config.array.cols < wide < count:
-            continue
         window = Window(size, size, (1, 1), ((0, 0), (0, 0)))
         place = Place.dense(source.address, (*size, source.channels))
         choices.append(
@@ -394,19 +394,20 @@ def _region(
 
     All of them at once, or, where the machine has no job for that, a row at a time.
     """
+    rows, columns = out.size
     window = Window(image.size, kernel, stride, ((0, 0), (0, 0)))
     try:
         return depthwise(config, window, image, out, weights, given, 0)
     except Unsupported:
-        rows, columns = out.size
-        if rows == 1:
+        if rows == 1 and stride[0] == 1:
             raise
     size = kernel[0], image.size[1]
+    line = Window(size, kernel, (1, stride[1]), ((0, 0), (0, 0)))
     return [
         job
         for n in range(rows)
         for job in depthwise(
-            config, replace(window, size=size), image.window(n * stride[0], 0, size),
+            config, line, image.window(n * stride[0], 0, size),
             out.window(n, 0, (1, columns)), weights, given, 0,
         )
     ]  # fmt: skip
@@ -509,6 +510,8 @@ def _mean(
     kernels = {(-3, -2): image.size, (-3,): (image.size[0], 1), (-2,): (1, image.size[1])}
     if len(x.shape) == 3:  # (1, H, C): a column of pixels
         kernels = {(-2,): (image.size[0], 1)}
+    if x.shape[0] != 1 or len(x.shape) not in (3, 4):
+        kernels = {}
     count = math.prod(x.shape[axis] for axis in one.axes)
     made: list[Job] = []
     if axes not in kernels:  # a copy in which they are rows
@@ -814,8 +817,8 @@ def _copy(config: AcceleratorConfig, read: dict[str, int], write: dict[str, int]
 def _pad(one: Pad, config: AcceleratorConfig, source: Places, target: Place) -> list[Job]:
     place, pad = source[0], one.output.zero_point
     amounts = one.amounts
-    if len(amounts) != 4 or amounts[0] != (0, 0) or target.pixel != target.channels:
-        raise Unsupported("padding of the batch")
+    if len(amounts) != 4 or amounts[0] != (0, 0) or one.inputs[0].shape[0] != 1:
+        raise Unsupported("padding of what is no image, or of a batch")
     (top, _), (left, _), (before, after) = amounts[1:]
     rows = config.array.rows
     height, width = target.size
@@ -868,7 +871,7 @@ def join(
         Index of the input.
     config : AcceleratorConfig
     source, target : Place
-        Of that input, dense, which may be a constant; of the output.
+        Of that input, which may be a constant; of the output.
     scratch : function
         As of `lower`.
     """
@@ -879,8 +882,14 @@ def join(
     else:
         ends = np.cumsum([other.shape[one.axis] for other in one.inputs])[:-1]
         chosen = np.split(numbers, ends, one.axis)[part]
+    if tensor.real:
+        raise Unsupported("real numbers")
     made, source = _broadcast(config, tensor, source, tensor.shape, scratch)
     if isinstance(one, Concatenation) and tensor.quantization != one.output.quantization:
+        if not source.gapless:
+            whole = Place.dense(scratch(math.prod(tensor.shape)), image_shape(tensor.shape))
+            made += moves(config, source.addresses, whole.addresses)
+            source = whole
         copy = Place.dense(scratch(math.prod(tensor.shape)), image_shape(tensor.shape))
         table = one.rescaled(tensor, np.arange(-128, 128).astype(np.int8))
         made += _word_by_word(
@@ -931,6 +940,10 @@ def lower(
     Unsupported
         If the machine has no way to do it.
     """
+    if any(tensor.real for tensor in (*one.inputs, one.output)):
+        raise Unsupported("real numbers")
+    if one.inputs[0].data is not None and not isinstance(one, (Add, Mul, Sub, Maximum, Minimum)):
+        raise Unsupported("a constant input")
     gaps = any(not place.gapless for place in (*sources, target))
     try:
         if not gaps or isinstance(one, _WITH_GAPS):

@@ -57,12 +57,22 @@ def moves(
     """
     order = np.argsort(target, kind="stable")
     ways: list[list[Job]] = []
-    for unit in (0, channels) if channels else (0,):
+    source, target = source[order], target[order]
+
+    def add(parts: Sequence[tuple[IntArray, IntArray]], unit: int) -> None:
         made: list[Job] = []
-        for runs in _planes(list(_lines(source[order], target[order], unit))):
-            for one in _words(runs, config.array.rows):
-                made += _copies(config, one)
+        for part in parts:
+            for runs in _planes(list(_lines(*part, unit))):
+                for one in _words(runs, config.array.rows):
+                    made += _copies(config, one)
         ways.append(made)
+
+    add([(source, target)], 0)
+    if channels:
+        add([(source, target)], channels)
+    if 1 < channels <= config.array.rows and len(ways[0]) > channels:
+        # Channel by channel: what lies in another order.
+        add([(source[n::channels], target[n::channels]) for n in range(channels)], 0)
     return min(ways, key=lambda way: sum(job.fields["write"]["gemm"]["tiles"] + ALONE
                                          for job in way))  # fmt: skip
 

@@ -18,7 +18,7 @@ from hw.accelerator.config import AcceleratorConfig
 from hw.accelerator.registers import COUNTERS, ERRORS, REGISTERS
 from hw.config import ArrayConfig
 from report.command import Command, OneLineParser, Page
-from report.errors import reading
+from report.errors import UserError, reading
 from report.tables import Sheet
 from report.template import fill
 from synth.accelerator import cost
@@ -222,6 +222,8 @@ def _options(parser: OneLineParser) -> None:
 
 def _report(arguments: argparse.Namespace) -> dict[str, Any]:
     path = DOCS / "accelerator.json"
+    if arguments.vela and not hasattr(arguments, "models"):
+        raise UserError("--vela needs --models FOLDER")
     with reading(path):
         found: dict[str, Any] = json.loads(path.read_text())
     if hasattr(arguments, "models"):
