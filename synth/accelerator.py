@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,12 +16,12 @@ from report.command import Command, OneLineParser, Page
 from report.jobs import add_executor_options, executor, run_jobs
 from report.tables import Sheet
 
-from .netlist import Part, count, tree
+from .netlist import Part, count, map_text, tree
 from .targets import FPGA_TARGETS, Target, gates
 from .timing import DEVICE, PathSummary, flattened, harness, routed, seeds
-from .tools import BUILD, run_yosys, tool_version
+from .tools import BUILD, tool_version
 
-__all__ = ["COMMAND", "Cost", "Memory", "cost", "main"]
+__all__ = ["COMMAND", "Cost", "Memory", "cost", "lines", "main"]
 
 TOP = "stos_accelerator"
 
@@ -109,11 +108,8 @@ def cost(config: AcceleratorConfig, target: Target) -> Cost:
     mapped = text
     if target.name not in FPGA_TARGETS:  # memories are black boxes
         mapped = _MEMORY.sub(_ports_only, text)
-    files = target.inputs(config.array, TOP) | {"core.v": mapped}
-    script = f"read_verilog core.v\n{target.commands(config.array, TOP)}write_json netlist.json\n"
     array = config.array
-    folder = run_yosys(f"accelerator-{target.name}-{array.rows}x{array.cols}", files, script)
-    netlist = json.loads((folder / "netlist.json").read_text())
+    netlist, folder = map_text(mapped, array, target, TOP)
     copies = _copies(netlist["modules"], TOP)
     memories = [
         Memory(name=name.removeprefix(f"{TOP}_"), count=copies[name], words=words, width=width)
@@ -163,7 +159,7 @@ def _copies(modules: dict[str, Any], top: str) -> dict[str, int]:
     return found
 
 
-def _lines(part: Part, copies: int = 1, depth: int = 0) -> Iterator[tuple[int, int, Part]]:
+def lines(part: Part, copies: int = 1, depth: int = 0) -> Iterator[tuple[int, int, Part]]:
     """Yield depth, copies of all and part, the largest first; not what is in the rows."""
     yield depth, copies, part
     if part.name == "row":
@@ -172,7 +168,7 @@ def _lines(part: Part, copies: int = 1, depth: int = 0) -> Iterator[tuple[int, i
     if [inner.name for inner in part.parts] == ["own"]:
         return
     for inner in sorted(part.parts, key=lambda one: -one.count * one.unit[first]):
-        yield from _lines(inner, copies * inner.count, depth + 1)
+        yield from lines(inner, copies * inner.count, depth + 1)
 
 
 def sheets(found: Sequence[Cost]) -> list[Sheet]:
@@ -188,7 +184,7 @@ def sheets(found: Sequence[Cost]) -> list[Sheet]:
                 *(f"{copies * part.unit.get(name, 0):,.0f}" for name in shown),
                 f"{100 * copies * part.unit[first] / core:.1f} %",
             )
-            for depth, copies, part in _lines(one.whole)
+            for depth, copies, part in lines(one.whole)
         ]  # fmt: skip
         alone = (f"{one.core.unit.get(name, 0):,.0f}" for name in shown)
         rows.append(("core alone", "1", *alone, "100 %"))

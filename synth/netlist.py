@@ -15,7 +15,7 @@ from hw.emit import emit_verilog
 from .targets import Target
 from .tools import run_yosys
 
-__all__ = ["TOP", "Part", "add", "count", "subtract", "synthesize", "tree"]
+__all__ = ["TOP", "Part", "add", "count", "map_text", "subtract", "synthesize", "tree"]
 
 TOP = "stos_core"
 
@@ -97,7 +97,14 @@ def synthesize(
     ToolError
         If Yosys fails.
     """
-    files = target.inputs(config, name) | {"core.v": _text(config, name)}
+    return map_text(_text(config, name), config, target, name, flat=flat)
+
+
+def map_text(
+    text: str, config: ArrayConfig, target: Target, name: str, *, flat: bool = False
+) -> tuple[dict[str, Any], Path]:
+    """Map Verilog with an array of that configuration in it; see `synthesize`."""
+    files = target.inputs(config, name) | {"core.v": text}
     script = (
         f"read_verilog core.v\n{target.commands(config, name, flat=flat)}"
         "write_verilog -noattr netlist.v\nwrite_json netlist.json\n"

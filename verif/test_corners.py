@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -122,26 +123,26 @@ _AXES = ([1], [1]), ([0], [1]), ([2], [0]), ([2, 3], [1]), ([2], [1]), ([3], [2]
 #: Networks that run.
 EXACT: dict[str, Callable[[], bytes]] = {
     "rescaled parts": rescaled_parts,
-    **{f"planes {one} {two}": (lambda one=one, two=two: planes(one, two)) for one, two in _AXES},
+    **{f"planes {one} {two}": partial(planes, one, two) for one, two in _AXES},
     **{
-        f"mean of {shape} over {axes}": (lambda shape=shape, axes=axes: mean(shape, axes))
+        f"mean of {shape} over {axes}": partial(mean, shape, axes)
         for shape, axes in (
             ((2, 4, 4, 4), [1, 2]), ((2, 4, 4, 4), [1]), ((1, 2, 4, 4, 4), [2, 3]),
             ((32, 4), [0]), ((8, 4, 4), [1]), ((1, 1, 7, 5, 4), [3]),
         )
     },
-    "padding that rescales": lambda: padded(True),
+    "padding that rescales": partial(padded, True),
     "a part of one pixel": small_part,
     "fewer rows": smaller,
     "channels turned round": turned_round,
 }  # fmt: skip
 #: Networks that are refused, and what is said.
 REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
-    "padding of a batch": (lambda: padded(False), "1 PAD .padding of what is no image"),
+    "padding of a batch": (partial(padded, False), "1 PAD .padding of what is no image"),
     "real numbers": (real, "no real numbers, as tensor"),
-    "an output": (lambda: constant("none"), "no job for tensor., a constant output"),
+    "an output": (partial(constant, "none"), "no job for tensor., a constant output"),
     **{
-        kind: ((lambda kind=kind: constant(kind)), rf"1 {kind} \(a constant input\)")
+        kind: (partial(constant, kind), rf"1 {kind} \(a constant input\)")
         for kind in ("RELU", "MEAN", "CONV_2D")
     },
 }

@@ -17,7 +17,7 @@ from golden.mapping.streams import Stream, candidates
 from golden.workload import Branch
 from hw.accelerator.combiner import ENTRIES, Mode
 from hw.accelerator.config import AcceleratorConfig
-from hw.accelerator.jobs import JOB, Base, Kind, job_words, parameter_words
+from hw.accelerator.jobs import ADDRESS, JOB, Base, Kind, job_words, parameter_words
 from hw.accelerator.requantizer import PARAMETERS
 from hw.layouts import encode
 from report.errors import UserError
@@ -542,7 +542,7 @@ def words(
     """
     number = -(-count // rows)
     read = pixel_reads(
-        base=source, step=rows, line=number, pitch=apart % (1 << 24), height=0xFFFF, rows=1 + pair,
+        base=source, step=rows, line=number, pitch=apart, height=0xFFFF, rows=1 + pair,
         length=rows, tiles=number,
     )  # fmt: skip
     return read, word_writes(target, rows, count)
@@ -551,14 +551,16 @@ def words(
 def pixel_reads(**fields: int) -> dict[str, int]:
     """Return the reads of `combine`: a word per pixel, all of it inside, unless `fields` say else.
 
-    Pixels lie in one line if no other fields than `line`, `step` and `tiles` say where.
+    Pixels lie in one line if no other fields than `line`, `step` and `tiles` say where. `jump` and
+    `pitch` may be negative.
     """
     plain = {
         "x": 0, "step": 0, "line": 1, "jump": 0, "pitch": 0, "width": (1 << 23) - 1, "skip": 0,
         "top": 0, "stride": 0, "height": 1, "rows": 1, "turns": 1, "words": 1, "pixels": 1,
         "rounds": 1,
     }  # fmt: skip
-    return {**plain, **fields}
+    found = {**plain, **fields}
+    return found | {name: found[name] % (1 << ADDRESS) for name in ("jump", "pitch")}
 
 
 def word_writes(target: int, rows: int, count: int) -> dict[str, int]:

@@ -51,12 +51,10 @@ from report.errors import UserError
 
 from . import jobs
 from .jobs import Job, Place, Requantization, image_shape
-from .moves import ALONE, moves
+from .moves import ALONE, LONGEST, moves
 
 __all__ = ["Unsupported", "join", "lower"]
 
-#: Words of one job, at most.
-_LONGEST = 32_768
 
 Places = Sequence[Place]
 
@@ -589,7 +587,7 @@ def _max_pool(
 
 def _chunks(config: AcceleratorConfig, count: int) -> Iterator[tuple[int, int]]:
     """Return what is in front of every run of words, and its length: of `count` bytes in all."""
-    longest = _LONGEST * config.array.rows
+    longest = LONGEST * config.array.rows
     for first in range(0, count, longest):
         yield first, min(longest, count - first)
 
@@ -689,8 +687,21 @@ def _broadcast(
     if math.prod(tensor.shape) == math.prod(shape):
         return [], place
     chosen = np.broadcast_to(place.addresses.reshape(tensor.shape), shape).ravel()
-    copy = Place.dense(scratch(chosen.size), image_shape(shape))
+    copy = _room(scratch, image_shape(shape))
     return moves(config, chosen, copy.addresses), copy
+
+
+def _room(scratch: Scratch, shape: tuple[int, int, int]) -> Place:
+    """Return room for an image."""
+    return Place.dense(scratch(math.prod(shape)), shape)
+
+
+def _whole(config: AcceleratorConfig, place: Place, scratch: Scratch) -> tuple[list[Job], Place]:
+    """Return jobs that copy what has gaps, and where it lies without."""
+    if place.gapless:
+        return [], place
+    copy = _room(scratch, (*place.size, place.channels))
+    return moves(config, place.addresses, copy.addresses), copy
 
 
 def _pairs(
@@ -886,11 +897,9 @@ def join(
         raise Unsupported("real numbers")
     made, source = _broadcast(config, tensor, source, tensor.shape, scratch)
     if isinstance(one, Concatenation) and tensor.quantization != one.output.quantization:
-        if not source.gapless:
-            whole = Place.dense(scratch(math.prod(tensor.shape)), image_shape(tensor.shape))
-            made += moves(config, source.addresses, whole.addresses)
-            source = whole
-        copy = Place.dense(scratch(math.prod(tensor.shape)), image_shape(tensor.shape))
+        copies, source = _whole(config, source, scratch)
+        made += copies
+        copy = _room(scratch, image_shape(tensor.shape))
         table = one.rescaled(tensor, np.arange(-128, 128).astype(np.int8))
         made += _word_by_word(
             config, Mode.TABLE, source.address, copy.address, math.prod(tensor.shape),
@@ -952,21 +961,15 @@ def lower(
         if not gaps:
             raise
     made: list[Job] = []
-
-    def gapless(place: Place) -> Place:
-        return Place.dense(
-            scratch(math.prod(place.size) * place.channels), (*place.size, place.channels)
-        )
-
-    copies = []
+    whole = []
     for place in sources:
-        copies.append(place if place.gapless else gapless(place))
-        if copies[-1] != place:
-            made += moves(config, place.addresses, copies[-1].addresses)
+        copies, found = _whole(config, place, scratch)
+        made += copies
+        whole.append(found)
     if target.gapless:
-        return made + _lower(one, config, copies, target, scratch)
-    result = gapless(target)
-    made += _lower(one, config, copies, result, scratch)
+        return made + _lower(one, config, whole, target, scratch)
+    result = _room(scratch, (*target.size, target.channels))
+    made += _lower(one, config, whole, result, scratch)
     return made + moves(config, result.addresses, target.addresses)
 
 

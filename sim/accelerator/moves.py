@@ -14,13 +14,13 @@ from hw.accelerator.config import AcceleratorConfig
 from . import jobs
 from .jobs import Job
 
-__all__ = ["ALONE", "moves"]
+__all__ = ["ALONE", "LONGEST", "moves"]
 
 #: About what a job costs, in cycles, that nothing overlaps with.
 ALONE = 30
 
 #: Words of one job, at most.
-_LONGEST = 32_768
+LONGEST = 32_768
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +151,7 @@ def _words(runs: _Runs, rows: int) -> Iterator[_Runs]:
 
 def _copies(config: AcceleratorConfig, runs: _Runs) -> list[Job]:
     """Return the jobs for runs of at most a word."""
-    if runs.count > _LONGEST and runs.lines > 1:
+    if runs.count > LONGEST and runs.lines > 1:
         return [
             job
             for n in range(runs.lines)
@@ -166,7 +166,7 @@ def _copies(config: AcceleratorConfig, runs: _Runs) -> list[Job]:
     # Words of a line, or whole lines.
     single = runs.lines == 1
     total = runs.count if single else runs.lines
-    most = _LONGEST if single else _LONGEST // runs.count
+    most = LONGEST if single else LONGEST // runs.count
     found = []
     for first in range(0, total, most):
         count = min(most, total - first)
@@ -174,11 +174,11 @@ def _copies(config: AcceleratorConfig, runs: _Runs) -> list[Job]:
         base = runs.source + first * (runs.step if single else runs.jump)
         target = runs.target + first * runs.apart * (1 if single else runs.count)
         if single and runs.step < 0:
-            read = jobs.pixel_reads(base=base, line=1, jump=runs.step % (1 << 24), tiles=words)
+            read = jobs.pixel_reads(base=base, line=1, jump=runs.step, tiles=words)
         else:
             read = jobs.pixel_reads(
                 base=base, line=runs.count if runs.lines > 1 else count, step=runs.step,
-                jump=runs.jump % (1 << 24), tiles=words,
+                jump=runs.jump, tiles=words,
             )  # fmt: skip
         read["length"] = runs.length
         found.append(

@@ -21,8 +21,7 @@ from report.command import Command, OneLineParser, Page
 from report.errors import UserError, reading
 from report.tables import Sheet
 from report.template import fill
-from synth.accelerator import cost
-from synth.netlist import Part
+from synth.accelerator import cost, lines
 from synth.targets import gates
 
 from ..inputs import read_model
@@ -106,13 +105,8 @@ def area() -> dict[str, Any]:
     for name in ("8 x 8", "16 x 16", "32 x 32"):
         one = cost(machine(name, 96), gates())
         parts: dict[str, float] = {}
-
-        def visit(part: Part, copies: float, into: dict[str, float] = parts) -> None:
-            for inner in part.parts:
-                into[inner.name] = into.get(inner.name, 0) + copies * inner.count * inner.unit["GE"]
-                visit(inner, copies * inner.count)
-
-        visit(one.whole, 1)
+        for _, copies, part in lines(one.whole):
+            parts[part.name] = parts.get(part.name, 0) + copies * part.unit["GE"]
         shares = {what: sum(parts[part] for part in names) for what, names in _PARTS.items()}
         whole, core = one.whole.unit["GE"], one.core.unit["GE"]
         shares["control, jobs, parameters"] = whole - sum(shares.values())
