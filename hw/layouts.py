@@ -8,15 +8,17 @@ view, too: a signal *with* a layout would add an alias per field to the Verilog.
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from amaranth.hdl import Shape, signed
+from amaranth.hdl import Array, Shape, Value, signed
 from amaranth.lib.data import ArrayLayout, Layout, StructLayout
 
 from .config import COMMAND_FIELDS, ArrayConfig
 
-__all__ = ["COMMAND", "TAGS", "TOKEN", "encode", "lanes", "operand_layout", "result_layout"]
+__all__ = [
+    "COMMAND", "TAGS", "TOKEN", "choose", "encode", "lanes", "operand_layout", "result_layout",
+]  # fmt: skip
 
 #: The command word. The fields lie one after the other, as `COMMAND_FIELDS` states them.
 COMMAND = StructLayout({name: width for name, _, width in COMMAND_FIELDS})
@@ -56,6 +58,11 @@ def encode(layout: Layout, fields: Mapping[str, Any]) -> int:
 def operand_layout(config: ArrayConfig) -> StructLayout:
     """Return the layout of a weight and the tags that ride with it."""
     return StructLayout({"weight": signed(config.weight_width), "tags": TAGS})
+
+
+def choose(values: Sequence[Any], index: Value) -> Any:
+    """Return one of several values by its index; the only one needs none."""
+    return values[0] if len(values) == 1 else Array(values)[index]
 
 
 def lanes(count: int, width: int) -> ArrayLayout:

@@ -94,7 +94,7 @@ class Accelerator(SharedComponent):
         m.submodules.registers = registers
         machine = Machine(
             config=config.array, word=word, rows=config.bank_rows, depth=config.ring_words,
-            program=config.program_words,
+            program=config.program_words, every=config.rows_per_lane,
         )  # fmt: skip
         loading = OUTSTANDING * BURST // size
         clear = Signal()

@@ -9,7 +9,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib.data import ArrayLayout, StructLayout, View
 from amaranth.lib.wiring import In, Out
 
-from ..layouts import lanes
+from ..layouts import choose, lanes
 from ..share import SharedComponent
 from .ram import Ram
 from .requantizer import WIDE, Requantizer
@@ -57,7 +57,10 @@ class Combiner(SharedComponent):
     Parameters
     ----------
     rows : int
-        Lanes.
+        Bytes of a word.
+    every : int
+        Bytes that take the same lane, one after the other: bytes ``n * every`` and the next ones
+        take lane n. The lanes are ``rows / every``.
 
     Members
     -------
@@ -67,23 +70,27 @@ class Combiner(SharedComponent):
         Words are for this part. It stays until the last result is out.
     i_job : In(COMBINE)
     i_word, i_word_valid, o_word : 8 * rows, 1, 1
-        The next word; it is taken in this step.
+        The next word; it is taken in this step, and stays until then.
     i_entry, i_entry_valid, o_entry : 8 * rows, 1, 1
         The next word of the tables; it is taken in this step.
-    i_wide : In(rows * WIDE)
+    i_wide : In(lanes * WIDE)
         What the lanes made of the sums of `Requantizer.STEPS` steps ago.
-    o_sums, o_carries : 32 * rows, rows
+    o_sums, o_carries : 32 * lanes, lanes
         Into the lanes.
-    o_addends : Out(32 * rows)
+    o_addends : Out(32 * lanes)
         In place of their biases.
-    o_factors, o_factor : 8 * rows, 1
+    o_factors, o_factor : 8 * lanes, 1
         In place of their multipliers, if `o_factor`.
     o_second : Out(1)
         This is a second pass.
+    o_index : Out(range(every))
+        Which of its bytes every lane gets. Only if `every` is more than 1, as is `o_twice`.
+    o_twice : Out(1)
+        Every result takes two passes, so that those of a lane are two steps apart.
     o_valid : Out(1)
-        What enters is a result when it leaves.
+        What enters is the last result of a word when it leaves.
 
-    Latency: a step from a word to the first pass.
+    Latency: a step from a word to the first pass of the first byte of every lane.
     """
 
     i_en: Signal
@@ -102,18 +109,25 @@ class Combiner(SharedComponent):
     o_factors: Signal
     o_factor: Signal
     o_second: Signal
+    o_index: Signal
+    o_twice: Signal
     o_valid: Signal
 
-    def __init__(self, *, rows: int) -> None:
+    def __init__(self, *, rows: int, every: int = 1) -> None:
+        lanes_ = rows // every
         signature: dict[str, Any] = {
             "i_en": In(1), "i_active": In(1), "i_job": In(COMBINE.size), "i_word": In(8 * rows),
             "i_word_valid": In(1), "o_word": Out(1), "i_entry": In(8 * rows),
-            "i_entry_valid": In(1), "o_entry": Out(1), "i_wide": In(rows * WIDE),
-            "o_sums": Out(32 * rows), "o_carries": Out(rows), "o_addends": Out(32 * rows),
-            "o_factors": Out(8 * rows), "o_factor": Out(1), "o_second": Out(1), "o_valid": Out(1),
+            "i_entry_valid": In(1), "o_entry": Out(1), "i_wide": In(lanes_ * WIDE),
+            "o_sums": Out(32 * lanes_), "o_carries": Out(lanes_), "o_addends": Out(32 * lanes_),
+            "o_factors": Out(8 * lanes_), "o_factor": Out(1), "o_second": Out(1),
+            "o_valid": Out(1),
         }  # fmt: skip
-        super().__init__(kind="combiner", parameters=rows, signature=signature, resets=True)
-        self.rows = rows
+        if every > 1:
+            signature |= {"o_index": Out(range(every)), "o_twice": Out(1)}
+        parameters = (rows, every)
+        super().__init__(kind="combiner", parameters=parameters, signature=signature, resets=True)
+        self.rows, self.every = rows, every
 
     def body(self, platform: object) -> Module:
         """Build the word that is kept, and when words enter."""
@@ -147,13 +161,19 @@ class Combiner(SharedComponent):
         # --- Words ---
         final = count + 1 == job.depth
         waits = Mux(pair, ~holds, job.mode == Mode.HOLD) | (most & ~final)  # no result yet
+        index = Signal(range(self.every)) if self.every > 1 else Const(0, 0)  # of a lane's bytes
+        there = Signal(name="word_there")  # it, or one of its bytes, moves on
         take = Signal()
         issue = Signal()
         m.d.comb += [
-            take.eq(self.i_active & self.i_word_valid & ~lacks & (waits | ~twice | ~phase)),
-            issue.eq(take & ~waits),
+            there.eq(self.i_active & self.i_word_valid & ~lacks & (waits | ~twice | ~phase)),
+            issue.eq(there & ~waits),
+            take.eq(there & (waits | index.all())),
             self.o_word.eq(take),
         ]
+        if self.every > 1:
+            with m.If(self.i_en & issue):
+                m.d.sync += index.eq(index + 1)
         greater = [
             Mux((count != 0) & ((k > w) ^ job.least), k, w)
             for k, w in zip(kept_bytes, word, strict=True)
@@ -168,38 +188,54 @@ class Combiner(SharedComponent):
                 ]
 
         # --- Lanes ---
-        enters = [Signal(name=f"enters_{n}") for n in range(1 + Requantizer.STEPS)]
+        bits = len(index)
+        enters = [Signal(1 + bits, name=f"enters_{n}") for n in range(1 + Requantizer.STEPS)]
         again = Signal()  # a second pass
         with m.If(self.i_en):
-            m.d.sync += Cat(*enters).eq(Cat(issue, *enters[:-1]))
+            m.d.sync += Cat(*enters).eq(Cat(issue, index, *enters[:-1]))
+        entering = Mux(again, enters[-1], enters[0])
+        result = again | (enters[0][0] & ~twice)
         m.d.comb += [
-            again.eq(enters[-1] & twice),
+            again.eq(enters[-1][0] & twice),
             self.o_second.eq(again),
-            self.o_valid.eq(again | (enters[0] & ~twice)),
+            self.o_valid.eq(result & entering[1:].all()),
             self.o_factor.eq(job.multiply & ~again),
         ]
-        wides = View(ArrayLayout(WIDE, self.rows), self.i_wide)
+        if self.every > 1:
+            m.d.comb += [self.o_index.eq(entering[1:]), self.o_twice.eq(twice)]
+        wides = View(ArrayLayout(WIDE, self.rows // self.every), self.i_wide)
         entry = View(ArrayLayout(8, self.rows), self.i_entry)
         outs = (self.o_sums, 32), (self.o_carries, 1), (self.o_addends, 32), (self.o_factors, 8)
-        for r in range(self.rows):
-            lane = CombinerLane()
-            m.submodules[f"lane_{r}"] = lane
+        for n in range(self.rows // self.every):
+            lane = CombinerLane(every=self.every)
+            m.submodules[f"lane_{n}"] = lane
+            own_rows = range(n * self.every, (n + 1) * self.every)
+            firsts = [Mux(most, greater[r], word[r]) for r in own_rows]
             m.d.comb += [
                 lane.i_en.eq(self.i_en), lane.i_job.eq(self.i_job), lane.i_phase.eq(phase),
                 lane.i_again.eq(again), lane.i_twice.eq(twice),
-                lane.i_first.eq(Mux(most, greater[r], word[r])), lane.i_second.eq(kept_bytes[r]),
-                lane.i_wide.eq(wides[r]), lane.i_table.eq(table), lane.i_entry.eq(entry[r]),
+                lane.i_first.eq(choose(firsts, index)),
+                lane.i_second.eq(choose([kept_bytes[r] for r in own_rows], index)),
+                lane.i_wide.eq(wides[n]), lane.i_table.eq(table),
+                lane.i_entry.eq(Cat(entry[r] for r in own_rows)),
                 lane.i_entry_write.eq(enters_table), lane.i_entry_index.eq(entries),
             ]  # fmt: skip
+            if self.every > 1:
+                m.d.comb += lane.i_index.eq(index)
             for (port, width), own in zip(
                 outs, (lane.o_sum, lane.o_carry, lane.o_addend, lane.o_factor), strict=True
             ):
-                m.d.comb += port.word_select(r, width).eq(own)
+                m.d.comb += port.word_select(n, width).eq(own)
         return m
 
 
 class CombinerLane(SharedComponent):
     """The operands of one lane: what enters it in a first pass, and in a second one.
+
+    Parameters
+    ----------
+    every : int
+        Bytes that take the lane one after the other; each has a table of its own.
 
     Members
     -------
@@ -214,8 +250,10 @@ class CombinerLane(SharedComponent):
     i_wide : In(WIDE)
     i_table : In(1)
         The first operand is what the table has for it.
-    i_entry_write, i_entry_index, i_entry : 1, 8, 8
-        An entry of the table is written.
+    i_index : In(range(every))
+        Which of its bytes. Only if `every` is more than 1.
+    i_entry_write, i_entry_index, i_entry : 1, 8, 8 * every
+        An entry of every table is written.
     o_sum, o_carry, o_addend, o_factor : 32, 1, 32, 8
         As of `Combiner`.
     """
@@ -229,6 +267,7 @@ class CombinerLane(SharedComponent):
     i_twice: Signal
     i_wide: Signal
     i_table: Signal
+    i_index: Signal
     i_entry_write: Signal
     i_entry_index: Signal
     i_entry: Signal
@@ -237,25 +276,37 @@ class CombinerLane(SharedComponent):
     o_addend: Signal
     o_factor: Signal
 
-    def __init__(self) -> None:
+    def __init__(self, *, every: int = 1) -> None:
         signature: dict[str, Any] = {
             "i_en": In(1), "i_job": In(COMBINE.size), "i_phase": In(1), "i_first": In(8),
             "i_second": In(8), "i_again": In(1), "i_twice": In(1), "i_wide": In(WIDE),
-            "i_table": In(1), "i_entry_write": In(1), "i_entry_index": In(8), "i_entry": In(8),
+            "i_table": In(1), "i_entry_write": In(1), "i_entry_index": In(8),
+            "i_entry": In(8 * every),
             "o_sum": Out(32), "o_carry": Out(1), "o_addend": Out(32), "o_factor": Out(8),
         }  # fmt: skip
-        super().__init__(kind="combiner_lane", parameters=(), signature=signature)
+        if every > 1:
+            signature["i_index"] = In(range(every))
+        super().__init__(kind="combiner_lane", parameters=every, signature=signature)
+        self.every = every
 
     def body(self, platform: object) -> Module:
         """Build the two operands, the table, and the way of the second operand to its pass."""
         m = Module()
         job = View(COMBINE, self.i_job)
-        m.submodules.entries = table = Ram(kind="table_ram", depth=ENTRIES, width=8)
-        m.d.comb += [
-            table.i_write.eq(self.i_entry_write), table.i_write_address.eq(self.i_entry_index),
-            table.i_write_data.eq(self.i_entry), table.i_read.eq(self.i_en),
-            table.i_read_address.eq(self.i_first),
-        ]  # fmt: skip
+        found = []
+        for n in range(self.every):
+            m.submodules[f"entries_{n}"] = table = Ram(kind="table_ram", depth=ENTRIES, width=8)
+            m.d.comb += [
+                table.i_write.eq(self.i_entry_write), table.i_write_address.eq(self.i_entry_index),
+                table.i_write_data.eq(self.i_entry.word_select(n, 8)), table.i_read.eq(self.i_en),
+                table.i_read_address.eq(self.i_first),
+            ]  # fmt: skip
+            found.append(table.o_read_data)
+        index = Const(0, 0)
+        if self.every > 1:
+            index = Signal(range(self.every), name="index_q", reset_less=True)
+            with m.If(self.i_en):
+                m.d.sync += index.eq(self.i_index)
         first = Signal(signed(9), reset_less=True)
         seconds = [Signal(signed(9), name=f"second_{n}", reset_less=True) for n in range(4)]
         difference = Signal(signed(9))
@@ -271,7 +322,7 @@ class CombinerLane(SharedComponent):
         one = Signal(signed(9), name="only")  # of one operand
         turned = Signal()
         m.d.comb += [
-            one.eq(Mux(self.i_table, table.o_read_data.as_signed(), first)),
+            one.eq(Mux(self.i_table, choose(found, index).as_signed(), first)),
             turned.eq(job.negate_first ^ (job.multiply & old[-1])),
         ]
         left = Mux(

@@ -43,6 +43,7 @@ class AcceleratorConfig:
     act_kib: int = _number("KiB of activation memory, 1 to 8192", 1, 8192, 96)
     wgt_kib: int = _number("KiB of the ring of weights, a power of two, 1 to 1024", 1, 1024, 32)
     axi_width: int = _number("bits of AXI4 data: 32, 64, 128, 256 or 512", 32, 512, 128)
+    rows_per_lane: int = _number("rows that share a requantization lane: 1, 2, 4 or 8", 1, 8, 1)
     axi_addr_width: int = _number("bits of an AXI4 address, 32 to 64", 32, 64, 32)
 
     def __post_init__(self) -> None:
@@ -52,10 +53,16 @@ class AcceleratorConfig:
                 value = getattr(self, one.name)
                 low, high = one.metadata["low"], one.metadata["high"]
                 object.__setattr__(self, one.name, integer(one.name, value, low, high))
-        for name, value in (("wgt_kib", self.wgt_kib), ("axi_width", self.axi_width)):
+        for name in ("wgt_kib", "axi_width", "rows_per_lane"):
+            value = getattr(self, name)
             if value & (value - 1):
                 raise UserError(f"{name} must be a power of two, not {value}")
         array = self.array
+        if array.rows % self.rows_per_lane:
+            raise UserError(
+                f"rows_per_lane must divide the {array.rows} rows, which {self.rows_per_lane} "
+                "does not"
+            )
         for name, wanted in (
             ("act_width", 8), ("weight_width", 8), ("acc_width", 32), ("accumulators", 2),
         ):  # fmt: skip
@@ -107,8 +114,11 @@ class AcceleratorConfig:
     def fingerprint(self) -> int:
         """What an image says of the machine that it is for, and of the layout of its jobs."""
         array = self.array
-        text = f"{array.rows} {array.cols} {array.st_os} {self.word} {self.act_kib} {self.wgt_kib}"
-        return zlib.crc32(f"{text} {JOB!r} {PARAMETERS!r}".encode())
+        own = (
+            array.rows, array.cols, array.st_os, self.word, self.act_kib, self.wgt_kib,
+            self.rows_per_lane,
+        )  # fmt: skip
+        return zlib.crc32(f"{own} {JOB!r} {PARAMETERS!r}".encode())
 
     def flags(self) -> str:
         """Return the options that describe the machine, those of the array included."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib.data import ArrayLayout, View
 from amaranth.lib.wiring import In, Out
 
 from ..array import Grid, Skew
 from ..config import ArrayConfig
 from ..control import Controller, Drain
-from ..layouts import COMMAND, TAGS, TOKEN, lanes, operand_layout
+from ..layouts import COMMAND, TAGS, TOKEN, choose, lanes, operand_layout
 from ..share import SharedComponent
 from .combiner import COMBINE, Combiner
 from .corner_turn import CornerTurn
@@ -36,6 +36,9 @@ class Engine(SharedComponent):
         The array, of 8-bit operands and 32-bit sums.
     word : int
         Bytes of a word, as `AcceleratorConfig` says.
+    every : int
+        Rows that share a requantization lane, which are also the steps from one result of a row to
+        the next; a power of two that divides the rows.
 
     Members
     -------
@@ -107,7 +110,7 @@ class Engine(SharedComponent):
     o_last: Signal
     o_busy: Signal
 
-    def __init__(self, *, config: ArrayConfig, word: int) -> None:
+    def __init__(self, *, config: ArrayConfig, word: int, every: int = 1) -> None:
         signature: dict[str, Any] = {
             "i_en": In(1), "i_cmd": In(COMMAND.size), "i_cmd_valid": In(1), "o_cmd_ready": Out(1),
             "i_begin": In(1), "i_after": In(1), "i_job": In(pace_job.size), "i_ready": In(16),
@@ -120,23 +123,24 @@ class Engine(SharedComponent):
             "i_limits": In(2 * LIMITS.size), "o_result": Out(8 * config.rows), "o_valid": Out(1),
             "o_last": Out(1), "o_busy": Out(1),
         }  # fmt: skip
-        super().__init__(kind="engine", parameters=(config, word), signature=signature, resets=True)
-        self.config, self.word = config, word
+        parameters = (config, word, every)
+        super().__init__(kind="engine", parameters=parameters, signature=signature, resets=True)
+        self.config, self.word, self.every = config, word, every
 
     def body(self, platform: object) -> Module:
         """Wire the parts of the array as the stream core does, but for both edges and the drain."""
-        config, m = self.config, Module()
+        config, every, m = self.config, self.every, Module()
         rows, cols, bypass = config.rows, config.cols, config.st_os
-        m.submodules.controller = controller = Controller(config=config)
-        m.submodules.pacer = pacer = GemmPacer(cols=cols)
+        m.submodules.controller = controller = Controller(config=config, every=every)
+        m.submodules.pacer = pacer = GemmPacer(cols=cols, every=every)
         m.submodules.loader = loader = Loader(word=self.word, cols=cols)
         m.submodules.turn = turn = CornerTurn(word=self.word, cols=cols)
         m.submodules.west = west = Skew(kind="west_skew", lanes=rows, width=8, bypass=bypass)
-        m.submodules.grid = grid = Grid(config=config)
-        m.submodules.drain = drain = Drain(config=config, extra=1)
-        m.submodules.combiner = combiner = Combiner(rows=rows)
+        m.submodules.grid = grid = Grid(config=config, paced=every > 1)
+        m.submodules.drain = drain = Drain(config=config, extra=1, every=every)
+        m.submodules.combiner = combiner = Combiner(rows=rows, every=every)
         m.submodules.deskew = deskew = Skew(
-            kind="deskew", lanes=rows, width=8, reverse=True, bypass=True
+            kind="deskew", lanes=rows, width=8, reverse=True, bypass=True, group=every
         )
         for part in (controller, pacer, loader, turn, west, grid, drain, combiner, deskew):
             m.d.comb += part.i_en.eq(self.i_en)
@@ -230,51 +234,77 @@ class Engine(SharedComponent):
         deskew: Skew,
     ) -> None:  # fmt: skip
         """Requantize every row's sums, and bring the rows back in line."""
-        config, rows = self.config, self.config.rows
+        config, rows, every = self.config, self.config.rows, self.every
         sums = View(lanes(rows, 32), grid.o_result)
         given = View(ArrayLayout(PARAMETERS.size, 2 * rows), self.i_parameters)
         small = View(lanes(rows, 8), deskew.i)
-        wides = View(ArrayLayout(WIDE, rows), combiner.i_wide)
-        others = View(lanes(rows, 32), combiner.o_sums)
-        addends = View(lanes(rows, 32), combiner.o_addends)
-        factors = View(ArrayLayout(8, rows), combiner.o_factors)
+        number = rows // every
+        wides = View(ArrayLayout(WIDE, number), combiner.i_wide)
+        others = View(lanes(number, 32), combiner.o_sums)
+        addends = View(lanes(number, 32), combiner.o_addends)
+        factors = View(ArrayLayout(8, number), combiner.o_factors)
         combine = self.i_combine
-        for r, bank in enumerate(self._banks(m, controller, drain)):
+        banks = self._banks(m, controller, drain)
+        for n in range(number):
             lane = Requantizer()
-            m.submodules[f"lane_{r}"] = lane
-            odd = Signal(name=f"odd_{r}")
-            own = View(PARAMETERS, Mux(odd, given[rows + r], given[r]))
-            factor = Mux(combine & combiner.o_factor, factors[r], own.multiplier)
-            used = View(PARAMETERS, lane.i_parameters)
+            m.submodules[f"lane_{n}"] = lane
+            own = range(n * every, (n + 1) * every)
+            odd = Signal(name=f"odd_{n}")
+            row, bank = self._turn(m, n, drain, combiner, banks)
+            evens, odds = ([given[first + r] for r in own] for first in (0, rows))
+            used = View(PARAMETERS, Mux(odd, choose(odds, row), choose(evens, row)))
+            to = View(PARAMETERS, lane.i_parameters)
             m.d.comb += [
                 odd.eq(Mux(combine, self.i_odd ^ combiner.o_second, bank)),
                 lane.i_en.eq(self.i_en),
                 lane.i_odd.eq(odd),
-                lane.i_sum.eq(Mux(combine, others[r], sums[r])),
-                lane.i_carry.eq(combine & combiner.o_carries[r]),
-                used.bias.eq(Mux(combine, addends[r], own.bias)),
-                used.multiplier.eq(factor),
-                used.shift.eq(own.shift),
-                used.twice.eq(own.twice),
+                lane.i_sum.eq(Mux(combine, others[n], choose([sums[r] for r in own], row))),
+                lane.i_carry.eq(combine & combiner.o_carries[n]),
+                to.bias.eq(Mux(combine, addends[n], used.bias)),
+                to.multiplier.eq(
+                    Mux(combine & combiner.o_factor, factors[n], used.multiplier)
+                ),
+                to.shift.eq(used.shift),
+                to.twice.eq(used.twice),
                 lane.i_limits.eq(self.i_limits),
-                small[r].eq(lane.o),
-                wides[r].eq(lane.o_wide),
+                *(small[r].eq(lane.o) for r in own),
+                wides[n].eq(lane.o_wide),
             ]
+        if every > 1:
+            m.d.comb += grid.i_shift.eq(drain.o_shift)
         m.d.comb += [drain.i_token.eq(controller.o_token), grid.i_release.eq(drain.o_release)]
         bypass: Value = combine
         if config.st_os:
             m.d.comb += drain.i_direct.eq(controller.o_token_direct)
             bypass = bypass | drain.o_bypass
+        if every > 1:
+            by_two = combine & combiner.o_twice
+            bypass = Cat(bypass & ~by_two, by_two)
         later: Value = Cat(drain.o_valid | combiner.o_valid, drain.o_last, bypass)
         for step in range(Requantizer.STEPS):
-            now = Signal(3, name=f"flags_{step}")
+            now = Signal(len(later), name=f"flags_{step}")
             with m.If(self.i_en):
                 m.d.sync += now.eq(later)
             later = now
         m.d.comb += [
             self.o_result.eq(deskew.o), self.o_valid.eq(later[0] & self.i_en),
-            self.o_last.eq(later[1]), deskew.i_bypass.eq(later[2]),
+            self.o_last.eq(later[1]), deskew.i_bypass.eq(later[2:]),
         ]  # fmt: skip
+
+    def _turn(
+        self, m: Module, lane: int, drain: Drain, combiner: Combiner, banks: list[Value]
+    ) -> tuple[Value, Value]:
+        """Return which of its rows a lane serves in this step, and the bank of that row's sum."""
+        if self.every == 1:
+            return Const(0, 0), banks[lane]
+        row = Signal(range(self.every), name=f"row_{lane}")
+        own = range(lane * self.every, (lane + 1) * self.every)
+        for index, r in enumerate(own):
+            with m.If(drain.o_shift[r]):
+                m.d.comb += row.eq(index)
+        with m.If(self.i_combine):
+            m.d.comb += row.eq(combiner.o_index)
+        return row, choose([banks[r] for r in own], row)
 
     def _banks(self, m: Module, controller: Controller, drain: Drain) -> list[Value]:
         """Return for every row whether its sum is one of an odd round, which its token says."""

@@ -82,6 +82,8 @@ class Machine(SharedComponent):
         Of a bank of the activation memory.
     depth, program : int
         Words of the ring of weights, and of that of jobs and parameters; powers of two.
+    every : int
+        Rows that share a requantization lane, as of `Engine`.
 
     Members
     -------
@@ -133,8 +135,9 @@ class Machine(SharedComponent):
     o_activations: Signal
 
     def __init__(
-        self, *, config: ArrayConfig, word: int, rows: int, depth: int, program: int
-    ) -> None:
+        self, *, config: ArrayConfig, word: int, rows: int, depth: int, program: int,
+        every: int = 1,
+    ) -> None:  # fmt: skip
         signature: dict[str, Any] = {
             "i_start": In(1), "i_program": In(1), "i_program_data": In(8 * word),
             "o_program_room": Out(range(program + 1)), "i_push": In(1), "i_data": In(8 * word),
@@ -145,10 +148,10 @@ class Machine(SharedComponent):
             "o_completed": Out(16),
             "o_array": Out(1), "o_weights": Out(1), "o_activations": Out(1),
         }  # fmt: skip
-        parameters = (config, word, rows, depth, program)
+        parameters = (config, word, rows, depth, program, every)
         super().__init__(kind="machine", parameters=parameters, signature=signature, resets=True)
         self.config, self.word, self.rows = config, word, rows
-        self.depth, self.program = depth, program
+        self.depth, self.program, self.every = depth, program, every
 
     def body(self, platform: object) -> Module:
         """Wire memory, rings, generators and engine, and build the sequence of the jobs."""
@@ -165,7 +168,7 @@ class Machine(SharedComponent):
             m.submodules.stream_writer = StreamWriter(address=ADDRESS, word=word)
             readers.append(m.submodules.stream_reader)
             writers.append(m.submodules.stream_writer)
-        m.submodules.engine = engine = Engine(config=config, word=word)
+        m.submodules.engine = engine = Engine(config=config, word=word, every=self.every)
 
         front = Front(word)
         job = front.job

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib.data import StructLayout, View
 from amaranth.lib.wiring import In, Out
 
@@ -29,7 +29,7 @@ class GemmPacer(SharedComponent):
 
     - the word before began in ``s - P`` or earlier, P the pixels of its tile: one word is read per
       step, and every word of the group before has come by then;
-    - it is not the last of its tile, or its last beat, in ``s + L - 1``, is at least ``max(P
+    - it is not the last of its tile, or its last beat, in ``s + L - 1``, is at least ``max(every * P
       before, P)`` steps after that of the tile before, if there was one: results must not meet;
     - it is not the first of a round, or the round is one of the `i_ready` that may begin.
 
@@ -37,6 +37,8 @@ class GemmPacer(SharedComponent):
     ----------
     cols : int
         Most pixels of a tile.
+    every : int
+        Steps from one result of a row to the next, a power of two.
 
     Members
     -------
@@ -76,15 +78,18 @@ class GemmPacer(SharedComponent):
     o_last: Signal
     o_busy: Signal
 
-    def __init__(self, *, cols: int) -> None:
+    def __init__(self, *, cols: int, every: int = 1) -> None:
         signature: dict[str, Any] = {
             "i_en": In(1), "i_begin": In(1), "i_job": In(pace_job.size), "i_after": In(1),
             "i_ready": In(16),
             "o_beat": Out(1), "o_group": Out(1), "o_large": Out(1), "o_tile": Out(1),
             "o_last": Out(1), "o_busy": Out(1),
         }  # fmt: skip
-        super().__init__(kind="gemm_pacer", parameters=cols, signature=signature, resets=True)
-        self.cols = cols
+        parameters = (cols, every)
+        super().__init__(
+            kind="gemm_pacer", parameters=parameters, signature=signature, resets=True
+        )
+        self.cols, self.every = cols, every
 
     def body(self, platform: object) -> Module:
         """Build the counters and the two ages."""
@@ -96,11 +101,12 @@ class GemmPacer(SharedComponent):
         run = Signal(8)
         number = Signal(16)
         round_ = Signal(16)
-        outputs = range(self.cols + 1)
-        old = Const(self.cols, Signal(outputs).shape())  # as old as it matters
-        word_age = Signal(outputs, init=self.cols)  # steps since the word before began
-        sum_age = Signal(outputs, init=self.cols)  # steps since the last beat of the tile before
-        width = Signal(outputs)  # pixels of the tile before
+        bits = self.every.bit_length() - 1
+        # Ages are as old as it matters at most.
+        word_age = Signal(range(self.cols + 1), init=self.cols)  # steps since the word before began
+        steps = range((self.cols << bits) + 1)
+        sum_age = Signal(steps, init=steps[-1])  # since the last beat of the tile before
+        width = Signal(steps)  # that its results take
 
         large = number < job.large
         pixels = job.pixels + large
@@ -129,7 +135,7 @@ class GemmPacer(SharedComponent):
         m.d.comb += go.eq(self.i_en & busy & open_)
         with m.If(self.i_en):
             m.d.sync += [
-                word_age.eq(self._older(word_age, old)), sum_age.eq(self._older(sum_age, old)),
+                word_age.eq(self._older(word_age)), sum_age.eq(self._older(sum_age)),
             ]  # fmt: skip
         with m.If(go):
             m.d.sync += byte.eq(byte + 1)
@@ -140,18 +146,19 @@ class GemmPacer(SharedComponent):
                 with m.If(word + 1 == job.words):
                     m.d.sync += [word.eq(0), run.eq(run + 1)]
             with m.If(tile_ends):
-                m.d.sync += [run.eq(0), number.eq(number + 1), sum_age.eq(1), width.eq(pixels)]
+                m.d.sync += [run.eq(0), number.eq(number + 1), sum_age.eq(1)]
+                m.d.sync += width.eq(Cat(Const(0, bits), pixels))
             with m.If(round_ends):
                 m.d.sync += [number.eq(0), round_.eq(round_ + 1)]
             with m.If(ends):
                 m.d.sync += busy.eq(0)
         with m.If(self.i_begin & self.i_after):
-            m.d.sync += [sum_age.eq(0), width.eq(self.cols)]
+            m.d.sync += [sum_age.eq(0), width.eq(steps[-1])]
         with m.If(self.i_begin):
             m.d.sync += [
                 busy.eq(1), byte.eq(0), word.eq(0), run.eq(0), number.eq(0), round_.eq(0),
             ]  # fmt: skip
         return m
 
-    def _older(self, age: Value, old: Value) -> Value:
-        return Mux(age == old, age, age + 1)
+    def _older(self, age: Signal) -> Value:
+        return Mux(age == Const(age.init, age.shape()), age, age + 1)

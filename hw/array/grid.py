@@ -27,6 +27,8 @@ class Grid(SharedComponent):
     ----------
     config : ArrayConfig
         The machine.
+    paced : bool
+        As of `PE`.
 
     Members
     -------
@@ -34,6 +36,8 @@ class Grid(SharedComponent):
         As in `PE`.
     i_release : In(rows)
         Results of row r start to leave.
+    i_shift : In(rows)
+        Those of row r move on in this step. `paced` only.
     i_a : In(rows * act_width)
         Activations from the west, row 0 in the low bits.
     i_operand : In(cols * operand_layout(config))
@@ -51,13 +55,14 @@ class Grid(SharedComponent):
     i_en: Signal
     i_move: Signal
     i_release: Signal
+    i_shift: Signal
     i_a: Signal
     i_operand: Signal
     i_broadcast: Signal
     i_broadcast_en: Signal
     o_result: Signal
 
-    def __init__(self, *, config: ArrayConfig) -> None:
+    def __init__(self, *, config: ArrayConfig, paced: bool = False) -> None:
         operand = operand_layout(config).size
         signature: dict[str, Any] = {
             "i_en": In(1),
@@ -69,8 +74,10 @@ class Grid(SharedComponent):
         }
         if config.st_os:
             signature |= {"i_broadcast": In(config.rows * operand), "i_broadcast_en": In(1)}
-        super().__init__(kind="grid", parameters=config, signature=signature)
-        self.config = config
+        if paced:
+            signature["i_shift"] = In(config.rows)
+        super().__init__(kind="grid", parameters=(config, paced), signature=signature)
+        self.config, self.paced = config, paced
 
     def body(self, platform: object) -> Module:
         """Stack the rows."""
@@ -80,7 +87,7 @@ class Grid(SharedComponent):
         east = View(lanes(config.rows, config.acc_width), self.o_result)
         north: Value = self.i_operand
         for r in range(config.rows):
-            row = Row(config=config)
+            row = Row(config=config, paced=self.paced)
             m.submodules[f"row_{r}"] = row
             m.d.comb += [
                 row.i_en.eq(self.i_en),
@@ -96,5 +103,7 @@ class Grid(SharedComponent):
                     row.i_broadcast.eq(View(lines, self.i_broadcast)[r]),
                     row.i_broadcast_en.eq(self.i_broadcast_en),
                 ]
+            if self.paced:
+                m.d.comb += row.i_shift.eq(self.i_shift[r])
             north = row.o_operand
         return m

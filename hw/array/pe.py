@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Module, Signal, signed
+from amaranth.hdl import Module, Signal, Value, signed
 from amaranth.lib.data import View
 from amaranth.lib.wiring import In, Out
 
@@ -31,13 +31,15 @@ class PE(SharedComponent):
 
     The result registers of a row form a shift chain to the east. A PE with a result of its own
     *holds* it until the row's `i_release`; from the next step on it passes on what comes from the
-    west, one result per step. With one accumulator the sum is held from its first product on. What
+    west, one result per step (`paced`: per step with `i_shift`). With one accumulator the sum is held from its first product on. What
     is finished in the step of the release is not held.
 
     Parameters
     ----------
     config : ArrayConfig
         Widths, number of accumulators, ST-OS.
+    paced : bool
+        Results move only in steps with `i_shift`.
 
     Members
     -------
@@ -47,6 +49,8 @@ class PE(SharedComponent):
         Activations move in this step (implies `i_en`).
     i_release : In(1)
         The row's results start to leave in this step.
+    i_shift : In(1)
+        The row's results move on in this step. `paced` only.
     i_a, o_a : act_width
         Activation from the west and to the east.
     i_operand, o_operand : operand_layout(config)
@@ -63,6 +67,7 @@ class PE(SharedComponent):
     i_en: Signal
     i_move: Signal
     i_release: Signal
+    i_shift: Signal
     i_a: Signal
     o_a: Signal
     i_operand: Signal
@@ -72,7 +77,7 @@ class PE(SharedComponent):
     i_result: Signal
     o_result: Signal
 
-    def __init__(self, *, config: ArrayConfig) -> None:
+    def __init__(self, *, config: ArrayConfig, paced: bool = False) -> None:
         operand = operand_layout(config).size
         signature: dict[str, Any] = {
             "i_en": In(1),
@@ -87,8 +92,10 @@ class PE(SharedComponent):
         }
         if config.st_os:
             signature |= {"i_broadcast": In(operand), "i_broadcast_en": In(1)}
-        super().__init__(kind="pe", parameters=config, signature=signature)
-        self.config = config
+        if paced:
+            signature["i_shift"] = In(1)
+        super().__init__(kind="pe", parameters=(config, paced), signature=signature)
+        self.config, self.paced = config, paced
 
     def body(self, platform: object) -> Module:
         """Build the operand registers, the multiply-accumulate and the result register."""
@@ -153,7 +160,7 @@ class PE(SharedComponent):
                 m.d.sync += acc.eq(total)
             with m.If(finish):
                 m.d.sync += result.eq(total)
-            with m.Elif(~held):
+            with m.Elif(self._moves(held)):
                 m.d.sync += result.eq(self.i_result)
             m.d.sync += held.eq(~self.i_release & (held | finish))
 
@@ -170,6 +177,9 @@ class PE(SharedComponent):
         with m.If(self.i_en):
             with m.If(valid):
                 m.d.sync += acc.eq(total)
-            with m.Elif(~held):
+            with m.Elif(self._moves(held)):
                 m.d.sync += acc.eq(self.i_result)
             m.d.sync += held.eq(~self.i_release & (held | (valid & mark)))
+
+    def _moves(self, held: Signal) -> Value:
+        return ~held & self.i_shift if self.paced else ~held

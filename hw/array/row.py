@@ -23,11 +23,13 @@ class Row(SharedComponent):
     ----------
     config : ArrayConfig
         The machine.
+    paced : bool
+        As of `PE`.
 
     Members
     -------
     i_en, i_move, i_release : In(1)
-        As in `PE`, for the whole row.
+        As in `PE`, for the whole row; so is `i_shift`, which is there if `paced`.
     i_a : In(act_width)
         Activation for the west-most PE.
     i_operand, o_operand : cols * operand_layout(config)
@@ -44,6 +46,7 @@ class Row(SharedComponent):
     i_en: Signal
     i_move: Signal
     i_release: Signal
+    i_shift: Signal
     i_a: Signal
     i_operand: Signal
     o_operand: Signal
@@ -51,7 +54,7 @@ class Row(SharedComponent):
     i_broadcast_en: Signal
     o_result: Signal
 
-    def __init__(self, *, config: ArrayConfig) -> None:
+    def __init__(self, *, config: ArrayConfig, paced: bool = False) -> None:
         operand = operand_layout(config).size
         signature: dict[str, Any] = {
             "i_en": In(1),
@@ -64,8 +67,10 @@ class Row(SharedComponent):
         }
         if config.st_os:
             signature |= {"i_broadcast": In(operand), "i_broadcast_en": In(1)}
-        super().__init__(kind="row", parameters=config, signature=signature)
-        self.config = config
+        if paced:
+            signature["i_shift"] = In(1)
+        super().__init__(kind="row", parameters=(config, paced), signature=signature)
+        self.config, self.paced = config, paced
 
     def body(self, platform: object) -> Module:
         """Chain the PEs of the row."""
@@ -76,7 +81,7 @@ class Row(SharedComponent):
         a: Value = self.i_a
         result: Value = Const(0, config.acc_width)
         for c in range(config.cols):
-            pe = PE(config=config)
+            pe = PE(config=config, paced=self.paced)
             m.submodules[f"pe_{c}"] = pe
             m.d.comb += [
                 pe.i_en.eq(self.i_en),
@@ -92,6 +97,8 @@ class Row(SharedComponent):
                     pe.i_broadcast.eq(self.i_broadcast),
                     pe.i_broadcast_en.eq(self.i_broadcast_en),
                 ]
+            if self.paced:
+                m.d.comb += pe.i_shift.eq(self.i_shift)
             a, result = pe.o_a, pe.o_result
         m.d.comb += self.o_result.eq(result)
         return m

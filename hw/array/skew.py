@@ -25,17 +25,21 @@ class Skew(SharedComponent):
         False: lane i is delayed by i steps (skew). True: by ``lanes - 1 - i`` (deskew).
     bypass : bool
         Whether `i_bypass` exists, which passes all lanes without delay.
+    group : int
+        Lanes that come one after the other where the triangle is passed by; it divides `lanes`.
+        With 1, all come at once.
 
     Members
     -------
     i_en : In(1)
         The lines move in this step.
-    i_bypass : In(1)
-        Pass the lanes as they come; the lines move on nevertheless. Only with `bypass`.
+    i_bypass : In(1), or In(2) with a group
+        Pass the lanes as they come; the lines move on nevertheless. Only with `bypass`. With a
+        group: 1, its lanes come one step apart, and 2, two steps; they are brought in line.
     i, o : lanes * width
         The lanes, lane 0 in the low bits.
 
-    Latency: `delay(lane)` steps, none with `i_bypass`.
+    Latency: `delay(lane)` steps; with `i_bypass`, none for the last lane of a group.
     """
 
     i_en: Signal
@@ -44,21 +48,23 @@ class Skew(SharedComponent):
     o: Signal
 
     def __init__(
-        self, *, kind: str, lanes: int, width: int, reverse: bool = False, bypass: bool = False
-    ) -> None:
+        self, *, kind: str, lanes: int, width: int, reverse: bool = False, bypass: bool = False,
+        group: int = 1,
+    ) -> None:  # fmt: skip
         signature: dict[str, Any] = {
             "i_en": In(1),
             "i": In(lanes * width),
             "o": Out(lanes * width),
         }
         if bypass:
-            signature["i_bypass"] = In(1)
-        parameters = (lanes, width, reverse, bypass)
+            signature["i_bypass"] = In(1 if group == 1 else 2)
+        parameters = (lanes, width, reverse, bypass, group)
         super().__init__(kind=kind, parameters=parameters, signature=signature, planes=width)
         self.lanes = lanes
         self.width = width
         self.reverse = reverse
         self.bypass = bypass
+        self.group = group
 
     def delay(self, lane: int) -> int:
         """Return the delay of a lane in steps."""
@@ -68,7 +74,7 @@ class Skew(SharedComponent):
         """Return the triangle of one bit of every lane."""
         return Skew(
             kind=self.kind + suffix, lanes=self.lanes, width=1, reverse=self.reverse,
-            bypass=self.bypass,
+            bypass=self.bypass, group=self.group,
         )  # fmt: skip
 
     def body(self, platform: object) -> Module:
@@ -80,14 +86,26 @@ class Skew(SharedComponent):
             newest = self.i.word_select(lane, self.width)
             out = self.o.word_select(lane, self.width)
             delay = self.delay(lane)
-            if delay == 0:
+            early = self.group - 1 - lane % self.group  # how far it comes before the last one
+            longest = max(delay, 2 * early) if self.bypass else delay
+            if longest == 0:
                 m.d.comb += out.eq(newest)
                 continue
-            line = Signal(delay * self.width, reset_less=True, name=f"line_{lane}")
+            line = Signal(longest * self.width, reset_less=True, name=f"line_{lane}")
             with m.If(self.i_en):
                 m.d.sync += line.eq(Cat(newest, line))
-            oldest = line[-self.width :]
-            m.d.comb += out.eq(Mux(self.i_bypass, newest, oldest) if self.bypass else oldest)
+            all_ = Cat(newest, line)
+            skewed, once, twice = (
+                all_.word_select(steps, self.width) for steps in (delay, early, 2 * early)
+            )
+            if not self.bypass:
+                m.d.comb += out.eq(skewed)
+            elif self.group == 1:
+                m.d.comb += out.eq(Mux(self.i_bypass, newest, skewed))
+            else:
+                m.d.comb += out.eq(
+                    Mux(self.i_bypass[0], once, Mux(self.i_bypass[1], twice, skewed))
+                )
         return m
 
     def _instances(self) -> Module:

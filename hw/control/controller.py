@@ -44,6 +44,8 @@ class Controller(SharedComponent):
     ----------
     config : ArrayConfig
         The machine.
+    every : int
+        Steps from one result of a row to the next, a power of two.
 
     Members
     -------
@@ -89,7 +91,7 @@ class Controller(SharedComponent):
     o_token_direct: Signal
     o_cmd_error: Signal
 
-    def __init__(self, *, config: ArrayConfig) -> None:
+    def __init__(self, *, config: ArrayConfig, every: int = 1) -> None:
         signature: dict[str, Any] = {
             "i_en": In(1),
             "i_cmd": In(COMMAND.size),
@@ -106,8 +108,11 @@ class Controller(SharedComponent):
         }
         if config.st_os:
             signature |= {"o_broadcast": Out(1), "o_token_direct": Out(1)}
-        super().__init__(kind="controller", parameters=config, signature=signature, resets=True)
-        self.config = config
+        parameters = (config, every)
+        super().__init__(
+            kind="controller", parameters=parameters, signature=signature, resets=True
+        )
+        self.config, self.every = config, every
 
     def body(self, platform: object) -> Module:
         """Wire the parts together, and decide between a beat, a clearing step and a bubble."""
@@ -115,8 +120,8 @@ class Controller(SharedComponent):
         m = Module()
         port = CommandPort(config=config)
         beat = Sequencer(config=config)
-        results = Results(config=config)
-        change = Changeover(config=config)
+        results = Results(config=config, every=self.every)
+        change = Changeover(config=config, every=self.every)
 
         go = Signal()  # a beat may enter
         advance = Signal()  # and does

@@ -23,10 +23,15 @@ class Drain(SharedComponent):
     so that each row is released when its own last sum is done. ST-OS results are finished in all
     rows at once, so its tokens go to all rows directly.
 
+    Where `every` is more than 1, tokens come that many steps apart, and of `every` rows no two have
+    theirs in the same step: row r gets a direct token ``r mod every`` steps late.
+
     Parameters
     ----------
     config : ArrayConfig
         The machine.
+    every : int
+        Steps from one token to the next; a power of two that divides the rows.
     extra : int
         Bits that ride with every token, past the rows.
 
@@ -37,10 +42,13 @@ class Drain(SharedComponent):
     i_token, i_extra : TOKEN, extra
         Token that belongs to the operands entering the grid, and what rides with it.
     i_direct : In(1)
-        The token is for all rows at once. It may stay set between tokens, but is not set before
+        The token is for all rows at once. It stays set between tokens, but is not set before
         the tokens of a GEMM have left the rows. ST-OS only.
     o_release : Out(rows)
         Release of every row, by the first token of a fold.
+    o_shift : Out(rows)
+        A result leaves the row in this step: a step after its token, the first one's, too. Only if
+        `every` is more than 1.
     o_extra : Out(rows * extra)
         What rides with the token of every row, in the step of its release.
     o_valid, o_last : Out(1)
@@ -49,8 +57,8 @@ class Drain(SharedComponent):
         The beat at the output needs no deskew. ST-OS only.
 
     Latency: ``cols + rows + mac_stages - 1`` steps from a GEMM's token to `o_valid`, and
-    ``cols + mac_stages - 1 + r`` to the release of row r; ``mac_stages + 1`` and ``mac_stages``
-    steps for ST-OS.
+    ``cols + mac_stages - 1 + r`` to the release of row r; ``mac_stages + every`` and
+    ``mac_stages + r mod every`` steps for ST-OS.
     """
 
     i_en: Signal
@@ -58,12 +66,13 @@ class Drain(SharedComponent):
     i_extra: Signal
     i_direct: Signal
     o_release: Signal
+    o_shift: Signal
     o_extra: Signal
     o_valid: Signal
     o_last: Signal
     o_bypass: Signal
 
-    def __init__(self, *, config: ArrayConfig, extra: int = 0) -> None:
+    def __init__(self, *, config: ArrayConfig, extra: int = 0, every: int = 1) -> None:
         signature: dict[str, Any] = {
             "i_en": In(1),
             "i_token": In(TOKEN.size),
@@ -75,9 +84,11 @@ class Drain(SharedComponent):
             signature |= {"i_direct": In(1), "o_bypass": Out(1)}
         if extra:
             signature |= {"i_extra": In(extra), "o_extra": Out(config.rows * extra)}
-        parameters = (config, extra)
+        if every > 1:
+            signature["o_shift"] = Out(config.rows)
+        parameters = (config, extra, every)
         super().__init__(kind="drain", parameters=parameters, signature=signature, resets=True)
-        self.config, self.extra = config, extra
+        self.config, self.extra, self.every = config, extra, every
 
     def body(self, platform: object) -> Module:
         """Build the line across the columns, the line down the rows and the output flags."""
@@ -106,7 +117,10 @@ class Drain(SharedComponent):
         if config.st_os:
             direct = Mux(to_all, token, none)
             spread = self._spread(m, to_all)
-            above = [wave | direct] + [Mux(spread, direct, row) for row in above[1:]]
+            late = self._late(m, direct)
+            above = [wave | direct] + [
+                Mux(spread, late[r % self.every], row) for r, row in enumerate(above) if r
+            ]
         beat = Signal(size)
         with m.If(self.i_en):
             for row, source in zip(rows, above, strict=True):
@@ -121,7 +135,21 @@ class Drain(SharedComponent):
         ]
         if self.extra:
             m.d.comb += self.o_extra.eq(Cat(row[TOKEN.size :] for row in rows))
+        if self.every > 1:
+            with m.If(self.i_en):
+                m.d.sync += self.o_shift.eq(Cat(View(TOKEN, row[: TOKEN.size]).valid
+                                                for row in rows))  # fmt: skip
         return m
+
+    def _late(self, m: Module, direct: Value) -> list[Value]:
+        """Return a direct token 0 to ``every - 1`` steps late."""
+        late = [direct]
+        for step in range(1, self.every):
+            now = Signal(len(direct), name=f"direct_{step}")
+            with m.If(self.i_en):
+                m.d.sync += now.eq(late[-1])
+            late.append(now)
+        return late
 
     def _spread(self, m: Module, to_all: Value) -> Signal:
         """Return whether the rows take tokens directly, and build `o_bypass`, which follows it.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib.data import View
 
 from ..config import ArrayConfig
@@ -16,16 +16,19 @@ def flush_steps(config: ArrayConfig) -> int:
     return config.rows + config.cols - 1
 
 
-def wave_steps(config: ArrayConfig) -> int:
-    """Return the bubbles between the last beat of a GEMM tile and the first of an ST-OS pass."""
-    return config.rows + config.cols - 2
+def wave_steps(config: ArrayConfig, every: int = 1) -> int:
+    """Return the bubbles between the last beat of a GEMM tile and the first of an ST-OS pass.
+
+    Results leave `every` steps apart, and their tokens must not meet those of ST-OS.
+    """
+    return config.rows + every * config.cols - 2
 
 
 class Results:
     """Announce every result with a drain token, and keep two folds from meeting on a chain.
 
     There is room for the results of a fold as soon as the last beat of the fold before is
-    ``max(outputs before, outputs now)`` steps old: then all results before are announced.
+    ``max(every * outputs before, outputs now)`` steps old: then all results before are announced.
 
     What the rule needs to know is worked out one step ahead and kept as a flag, so that the way
     from the streams' valid to the array is only a few gates long.
@@ -36,6 +39,8 @@ class Results:
     ----------
     config : ArrayConfig
         The machine.
+    every : int
+        Steps from one result of a row to the next, a power of two.
 
     Members
     -------
@@ -46,18 +51,21 @@ class Results:
     direct : 1
         It is for all rows at once. It changes only with the first token of a fold.
 
-    Latency: the tokens of a fold follow its `finish` in the next steps, one per output.
+    Latency: the first token of a fold follows its `finish` in the next step, and then there is one
+    every `every` steps, one per output.
     """
 
-    def __init__(self, *, config: ArrayConfig) -> None:
+    def __init__(self, *, config: ArrayConfig, every: int = 1) -> None:
         self.config = config
+        self.every = every
         self.room = Signal()
         self.token = Signal(TOKEN.size)
         self.direct = Signal()
 
         outputs = range(config.cols + 1)
-        self._left = Signal(outputs, name="left")  # results still to be announced
-        self._left_last = Signal(name="left_last")  # left is 1
+        # Steps until the results are announced, `every` for each.
+        self._left = Signal(range(every * config.cols + 1), name="left")
+        self._left_last = Signal(name="left_last")  # left is `every`
         self._draining = Signal(name="draining")  # left != 0
         self._closing = Signal(name="closing")  # they are those of the last fold of a command
         self._fold_width = Signal(outputs, name="fold_width")  # outputs of the fold in progress
@@ -83,18 +91,19 @@ class Results:
         st_os : 1
             The command in progress is an ST-OS pass.
         """
+        every, bits = self.every, self.every.bit_length() - 1
         with m.If(en):
             with m.If(self._draining):
                 m.d.sync += [
                     self._left.eq(self._left - 1),
-                    self._draining.eq(~self._left_last),
-                    self._left_last.eq(self._left == 2),
+                    self._draining.eq(self._left != 1 if every > 1 else ~self._left_last),
+                    self._left_last.eq(self._left == every + 1),
                 ]
         with m.If(finish):
             m.d.sync += [
-                self._left.eq(self._fold_width - 1),
-                self._draining.eq(~self._narrow),
-                self._left_last.eq(self._fold_width == 2),
+                self._left.eq(Cat(Const(0, bits), self._fold_width) - 1),
+                self._draining.eq(1 if every > 1 else ~self._narrow),
+                self._left_last.eq(self._fold_width == 2 if every == 1 else 0),
                 self._closing.eq(last_fold),
                 # From here on it is that of the fold that follows in the same command.
                 self._fold_width.eq(following),
@@ -110,7 +119,10 @@ class Results:
                 m.d.sync += [token.valid.eq(1), token.first.eq(1)]
                 m.d.sync += token.last.eq(last_fold & self._narrow)
             with m.Else():
-                m.d.sync += [token.valid.eq(self._draining), token.first.eq(0)]
+                # A result comes when `left` is a multiple of `every`.
+                due = self._draining & ~self._left[:bits].any()
+                m.d.sync += [token.valid.eq(due if every > 1 else self._draining)]
+                m.d.sync += token.first.eq(0)
                 m.d.sync += token.last.eq(self._draining & self._closing & self._left_last)
         if self.config.st_os:
             with m.If(en):
@@ -149,6 +161,8 @@ class Changeover:
     ----------
     config : ArrayConfig
         The machine.
+    every : int
+        As of `Results`.
 
     Members
     -------
@@ -163,8 +177,9 @@ class Changeover:
         Activations moved then: always in GEMM, with every beat in ST-OS. ST-OS only.
     """
 
-    def __init__(self, *, config: ArrayConfig) -> None:
+    def __init__(self, *, config: ArrayConfig, every: int = 1) -> None:
         self.config = config
+        self.every = every
         self.flush = Signal(init=1)
         self.flushed = Signal()
         self.mode_ok = Signal()
@@ -189,8 +204,8 @@ class Changeover:
         tagged : 1
             The operands that entered in the step before had tags.
         """
-        flush, wave_after = flush_steps(self.config), wave_steps(self.config)
-        wave = Signal(range(flush + 1), init=flush)
+        flush, wave_after = flush_steps(self.config), wave_steps(self.config, self.every)
+        wave = Signal(range(max(flush, wave_after) + 1), init=flush)
         settled = Signal()  # wave is 0
         with m.If(en & ~settled):
             m.d.sync += [wave.eq(wave - 1), settled.eq(wave <= 1 if flush > 1 else 1)]

@@ -121,7 +121,8 @@ def may_overlap(before: Job, job: Job, config: AcceleratorConfig) -> bool:
     plain = (Kind.GEMM, Kind.STREAM)
     if before.kind not in plain or job.kind not in plain:
         return False
-    late = 2 * array.cols + array.rows + array.mac_stages + Requantizer.STEPS + 16
+    every = config.rows_per_lane
+    late = (every + 1) * (array.cols + 1) + array.rows + array.mac_stages + Requantizer.STEPS + 14
     address, count = writes(before)
     spans = [(a, a + n) for a, n in zip(address[-late:], count[-late:], strict=True) if n]
     for at, first, last in itertools.islice(reads(job, config), late):

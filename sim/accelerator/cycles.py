@@ -18,6 +18,7 @@ from hw.accelerator.config import BURST, AcceleratorConfig
 from hw.accelerator.fetcher import OUTSTANDING
 from hw.accelerator.jobs import Kind, job_words, parameter_words
 from hw.accelerator.requantizer import Requantizer
+from hw.control.rules import wave_steps
 from report.errors import Failure
 
 from .jobs import Job
@@ -232,7 +233,7 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
         If the machine would wait for ever, which a program of the compiler never does.
     """
     array, size, word = config.array, config.axi_bytes, config.word
-    rows, cols = array.rows, array.cols
+    rows, cols, every = array.rows, array.cols, config.rows_per_lane
     per_word = word // size
     works = [_Work(job, config, size) for job in jobs]
     per_job, per_round = job_words(word), parameter_words(rows, word)
@@ -278,7 +279,7 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
     # The pacer.
     busy = False
     byte = w = tile_index = pace_round = 0
-    word_age = sum_age = cols
+    word_age, sum_age = cols, every * cols
     width = 0
     # The loader: groups as (step of their first beat, pixels).
     groups: deque[tuple[int, int]] = deque()
@@ -288,15 +289,15 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
     c_taps_left = c_position = c_folds = c_depth = c_emit = 0
     wave = 0
     age, apart, draining, fold_width = cols, True, 0, 0
-    wave_after = rows + cols - 2
+    wave_after = wave_steps(array, every)
     # The combiner.
     phase = holds = False
-    c_count = c_entries = 0
+    c_count = c_entries = c_index = 0
     # Results: steps in which the last one of a round leaves.
     step = 0
     events: deque[tuple[int, bool, bool]] = deque()
     gemm_delay = cols + rows + array.mac_stages + Requantizer.STEPS
-    stream_delay = array.mac_stages + 2 + Requantizer.STEPS
+    stream_delay = array.mac_stages + every + 1 + Requantizer.STEPS
     emitted = 0  # results of the job that are on their way or gone
     emits_round = rounds_done = 0
 
@@ -350,7 +351,7 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
             last_word = w + 1 == len(job.lengths)
             begins_word = byte == 0
             if begins_word:
-                apart_now = max(width, size_now)
+                apart_now = max(every * width, size_now)
                 room = not last_word or sum_age + length > apart_now
                 new = w == 0 and tile_index == 0
                 beat = word_age >= size_now and room and (not new or pace_round != loaded)
@@ -382,7 +383,7 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
         cmd_ready = full is None or load_command
 
         # The combiner.
-        c_take = c_issue = c_entry = False
+        c_moves = c_take = c_issue = c_entry = False
         if combine:
             assert job is not None
             mode = job.mode
@@ -394,7 +395,8 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
                 waits = not holds
             else:
                 waits = mode == Mode.HOLD or (mode == Mode.MOST and not final)
-            c_take = fill and not lacks and (waits or not twice or not phase)
+            c_moves = fill and not lacks and (waits or not twice or not phase)
+            c_take = c_moves and (waits or c_index == every - 1)
             c_issue = c_take and not waits
 
         # What is taken in this cycle.
@@ -649,7 +651,7 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
         if en:
             if word_age < cols:
                 word_age += 1
-            if sum_age < cols:
+            if sum_age < every * cols:
                 sum_age += 1
         if beat and en:
             assert job is not None
@@ -669,7 +671,8 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
                         tile_index = 0
                         pace_round += 1
                         busy = pace_round != job.rounds
-                        events.append((step + gemm_delay + width - 1, True, not busy))
+                        leaves = step + gemm_delay + (width - 1) * every
+                        events.append((leaves, True, not busy))
         if begin_pacer:
             if after:
                 sum_age, width = 0, cols
@@ -686,9 +689,8 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
                 if emits_round == job.bands * (1 if job.passes == 1 else job.folds):
                     emits_round = 0
                     rounds_done += 1
-                    events.append(
-                        (step + stream_delay + fold_width - 1, True, rounds_done == job.rounds)
-                    )
+                    leaves = step + stream_delay + (fold_width - 1) * every
+                    events.append((leaves, True, rounds_done == job.rounds))
         older = min(age + 1, cols)
         if en:
             if draining:
@@ -697,7 +699,7 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
             apart = older >= fold_width
         if finish:
             following = (c_emit if c_folds == 2 else cols) if c_stos else cols
-            draining = fold_width - 1
+            draining = every * fold_width - 1
             fold_width = following
             age = 1
             apart = following <= 1
@@ -755,6 +757,8 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
                 holds = job.mode == Mode.PAIR and not holds
         if en:
             phase = combine and not phase
+            if c_moves and not waits:
+                c_index = (c_index + 1) % every
             c_entries += c_entry
             step += 1
         if not combine:

@@ -78,15 +78,20 @@ class Unsupported(Exception):
 
 def steps(job: Job, config: AcceleratorConfig) -> int:
     """Return about how many cycles a job's operands take."""
-    cols = config.array.cols
+    cols, every = config.array.cols, config.rows_per_lane
     if job.kind == Kind.COMBINE:
         read = job.fields["read"]["gemm"]
-        return int(read["tiles"] * read["rows"] * read["words"]) + ALONE
+        words = read["tiles"] * read["pixels"] * read["rows"] * read["words"]
+        mode = job.fields["combine"]["mode"]
+        if mode == Mode.MOST:
+            return int(words + words // job.fields["combine"]["depth"] * (every - 1)) + ALONE
+        return int(words if mode == Mode.HOLD else words * every * (1 + (mode == Mode.HELD))) + ALONE
     if "stream" in job.fields.get("read", {}):
         read = job.fields["read"]["stream"]
         fill = read["depth"] + cols - 1
-        one = read["folds"] * cols + read["depth"] - 1
-        signal = one if read["passes"] == 1 else read["folds"] * read["passes"] * fill
+        one = read["folds"] * cols * every + read["depth"] - 1
+        fold = max(read["passes"] * fill, every * cols)
+        signal = one if read["passes"] == 1 else read["folds"] * fold
         return int(signal * read["bands"] * read["rounds"])
     read = job.fields["read"]["gemm"]
     sizes = [read["pixels"] + 1] * read["large"] + [read["pixels"]] * (
@@ -96,6 +101,7 @@ def steps(job: Job, config: AcceleratorConfig) -> int:
         read["words"] - read["long"]
     )
     tile = sum(max(length, sizes[0]) for length in lengths) * read["rows"]
+    tile = max(tile, every * sizes[0])
     return tile * read["tiles"] * read["rounds"] + cols + config.array.rows
 
 

@@ -22,7 +22,8 @@ from verif.unit.stepper import Drive, Stepper
 from verif.unit.test_pacer import even
 from verif.unit.test_requantizer import limits, parameters
 
-SHAPES = [(1, 1), (2, 3), (4, 4), (3, 8)]
+#: Rows, columns, and rows that share a lane.
+SHAPES = [(1, 1, 1), (2, 3, 1), (4, 4, 1), (3, 8, 1), (2, 1, 2), (4, 3, 2), (6, 5, 2), (4, 4, 4)]
 
 
 def channels(dice: random.Random, rows: int) -> tuple[list[tuple[int, int, int]], int]:
@@ -40,8 +41,8 @@ def packed(values: np.ndarray) -> int:
 
 
 @pytest.mark.parametrize("stages", [1, 2])
-@pytest.mark.parametrize(("rows", "cols"), SHAPES)
-def test_gemm(rows: int, cols: int, stages: int) -> None:
+@pytest.mark.parametrize(("rows", "cols", "every"), SHAPES)
+def test_gemm(rows: int, cols: int, every: int, stages: int) -> None:
     """Tiles one after the other give their words, last pixel first."""
     config = ArrayConfig(rows=rows, cols=cols, st_os=True, mac_stages=stages)
     word = AcceleratorConfig(array=config, axi_width=32).word
@@ -133,13 +134,13 @@ def test_gemm(rows: int, cols: int, stages: int) -> None:
                     [int(x) for x in np.frombuffer(seen.o_result.to_bytes(rows, "little"), np.int8)]
                 )
 
-    Stepper(Engine(config=config, word=word)).run(drive())
+    Stepper(Engine(config=config, word=word, every=every)).run(drive())
     assert found == wanted
 
 
 @pytest.mark.parametrize("stages", [1, 2])
-@pytest.mark.parametrize(("rows", "cols"), SHAPES)
-def test_passes(rows: int, cols: int, stages: int) -> None:
+@pytest.mark.parametrize(("rows", "cols", "every"), SHAPES)
+def test_passes(rows: int, cols: int, every: int, stages: int) -> None:
     """ST-OS passes of one and several folds, some of which keep their sums, with pauses."""
     config = ArrayConfig(rows=rows, cols=cols, st_os=True, mac_stages=stages)
     dice = random.Random(rows + 10 * cols)
@@ -216,7 +217,7 @@ def test_passes(rows: int, cols: int, stages: int) -> None:
                     [int(x) for x in np.frombuffer(seen.o_result.to_bytes(rows, "little"), np.int8)]
                 )
 
-    Stepper(Engine(config=config, word=word)).run(drive())
+    Stepper(Engine(config=config, word=word, every=every)).run(drive())
     assert found == wanted
 
 
@@ -224,8 +225,8 @@ def test_passes(rows: int, cols: int, stages: int) -> None:
     "what",
     ["add", "subtract", "subtract from", "product", "most", "least", "one", "table"],
 )
-@pytest.mark.parametrize("rows", [1, 4])
-def test_words(rows: int, what: str) -> None:
+@pytest.mark.parametrize(("rows", "every"), [(1, 1), (4, 1), (4, 2), (2, 2), (8, 4)])
+def test_words(rows: int, every: int, what: str) -> None:
     """Words past the array: sums, differences, products, extremes, one by one, and by table."""
     config = ArrayConfig(rows=rows, cols=2, st_os=rows > 1)
     dice, rng = random.Random(rows), np.random.default_rng(rows)
@@ -308,14 +309,14 @@ def test_words(rows: int, what: str) -> None:
             for kind, some in ((Mode.HOLD, b[:1]), (Mode.HELD, a)):
                 other = encode(COMBINE, {**job, "mode": kind})
                 queue += [(beat, other) for beat in some]
-        taken = quiet = entries = 0
+        taken = quiet = entries = there = 0
         for _ in range(3000):
             if len(found) == len(wanted):
                 return
             moves = int(dice.random() < 0.8)
             beat, mode = queue[min(taken, len(queue) - 1)]
             # Another job begins when the last one's results are out.
-            there = int(
+            there |= int(
                 taken < len(queue)
                 and dice.random() < 0.8
                 and (mode == queue[max(taken - 1, 0)][1] or quiet > 30)
@@ -332,11 +333,12 @@ def test_words(rows: int, what: str) -> None:
             }
             entries += seen.o_weights & moves
             taken += seen.o_word & moves
+            there &= 1 - (seen.o_word & moves)  # a word stays until it is taken
             quiet = 0 if seen.o_word and moves else quiet + 1
             if seen.o_valid:
                 found.append(
                     [int(x) for x in np.frombuffer(seen.o_result.to_bytes(rows, "little"), np.int8)]
                 )
 
-    Stepper(Engine(config=config, word=word)).run(drive())
+    Stepper(Engine(config=config, word=word, every=every)).run(drive())
     assert found == wanted.tolist()
