@@ -64,8 +64,9 @@ def random_machine(rng: np.random.Generator) -> AcceleratorConfig:
                 axi_width=int(rng.choice([32, 64, 128, 256, 512])),
                 act_kib=int(rng.choice([2, 4, 8, 32])),
                 wgt_kib=int(rng.choice([1, 2, 4, 16])),
+                rows_per_lane=int(rng.choice([1, 1, 2, 4, 8])),
             )
-        except UserError:  # words too wide for so small a ring
+        except UserError:  # words too wide for so small a ring, or rows that do not divide
             continue
 
 

@@ -45,8 +45,11 @@ MACHINES = {
     "8 x 8 plain": AcceleratorConfig(array=ArrayConfig(rows=8, cols=8), axi_width=64),
     "4 x 6": AcceleratorConfig(array=SMALL, axi_width=32, act_kib=16, wgt_kib=4),
     "6 x 3, two MAC stages": AcceleratorConfig(
-        array=ArrayConfig(rows=6, cols=3, st_os=True, mac_stages=2), axi_width=256, act_kib=32
-    ),
+        array=ArrayConfig(rows=6, cols=3, st_os=True, mac_stages=2),
+        axi_width=256,
+        act_kib=32,
+        rows_per_lane=2,
+    ),  # fmt: skip
     "16 x 16": AcceleratorConfig(array=ArrayConfig(rows=16, cols=16, st_os=True), act_kib=128),
 }
 
@@ -481,7 +484,7 @@ def test_what_is_lacking(tmp_path):
 WILD = {
     **{name: (MACHINES[name], 600) for name in list(MACHINES)[:4]},
     "4 x 6, 4 KiB": (replace(MACHINES["4 x 6"], act_kib=4), 4_000),
-    "8 x 8, 8 KiB": (replace(MACHINES["8 x 8"], act_kib=8), 4_000),
+    "8 x 8, 8 KiB": (replace(MACHINES["8 x 8"], act_kib=8, rows_per_lane=4), 4_000),
 }
 
 

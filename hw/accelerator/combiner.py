@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Any
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib.data import ArrayLayout, StructLayout, View
 from amaranth.lib.wiring import In, Out
 
@@ -161,7 +161,9 @@ class Combiner(SharedComponent):
         # --- Words ---
         final = count + 1 == job.depth
         waits = Mux(pair, ~holds, job.mode == Mode.HOLD) | (most & ~final)  # no result yet
-        index = Signal(range(self.every)) if self.every > 1 else Const(0, 0)  # of a lane's bytes
+        index: Value = Const(0, 0)  # of the bytes of a lane
+        if self.every > 1:
+            index = Signal(range(self.every), name="index")
         there = Signal(name="word_there")  # it, or one of its bytes, moves on
         take = Signal()
         issue = Signal()
@@ -302,7 +304,7 @@ class CombinerLane(SharedComponent):
                 table.i_read_address.eq(self.i_first),
             ]  # fmt: skip
             found.append(table.o_read_data)
-        index = Const(0, 0)
+        index: Value = Const(0, 0)
         if self.every > 1:
             index = Signal(range(self.every), name="index_q", reset_less=True)
             with m.If(self.i_en):

@@ -261,9 +261,7 @@ class Engine(SharedComponent):
                 lane.i_sum.eq(Mux(combine, others[n], choose([sums[r] for r in own], row))),
                 lane.i_carry.eq(combine & combiner.o_carries[n]),
                 to.bias.eq(Mux(combine, addends[n], used.bias)),
-                to.multiplier.eq(
-                    Mux(combine & combiner.o_factor, factors[n], used.multiplier)
-                ),
+                to.multiplier.eq(Mux(combine & combiner.o_factor, factors[n], used.multiplier)),
                 to.shift.eq(used.shift),
                 to.twice.eq(used.twice),
                 lane.i_limits.eq(self.i_limits),

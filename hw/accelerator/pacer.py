@@ -29,8 +29,8 @@ class GemmPacer(SharedComponent):
 
     - the word before began in ``s - P`` or earlier, P the pixels of its tile: one word is read per
       step, and every word of the group before has come by then;
-    - it is not the last of its tile, or its last beat, in ``s + L - 1``, is at least ``max(every * P
-      before, P)`` steps after that of the tile before, if there was one: results must not meet;
+    - it is not the last of its tile, or its last beat, in ``s + L - 1``, is at least ``max(every *
+      P before, P)`` steps after that of the tile before, if there was one: results must not meet;
     - it is not the first of a round, or the round is one of the `i_ready` that may begin.
 
     Parameters
@@ -86,9 +86,7 @@ class GemmPacer(SharedComponent):
             "o_last": Out(1), "o_busy": Out(1),
         }  # fmt: skip
         parameters = (cols, every)
-        super().__init__(
-            kind="gemm_pacer", parameters=parameters, signature=signature, resets=True
-        )
+        super().__init__(kind="gemm_pacer", parameters=parameters, signature=signature, resets=True)
         self.cols, self.every = cols, every
 
     def body(self, platform: object) -> Module:

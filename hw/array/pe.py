@@ -31,8 +31,8 @@ class PE(SharedComponent):
 
     The result registers of a row form a shift chain to the east. A PE with a result of its own
     *holds* it until the row's `i_release`; from the next step on it passes on what comes from the
-    west, one result per step (`paced`: per step with `i_shift`). With one accumulator the sum is held from its first product on. What
-    is finished in the step of the release is not held.
+    west, one result per step, or with `paced` per step with `i_shift`. With one accumulator the
+    sum is held from its first product on. What is finished in the step of the release is not held.
 
     Parameters
     ----------

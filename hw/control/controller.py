@@ -109,9 +109,7 @@ class Controller(SharedComponent):
         if config.st_os:
             signature |= {"o_broadcast": Out(1), "o_token_direct": Out(1)}
         parameters = (config, every)
-        super().__init__(
-            kind="controller", parameters=parameters, signature=signature, resets=True
-        )
+        super().__init__(kind="controller", parameters=parameters, signature=signature, resets=True)
         self.config, self.every = config, every
 
     def body(self, platform: object) -> Module:

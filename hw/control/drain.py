@@ -42,8 +42,9 @@ class Drain(SharedComponent):
     i_token, i_extra : TOKEN, extra
         Token that belongs to the operands entering the grid, and what rides with it.
     i_direct : In(1)
-        The token is for all rows at once. It stays set between tokens, but is not set before
-        the tokens of a GEMM have left the rows. ST-OS only.
+        The token is for all rows at once. It may stay set between tokens (and does until the next
+        one if `every` is more than 1), but is not set before the tokens of a GEMM have left the
+        rows. ST-OS only.
     o_release : Out(rows)
         Release of every row, by the first token of a fold.
     o_shift : Out(rows)

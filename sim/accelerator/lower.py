@@ -85,7 +85,9 @@ def steps(job: Job, config: AcceleratorConfig) -> int:
         mode = job.fields["combine"]["mode"]
         if mode == Mode.MOST:
             return int(words + words // job.fields["combine"]["depth"] * (every - 1)) + ALONE
-        return int(words if mode == Mode.HOLD else words * every * (1 + (mode == Mode.HELD))) + ALONE
+        return (
+            int(words if mode == Mode.HOLD else words * every * (1 + (mode == Mode.HELD))) + ALONE
+        )
     if "stream" in job.fields.get("read", {}):
         read = job.fields["read"]["stream"]
         fill = read["depth"] + cols - 1

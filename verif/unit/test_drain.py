@@ -18,6 +18,14 @@ CONFIGS = [
         [(1, 1), (1, 4), (3, 1), (2, 2), (4, 3)], (False, True), (1, 2)
     )
 ]
+#: With results every few steps, too.
+PACED = [(config, 1) for config in CONFIGS] + [
+    (config, every)
+    for config in CONFIGS
+    for every in (2, 4)
+    if config.st_os and config.rows % every == 0
+]
+paced = pytest.mark.parametrize(("config", "every"), PACED)
 
 
 def step(config: ArrayConfig, token: int, direct: int = 0) -> dict[str, int]:
@@ -46,7 +54,9 @@ def test_st_os() -> None:
     assert [seen.o_bypass for seen in trace[2:4]] == [1, 1]
 
 
-def random_folds(config: ArrayConfig, dice: random.Random, count: int) -> list[tuple[int, int]]:
+def random_folds(
+    config: ArrayConfig, dice: random.Random, count: int, every: int = 1
+) -> list[tuple[int, int]]:
     """Return the (token, direct) of every step: folds as close together as they may come."""
     steps: list[tuple[int, int]] = []
     direct = 0
@@ -55,40 +65,50 @@ def random_folds(config: ArrayConfig, dice: random.Random, count: int) -> list[t
         gap = dice.choice([0, 0, dice.randint(0, 2 * config.cols)])
         if config.st_os and dice.random() < 0.5:
             if not direct:  # ST-OS after GEMM: all tokens of the wave have left the rows
-                gap += config.rows + config.cols - 2
+                gap += config.rows + every * config.cols - 2
             now = 1
         else:
             now = 0
         stays = dice.randint(0, gap) if direct else 0  # `i_direct` does, without a token
+        if every > 1:
+            stays = gap * direct
         steps += [(0, int(index < stays)) for index in range(gap)]
         direct = now
         last = dice.random() < 0.7
         for beat in range(emit):
             flags = FIRST * (beat == 0) + LAST * (last and beat == emit - 1)
-            steps.append((VALID | flags, direct))
-    return steps + [(0, 0)] * (config.rows + config.cols + config.mac_stages + 1)
+            steps += [(VALID | flags, direct), *[(0, direct)] * (every - 1)]
+    return steps + [(0, direct)] * (config.rows + config.cols + config.mac_stages + every)
 
 
-def expected(config: ArrayConfig, steps: list[tuple[int, int]]) -> tuple[list[int], list]:
-    """Return for every step the rows released and the output's (last, bypass), or None."""
-    released = [0] * len(steps)
+def expected(
+    config: ArrayConfig, steps: list[tuple[int, int]], every: int = 1
+) -> tuple[list[int], list[int], list]:
+    """Return for every step the rows released, and shifted, and (last, bypass), or None."""
+    released, shifted = [0] * len(steps), [0] * len(steps)
     output: list[tuple[int, int] | None] = [None] * len(steps)
     for time, (token, direct) in enumerate(steps):
         if not token:
             continue
         to_row_0 = config.mac_stages + (0 if direct else config.cols - 1)
         for row in range(config.rows):
+            to_row = to_row_0 + (row % every if direct else row)
             if token & FIRST:
-                released[time + to_row_0 + (0 if direct else row)] |= 1 << row
-        to_output = config.mac_stages + (1 if direct else config.cols + config.rows - 1)
+                released[time + to_row] |= 1 << row
+            shifted[time + to_row + 1] |= 1 << row
+        to_output = config.mac_stages + (every if direct else config.cols + config.rows - 1)
         output[time + to_output] = (int(token & LAST > 0), direct)
-    return released, output
+    return released, shifted, output
 
 
-def compare(config: ArrayConfig, steps: list[tuple[int, int]], trace: list) -> None:
-    released, output = expected(config, steps)
+def compare(config: ArrayConfig, steps: list[tuple[int, int]], trace: list, every: int = 1) -> None:
+    released, shifted, output = expected(config, steps, every)
     for index, seen in enumerate(trace):
         assert seen.o_release == released[index], f"step {index}"
+        if every > 1:
+            assert seen.o_shift == shifted[index], f"step {index}"
+            for first in range(0, config.rows, every):  # rows that share a lane
+                assert (seen.o_shift >> first & (1 << every) - 1).bit_count() <= 1
         assert seen.o_valid == (output[index] is not None), f"step {index}"
         if (beat := output[index]) is not None:
             assert seen.o_last == beat[0]
@@ -96,22 +116,22 @@ def compare(config: ArrayConfig, steps: list[tuple[int, int]], trace: list) -> N
                 assert seen.o_bypass == beat[1]
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=ArrayConfig.flags)
-def test_random(config: ArrayConfig) -> None:
+@paced
+def test_random(config: ArrayConfig, every: int) -> None:
     """Folds of both modes in random order, without a gap and with one."""
-    stepper = Stepper(Drain(config=config))
+    stepper = Stepper(Drain(config=config, every=every))
     for seed in range(2):
-        steps = random_folds(config, random.Random(seed), 20)
+        steps = random_folds(config, random.Random(seed), 20, every)
         trace = stepper.run([step(config, *pair) for pair in steps], seed=seed)
-        compare(config, steps, trace)
+        compare(config, steps, trace, every)
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=ArrayConfig.flags)
-def test_stalls(config: ArrayConfig) -> None:
+@paced
+def test_stalls(config: ArrayConfig, every: int) -> None:
     """Tokens stand still without `i_en`."""
-    steps = random_folds(config, random.Random(5), 4)
+    steps = random_folds(config, random.Random(5), 4, every)
     check = [step(config, *pair) for pair in steps]
-    check_stalls(Stepper(Drain(config=config)), check, {"i_en": 0})
+    check_stalls(Stepper(Drain(config=config, every=every)), check, {"i_en": 0})
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=ArrayConfig.flags)

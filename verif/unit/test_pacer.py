@@ -17,8 +17,9 @@ def even(total: int, parts: int) -> list[int]:
     return [each + 1] * more + [each] * (parts - more)
 
 
-@pytest.mark.parametrize("seed", range(10))
-def test_steps(seed: int) -> None:
+@pytest.mark.parametrize("every", [1, 2, 4])
+@pytest.mark.parametrize("seed", range(8))
+def test_steps(seed: int, every: int) -> None:
     """The steps of all beats are those of the two rules, over several jobs, with freezes."""
     dice = random.Random(seed)
     cols = dice.choice([1, 4, 8])
@@ -54,7 +55,7 @@ def test_steps(seed: int) -> None:
                         final = index == len(words) - 1
                         at = max(at, begun + pixels)
                         if final:
-                            at = max(at, ended + max(before, pixels) - length + 1)
+                            at = max(at, ended + max(every * before, pixels) - length + 1)
                         begun = at
                         for k in range(length):
                             wanted[at + k] = (int(k == 0), int(final and k == length - 1),
@@ -80,4 +81,4 @@ def test_steps(seed: int) -> None:
                     assert seen.o_last == (step == last)
                 step += moves
 
-    Stepper(GemmPacer(cols=cols)).run(drive())
+    Stepper(GemmPacer(cols=cols, every=every)).run(drive())

@@ -32,10 +32,10 @@ def token(*, valid: int = 1, first: int = 0, last: int = 0) -> int:
 
 
 @functools.cache
-def results(config: ArrayConfig) -> Stepper:
+def results(config: ArrayConfig, pace: int = 1) -> Stepper:
     count = config.cols.bit_length()
     widths = {"en": 1, "load": 1, "width": count, "finish": 1, "last_fold": 1, "following": count}
-    return Stepper(Alone(Results(config=config), widths | {"st_os": 1}))
+    return Stepper(Alone(Results(config=config, every=pace), widths | {"st_os": 1}))
 
 
 def test_two_folds() -> None:
@@ -51,19 +51,20 @@ def test_two_folds() -> None:
 
 
 @every
-def test_results(config: ArrayConfig) -> None:
-    """`room` from ``max(outputs before, outputs now)`` steps on; a token for every result."""
+@pytest.mark.parametrize("pace", [1, 2, 4])
+def test_results(config: ArrayConfig, pace: int) -> None:
+    """`room` from ``max(pace * outputs before, outputs now)`` steps on; tokens `pace` apart."""
     cols, dice = config.cols, random.Random(2)
 
     def drive() -> Drive:
-        step, last, before, now = 0, -cols, 0, 0
+        step, last, before, now = 0, -pace * cols, 0, 0
         tokens: dict[int, int] = {}
         direct = None
         loaded = False
         for _ in range(600):
             inputs: Inputs = {"en": int(dice.random() < 0.8), "load": 0, "finish": 0}
             inputs["st_os"] = dice.randrange(2)
-            room = loaded and step >= last + max(before, now)
+            room = loaded and step >= last + max(pace * before, now)
             following = dice.choice([1, cols, dice.randint(1, cols)])
             ends = True
             if inputs["en"] and loaded and room and dice.random() < 0.7:
@@ -80,14 +81,14 @@ def test_results(config: ArrayConfig) -> None:
             if inputs["finish"]:
                 for index in range(now):
                     tail = ends and index == now - 1
-                    tokens[step + 1 + index] = token(first=index == 0, last=tail)
+                    tokens[step + 1 + pace * index] = token(first=index == 0, last=tail)
                 last, before, now, direct = step, now, following, inputs["st_os"]
                 loaded = not ends
             if inputs["load"]:
                 loaded, now = True, following
             step += inputs["en"]
 
-    results(config).run(drive(), seed=2)
+    results(config, pace).run(drive(), seed=2)
 
 
 @functools.cache
