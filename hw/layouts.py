@@ -11,7 +11,7 @@ import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from amaranth.hdl import Array, Shape, Value, signed
+from amaranth.hdl import Mux, Shape, Value, signed
 from amaranth.lib.data import ArrayLayout, Layout, StructLayout
 
 from .config import COMMAND_FIELDS, ArrayConfig
@@ -61,8 +61,11 @@ def operand_layout(config: ArrayConfig) -> StructLayout:
 
 
 def choose(values: Sequence[Any], index: Value) -> Any:
-    """Return one of several values by its index; the only one needs none."""
-    return values[0] if len(values) == 1 else Array(values)[index]
+    """Return one of several values, a power of two of them, by its index."""
+    while len(values) > 1:
+        pairs = zip(values[::2], values[1::2], strict=True)
+        values, index = [Mux(index[0], odd, even) for even, odd in pairs], index[1:]
+    return values[0]
 
 
 def lanes(count: int, width: int) -> ArrayLayout:

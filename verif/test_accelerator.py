@@ -253,7 +253,7 @@ def test_bands(seed, tmp_path):
     x = net.pool("MAX_POOL_2D", x, (2, 2), StrideH=2, StrideW=1, Padding=VALID)
     graph = load(net.done(net.conv(x, (1, 1), 5)), tmp_path)
     whole = compile_graph(graph, replace(MACHINES["4 x 6"], act_kib=32))
-    config = replace(MACHINES["4 x 6"], act_kib=(4, 6, 9)[seed])
+    config = replace(MACHINES["4 x 6"], act_kib=(4, 6, 6)[seed])
     ran = run(graph, some(graph), config, latency=(0, 40, 90)[seed])
     assert sum(layer.spilled >= 0 for layer in ran.program.layers) >= 2
     assert ran.program.scratch_bytes > 0 == whole.scratch_bytes

@@ -60,12 +60,21 @@ MACHINES = {
 }  # fmt: skip
 
 
-def machine(name: str, act_kib: int = _ROOM) -> AcceleratorConfig:
+#: Of the table of lanes: machines, rows that share one, and networks.
+_SHARED = ("16 x 16", "32 x 32")
+_ROWS = (1, 2, 4)
+_SOME = ("vww_96_int8", "pretrainedResnet_quant", "kws_ref_model", "ad01_int8",
+         "mobilenet_v2_46k")  # fmt: skip
+
+
+def machine(name: str, act_kib: int = _ROOM, rows_per_lane: int = 1) -> AcceleratorConfig:
     """Return one of `MACHINES`."""
     rows, cols, st_os, width = MACHINES[name]
     array = ArrayConfig(rows=rows, cols=cols, st_os=st_os)
     wgt_kib = 64 if max(rows, cols) == 32 else 32
-    return AcceleratorConfig(array=array, act_kib=act_kib, wgt_kib=wgt_kib, axi_width=width)
+    return AcceleratorConfig(
+        array=array, act_kib=act_kib, wgt_kib=wgt_kib, axi_width=width, rows_per_lane=rows_per_lane
+    )
 
 
 def count(graph: Graph) -> dict[str, Any]:
@@ -99,6 +108,26 @@ _PARTS = {
 }
 
 
+def shared(graph: Graph) -> dict[str, list[int]]:
+    """Return cycles of a network by machine, with lanes for `_ROWS` rows."""
+    return {
+        name: [
+            compile_graph(graph, machine(name, rows_per_lane=rows)).timing().cycles
+            for rows in _ROWS
+        ]
+        for name in _SHARED
+    }
+
+
+def shared_area() -> dict[str, list[float]]:
+    """Return gate equivalents by machine, with lanes for `_ROWS` rows, then those of the core."""
+    found = {}
+    for name in _SHARED:
+        all_ = [cost(machine(name, 96, rows), gates()) for rows in _ROWS]
+        found[name] = [*(one.whole.unit["GE"] for one in all_), all_[0].core.unit["GE"]]
+    return found
+
+
 def area() -> dict[str, Any]:
     """Return gate equivalents of accelerators of three sizes, part by part."""
     found = {}
@@ -125,6 +154,23 @@ def _area(data: dict[str, Any]) -> Sheet:
     beyond = (f"{100 * (data[name]['whole'] / data[name]['core'] - 1):.0f} %" for name in names)
     rows.append(("beyond the core", *beyond))
     return Sheet(title="Logic, kGE", columns=("part", *(f"{n} ST-OS" for n in names)), rows=rows)
+
+
+def _shared(areas: dict[str, list[float]], networks: dict[str, Any]) -> Sheet:
+    rows: list[tuple[str, ...]] = []
+    for name, (*wholes, core) in areas.items():
+        for index, (count_, whole) in enumerate(zip(_ROWS, wholes, strict=True)):
+            cycles = (networks[one]["shared"][name][index] for one in _SOME)
+            rows.append(
+                (f"{name} ST-OS", str(count_), f"{whole / 1000:.1f}",
+                 f"{100 * (whole / core - 1):.0f} %", *(f"{one:,}" for one in cycles))
+            )  # fmt: skip
+    return Sheet(
+        title="Rows that share a requantization lane (`--rows-per-lane`): area against cycles",
+        columns=("machine", "rows per lane", "kGE", "beyond the core",
+                 *((MODELS | EXAMPLES)[one] for one in _SOME)),
+        rows=rows,
+    )  # fmt: skip
 
 
 def _networks(data: dict[str, Any]) -> Sheet:
@@ -197,6 +243,7 @@ def render(data: dict[str, Any]) -> str:
     )
     tables = {
         "networks": _networks(data["networks"]), "area": _area(data["area"]),
+        "shared": _shared(data["shared_area"], data["networks"]),
         "against": _against(data["networks"], data["ethos"]),
         "registers": _registers(), "errors": errors, "classes": classes,
     }  # fmt: skip
@@ -223,14 +270,15 @@ def _report(arguments: argparse.Namespace) -> dict[str, Any]:
     if hasattr(arguments, "models"):
         files = {name: arguments.models / f"{name}.tflite" for name in MODELS}
         files |= {name: DOCS.parent / "examples" / f"{name}.tflite" for name in EXAMPLES}
-        found["networks"] = {
-            name: count(transform.recognize(read_model(file))) for name, file in files.items()
-        }
+        graphs = {name: transform.recognize(read_model(file)) for name, file in files.items()}
+        found["networks"] = {name: count(graph) for name, graph in graphs.items()}
+        for name in _SOME:
+            found["networks"][name]["shared"] = shared(graphs[name])
         if arguments.vela:
             cycles = {name: ethos_cycles(file) for name, file in files.items()}
             found["ethos"] = {"version": vela_version(), "cycles": cycles}
     if arguments.area:
-        found["area"] = area()
+        found |= {"area": area(), "shared_area": shared_area()}
     return found
 
 

@@ -111,6 +111,9 @@ class AcceleratorSimulator:
         Folder of the C driver: it does what the host does. There are no watches then.
     verilog : str, optional
         Of the accelerator; emitted if left out.
+    mutants : bool
+        Whether it has an input `mutant` (32 bits) that chooses one of its planted faults. There are
+        no watches then, and no times of jobs.
 
     Raises
     ------
@@ -122,6 +125,7 @@ class AcceleratorSimulator:
     cache: Path | None = None
     driver: Path | None = None
     verilog: str | None = None
+    mutants: bool = False
 
     def __post_init__(self) -> None:
         """Build the simulator unless the cache has it."""
@@ -139,6 +143,7 @@ class AcceleratorSimulator:
             for name in names
         )
         rows = 'no_inline -module "*_row"\nno_inline -module "*_requantizer"\n' * large
+        public *= not self.mutants
         sources = {"core.vlt": f"`verilator_config\n{public}{rows}", "core.v": verilog}
         harness = _HARNESS.read_text()
         if self.driver:
@@ -147,6 +152,7 @@ class AcceleratorSimulator:
         defines = {
             "BUS_BYTES": config.axi_bytes, "WORD_BYTES": config.word,
             "BANK_ROWS": config.bank_rows, **({"STOS_DRIVER": 1} if self.driver else {}),
+            **({"MUTANTS": 1} if self.mutants else {}),
         }  # fmt: skip
         self.binary = cached(
             "accelerator", sources, top=_TOP, harness=harness, defines=defines, cache=self.cache
@@ -172,6 +178,7 @@ class AcceleratorSimulator:
         abort: int = 0,
         reset: int = 0,
         watches: Sequence[Watch] = (),
+        mutant: int = 0,
     ) -> AcceleratorResult:
         """Run what lies in a memory.
 
@@ -197,6 +204,8 @@ class AcceleratorSimulator:
             1: reset before the run; more: and cut the run off in that cycle after its start.
         watches : sequence of Watch
             By their jobs.
+        mutant : int
+            Of an accelerator with `mutants`; 0 for none.
 
         Raises
         ------
@@ -206,8 +215,8 @@ class AcceleratorSimulator:
         if not self._process.alive:
             reset = reset or 1
         head = struct.pack(
-            "<15Q", len(memory), *addresses, latency, int(stall * 2**32), seed, limit, bad_read,
-            bad_write, response, abort, reset, len(watches),
+            "<16Q", len(memory), *addresses, latency, int(stall * 2**32), seed, limit, bad_read,
+            bad_write, response, abort, reset, len(watches), mutant,
         )  # fmt: skip
         watched = b"".join(struct.pack("<3Q", one.job, one.address, one.bytes) for one in watches)
         found: list[bytes] = []

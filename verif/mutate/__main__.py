@@ -9,41 +9,20 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hw.config import ArrayConfig
 from report.command import OneLineParser
 from report.files import write_atomically
 from report.jobs import ExecutorError, add_executor_options, executor, run_jobs
 from report.output import run
 
-from .campaign import BATCHES, Verdict, judge
-from .netlist import COMPONENTS, Mutant, Netlist
+from .campaign import COMPONENTS, CONFIGS, Config, Verdict, judge, kind
+from .netlist import Mutant
 from .report import Campaign
 
-__all__ = ["CONFIGS", "main", "sampled"]
+__all__ = ["main", "sampled"]
 
-#: Small cores that have every parameter at two values, and every shape.
-CONFIGS = (
-    ArrayConfig(rows=3, cols=5, st_os=True),
-    ArrayConfig(rows=5, cols=3, st_os=True, accumulators=1),
-    ArrayConfig(rows=3, cols=4, act_width=4, weight_width=4, acc_width=8),
-    ArrayConfig(rows=4, cols=3, st_os=True, act_width=16, weight_width=16, acc_width=64),
-    ArrayConfig(rows=3, cols=5, st_os=True, mac_stages=2),
-    ArrayConfig(rows=1, cols=1, st_os=True),
-    ArrayConfig(rows=2, cols=3, accumulators=1),
-)
-
-#: Of a single PE, which has no neighbours, most wires go nowhere: it is there for these.
-_ALONE = ("controller", "core", "skid")
-
-
-def _components(config: ArrayConfig, wanted: Sequence[str]) -> list[str]:
-    alone = config.rows * config.cols == 1
-    return [name for name in wanted if not alone or name in _ALONE]
-
-
-def sampled(config: ArrayConfig, component: str, count: int, seed: int) -> list[Mutant]:
+def sampled(config: Config, component: str, count: int, seed: int) -> list[Mutant]:
     """Return `count` mutants of a component, or all if there are fewer; always the same."""
-    mutants = [one for one in Netlist(config).mutants if one.component == component]
+    mutants = [one for one in kind(config).netlist(config).mutants if one.component == component]
     if len(mutants) <= count:
         return mutants
     chosen = random.Random(f"{seed} {component} {config}").sample(range(len(mutants)), count)
@@ -60,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = OneLineParser("verif.mutate", str(__doc__))
     parser.add_argument(
         "--sample", type=_count, default=120, metavar="N",
-        help="mutants of each component of each core",
+        help="mutants of each component of each machine",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=1, help="of the sample")
     parser.add_argument(
@@ -70,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--config", action="append", type=int, choices=range(len(CONFIGS)), metavar="I",
         default=argparse.SUPPRESS,
-        help=f"only core I of 0 to {len(CONFIGS) - 1} (repeatable)",
+        help=f"only machine I of 0 to {len(CONFIGS) - 1} (repeatable)",
     )  # fmt: skip
     parser.add_argument(
         "--output", type=Path, default=Path("docs"), metavar="FOLDER",
@@ -86,16 +65,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     components = getattr(arguments, "component", list(COMPONENTS))
     configs = [CONFIGS[n] for n in sorted(set(getattr(arguments, "config", range(len(CONFIGS)))))]
-    jobs: list[tuple[ArrayConfig, list[Mutant]]] = []
-    totals: dict[tuple[ArrayConfig, str], int] = {}
+    jobs: list[tuple[Config, list[Mutant]]] = []
+    totals: dict[tuple[Config, str], int] = {}
     texts: set[str] = set()
     for config in configs:
-        listed = Netlist(config).mutants
+        listed = kind(config).netlist(config).mutants
         texts |= set(map(str, listed))
-        wanted = _components(config, components)
+        wanted = [one for one in kind(config).components(config) if one in components]
         for component in wanted:
             totals[config, component] = sum(one.component == component for one in listed)
-        for batch in BATCHES:
+        for batch in kind(config).BATCHES:
             mutants = [
                 mutant
                 for component in batch

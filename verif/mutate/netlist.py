@@ -1,4 +1,4 @@
-"""Plant mutants in the netlist of a core, all in one text, chosen by the input `mutant`.
+"""Plant mutants in a netlist, all in one text, chosen by the input `mutant`.
 
 The mutants are those of the Verilog that ships: Yosys reads it as cells, every connection of a
 cell becomes a place, and at every place small faults are listed. A module that is used many
@@ -10,32 +10,16 @@ from __future__ import annotations
 import copy
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hw.config import ArrayConfig
-from hw.emit import emit_verilog
 from synth.tools import run_yosys
 
-__all__ = ["COMPONENTS", "Mutant", "Netlist"]
+__all__ = ["Mutant", "Netlist"]
 
 _BLOCKS = Path(__file__).with_name("mutation.v").read_text()
-_TOP = "stos_core"
-
-#: Components of `hw/`, and the modules that each is emitted as.
-COMPONENTS = {
-    "pe": ["pe"],
-    "row": ["row"],
-    "grid": ["grid"],
-    "skew": ["act_skew", "wgt_skew"],
-    "deskew": ["deskew"],
-    "drain": ["drain"],
-    "skid": ["skid"],
-    "controller": ["controller"],
-    "core": [""],
-}
 
 #: What a mutant does, by the number that `mutation.v` knows it by.
 _OPERATORS = {
@@ -75,7 +59,7 @@ class Mutant:
     number : int
         The value of the input `mutant` that switches it on.
     component : str
-        Of `COMPONENTS`.
+        That the module belongs to.
     module : str
         Name of the module in the emitted Verilog.
     place : str
@@ -142,14 +126,17 @@ class _Module:
 
 
 class Netlist:
-    """The netlist of a core, and all mutants that can be planted in it.
+    """A netlist, and all mutants that can be planted in it.
 
     Parameters
     ----------
-    config : ArrayConfig
-        The machine.
-    verilog : str
-        The core's text; by default the generated one.
+    text : str
+        The Verilog.
+    top : str
+        Its top module; the names of the others begin with it.
+    components : dict of str to list of str
+        Components, and the modules that each is emitted as, without the top's name. Modules that
+        are in none have no mutants.
 
     Attributes
     ----------
@@ -157,10 +144,15 @@ class Netlist:
         In the order of the netlist.
     """
 
-    def __init__(self, config: ArrayConfig, verilog: str = "") -> None:
-        text = verilog or emit_verilog(config)
+    def __init__(self, text: str, top: str, components: Mapping[str, Sequence[str]]) -> None:
+        self._top = top
+        self._components = {
+            f"{top}_{module}" if module else top: name
+            for name, modules in components.items()
+            for module in modules
+        }
         script = (
-            f"read_verilog core.v\nhierarchy -top {_TOP}\nproc -norom\nopt_clean\n"
+            f"read_verilog core.v\nhierarchy -top {top}\nproc -norom\nopt_clean\n"
             "wreduce\nopt_clean\nwrite_json core.json\n"
         )
         folder = run_yosys("mutate-read", {"core.v": text}, script)
@@ -172,7 +164,8 @@ class Netlist:
         self._sites: list[_Site] = []
         self.mutants: list[Mutant] = []
         for name, module in self._modules.items():
-            self._list_module(name, module)
+            if name in self._components:
+                self._list_module(name, module)
 
     # --- Listing ---
 
@@ -196,8 +189,7 @@ class Netlist:
         if port in ("clk", "CLK"):
             return
         site = len(self._sites) + 1
-        kind = name.removeprefix(_TOP).removeprefix("_")
-        component = next(part for part, kinds in COMPONENTS.items() if kind in kinds)
+        component = self._components[name]
         cell = module.body["cells"].get(label)
         if cell is None:
             where = f"port {port}"
@@ -239,7 +231,7 @@ class Netlist:
     # --- Planting ---
 
     def planted(self, mutants: Iterable[Mutant]) -> str:
-        """Return the core's text with the 32-bit input `mutant`, which is 0 for no fault.
+        """Return the text with the 32-bit input `mutant`, which is 0 for no fault.
 
         Parameters
         ----------

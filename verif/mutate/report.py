@@ -8,10 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from hw.config import ArrayConfig
-
-from .campaign import Verdict
-from .netlist import COMPONENTS, Mutant
+from .campaign import COMPONENTS, Config, Verdict
+from .netlist import Mutant
 
 __all__ = ["Campaign", "Explanations"]
 
@@ -111,18 +109,18 @@ class Campaign:
         How many of them were run, and which.
     """
 
-    def __init__(self, totals: dict[tuple[ArrayConfig, str], int], sample: int, seed: int) -> None:
+    def __init__(self, totals: dict[tuple[Config, str], int], sample: int, seed: int) -> None:
         self.totals, self.sample, self.seed = totals, sample, seed
-        self.verdicts: dict[tuple[ArrayConfig, str], list[Verdict]] = {key: [] for key in totals}
+        self.verdicts: dict[tuple[Config, str], list[Verdict]] = {key: [] for key in totals}
         self.explanations = Explanations()
 
-    def add(self, config: ArrayConfig, verdicts: Iterable[Verdict]) -> None:
+    def add(self, config: Config, verdicts: Iterable[Verdict]) -> None:
         """Add what a job returned."""
         for verdict in verdicts:
             self.verdicts[config, verdict.mutant.component].append(verdict)
 
     @property
-    def survivors(self) -> list[tuple[ArrayConfig, Verdict]]:
+    def survivors(self) -> list[tuple[Config, Verdict]]:
         """Holes in the suite, and the cores that they are in."""
         return [
             (config, one)

@@ -9,7 +9,7 @@ from sim.rtl import RtlError
 from verif.lib.suite import check, runs
 from verif.mutate.__main__ import sampled
 from verif.mutate.campaign import Bench
-from verif.mutate.netlist import COMPONENTS
+from verif.mutate.core import COMPONENTS
 from verif.mutate.report import Explanations
 
 CONFIG = ArrayConfig(rows=2, cols=3, st_os=True)

@@ -1,0 +1,212 @@
+"""Accelerators with mutants, and the runs that are to notice them."""
+
+from __future__ import annotations
+
+import functools
+import random
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from golden.int8.graph import Graph
+from hw.accelerator.config import AcceleratorConfig
+from hw.accelerator.registers import COUNTERS
+from hw.config import ArrayConfig
+from hw.emit import emit_accelerator
+from report.errors import UserError
+from sim.accelerator.compiler import Program, compile_graph
+from sim.accelerator.rtl import AcceleratorResult, AcceleratorSimulator
+from sim.accelerator.run import Placed, place
+from sim.rtl import RtlError
+from verif.lib.attacks import kept
+from verif.lib.models import load
+from verif.lib.wild import inputs, wild
+
+from .netlist import Netlist
+
+__all__ = ["BATCHES", "COMPONENTS", "CONFIGS", "components", "netlist", "questions", "simulator"]
+
+#: Components beyond those of the core, and the modules that each is emitted as. Memories and their
+#: ports have no mutants.
+COMPONENTS = {
+    "accelerator": [""],
+    "machine": ["machine"],
+    "engine": ["engine"],
+    "requantizer": ["requantizer"],
+    "combiner": ["combiner", "combiner_lane"],
+    "pacer": ["gemm_pacer"],
+    "loader": ["loader"],
+    "corner turn": ["corner_turn", "rotator", "mask_rotator"],
+    "activation memory": ["activations"],
+    "GEMM reader": ["gemm_reader"],
+    "GEMM writer": ["gemm_writer"],
+    "stream reader": ["stream_reader"],
+    "stream writer": ["stream_writer"],
+    "rings": ["weight_ring", "job_ring"],
+    "fetchers": ["program_fetcher", "weights_fetcher", "tensor_fetcher"],
+    "storer": ["storer"],
+    "registers": ["registers"],
+    "paced drain": ["drain"],
+    "paced controller": ["controller"],
+}
+
+#: Components whose mutants share a build.
+BATCHES = (
+    ("accelerator", "machine", "registers"),
+    ("engine", "requantizer", "combiner", "pacer", "loader", "corner turn", "paced drain",
+     "paced controller"),
+    ("activation memory", "GEMM reader", "GEMM writer", "stream reader", "stream writer", "rings",
+     "fetchers", "storer"),
+)  # fmt: skip
+
+#: Whose mutants are proved equivalent where they are: what the solver can hold.
+PROVED = ()
+
+#: No run is so long that it is kept for some.
+LONG = ()
+
+#: Small machines, one with lanes for two rows.
+CONFIGS = (
+    AcceleratorConfig(
+        array=ArrayConfig(rows=4, cols=6, st_os=True), axi_width=32, act_kib=16, wgt_kib=4
+    ),
+    AcceleratorConfig(
+        array=ArrayConfig(rows=6, cols=3, st_os=True, mac_stages=2), axi_width=128, act_kib=32,
+        wgt_kib=4, rows_per_lane=2,
+    ),
+)  # fmt: skip
+
+#: Random networks, from this seed on.
+_NETWORKS = range(1, 25)
+
+
+def components(config: AcceleratorConfig) -> list[str]:
+    """Return the components of an accelerator that are measured."""
+    paced = config.rows_per_lane > 1  # as they are without, the core's campaign measures them
+    return [name for name in COMPONENTS if paced or not name.startswith("paced")]
+
+
+def netlist(config: AcceleratorConfig) -> Netlist:
+    """Return the netlist of an accelerator."""
+    return Netlist(emit_accelerator(config), "stos_accelerator", COMPONENTS)
+
+
+def simulator(config: AcceleratorConfig, verilog: str) -> AcceleratorSimulator:
+    """Return the simulator of an accelerator with mutants."""
+    return AcceleratorSimulator(config, verilog=verilog, mutants=True)
+
+
+@dataclass(kw_only=True)
+class _Question:
+    """A run, and what the machine without a fault does.
+
+    A test would see another memory, code or sum of the counters; without pauses the cycles and
+    counters, too, as the cycle model predicts them.
+    """
+
+    group: str
+    program: Program
+    placed: Placed
+    options: dict[str, Any]
+    memory: bytes
+    found: AcceleratorResult
+    long = False
+
+    @property
+    def cycles(self) -> int:
+        """How long it takes."""
+        return self.found.cycles
+
+    def ask(self, core: AcceleratorSimulator, mutant: int) -> AcceleratorResult:
+        """Run it."""
+        addresses = self.options.get("addresses", self.placed.addresses)
+        options = {name: value for name, value in self.options.items() if name != "addresses"}
+        return core.run(
+            self.memory, addresses, reset=1, mutant=mutant, limit=2 * self.cycles + 3_000, **options
+        )
+
+    def killed(self, core: AcceleratorSimulator, mutant: int) -> bool:
+        """Return whether a test would fail."""
+        try:
+            one = self.ask(core, mutant)
+        except RtlError:
+            return True
+        wanted = self.found
+        if (one.done, one.code) != (wanted.done, wanted.code):
+            return True
+        if sum(one.counters[name] for name in COUNTERS) != one.cycles:
+            return True
+        if wanted.code:  # what is written before an error is up to the machine, within its windows
+            return not kept(self.program, self.placed, self.memory, one.memory)
+        if one.memory != wanted.memory:
+            return True
+        exact = "stall" not in self.options
+        return exact and (one.cycles, one.counters) != (wanted.cycles, wanted.counters)
+
+
+def _programs(config: AcceleratorConfig) -> list[tuple[Graph, Program, Placed]]:
+    """Return random networks that fit."""
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        for seed in _NETWORKS:
+            graph = load(wild(seed, 600), Path(folder))
+            try:
+                program = compile_graph(graph, config)
+            except UserError:
+                continue
+            some = inputs(graph, seed)
+            values = dict(zip(graph.inputs, some, strict=True))
+            found.append((graph, program, place(program, [values[one] for one in program.inputs])))
+    return found
+
+
+@functools.lru_cache(maxsize=1)
+def questions(config: AcceleratorConfig) -> list[_Question]:
+    """Return all runs, the short ones first: most mutants die in the first few."""
+    core = AcceleratorSimulator(config)
+    dice = random.Random(1)
+    found: list[_Question] = []
+
+    def add(
+        group: str, program: Program, placed: Placed, memory: bytes | None = None, **options: Any
+    ) -> AcceleratorResult:
+        given = memory or placed.memory
+        nothing: Any = None
+        one = _Question(
+            group=group, program=program, placed=placed, options=options, memory=given,
+            found=nothing,
+        )  # fmt: skip
+        limit = 200_000 + 100 * program.timing().cycles
+        rest = {name: value for name, value in options.items() if name != "addresses"}
+        one.found = core.run(
+            given, options.get("addresses", placed.addresses), reset=1, limit=limit, **rest
+        )
+        assert one.found.done
+        found.append(one)
+        return one.found
+
+    programs = sorted(_programs(config), key=lambda one: one[1].timing().cycles)
+    for index, (_, program, placed) in enumerate(programs):
+        add("networks", program, placed, latency=(40, 0, 150)[index % 3])
+        add("stalled", program, placed, stall=(0.2, 0.5)[index % 2], seed=index + 1)
+    _, program, placed = programs[1]
+    whole = add("networks", program, placed)
+    size = len(program.image)
+    for beat in dice.sample(range(1, whole.beats + 1), 6):
+        add("bus errors", program, placed, bad_read=beat, response=dice.choice([2, 3]))
+    for burst in range(1, whole.bursts + 1):
+        add("bus errors", program, placed, bad_write=burst, response=dice.choice([2, 3]))
+    for cycle in dice.sample(range(2, whole.cycles - 10), 6):
+        add("aborts", program, placed, abort=cycle)
+    for byte in (*range(0, 28, 3), *dice.sample(range(64, size), 6)):
+        changed = bytearray(placed.memory)
+        changed[byte] ^= 1 << dice.randrange(8)
+        add("images", program, placed, bytes(changed))
+    add("images", program, placed, addresses=(4, *placed.addresses[1:]))
+    order: dict[str, int] = {}
+    turns = []
+    for one in found:
+        order[one.group] = order.get(one.group, -1) + 1
+        turns.append((order[one.group], one.cycles))
+    return [found[n] for n in sorted(range(len(found)), key=turns.__getitem__)]
