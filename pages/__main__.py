@@ -9,7 +9,7 @@ from report.command import OneLineParser
 from report.files import write_atomically
 from report.output import run, write_out
 
-from . import array, handshake, lane, pe, timing
+from . import accelerator, array, handshake, lane, pe, timing
 from .draw import Sheet
 
 __all__ = ["PICTURES", "main"]
@@ -23,6 +23,8 @@ PICTURES: dict[str, Callable[[], Sheet]] = {
     "handshake.svg": handshake.sheet,
     "gemm.svg": timing.gemm,
     "st_os.svg": timing.st_os,
+    "turn.svg": accelerator.turn,
+    "run.svg": accelerator.run,
 }
 
 

@@ -12,8 +12,10 @@ from golden import Operands, map_workload
 from hw.array.pe import PE
 from hw.config import ArrayConfig
 from hw.top import Top, core_ports
-from pages import array, handshake, lane, pe
+from pages import accelerator, array, handshake, lane, pe
 from pages.__main__ import PICTURES
+from sim.accelerator.compiler import compile_graph
+from sim.accelerator.rtl import MOVES
 from verif.unit.stepper import registers
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -24,7 +26,9 @@ def inside(fragment: Fragment) -> dict[str, Fragment]:
     return {name: inner for inner, name, *_ in getattr(fragment, "subfragments")}  # noqa: B009
 
 
-@pytest.mark.parametrize("name", [name for name in PICTURES if name != "handshake.svg"])
+@pytest.mark.parametrize(
+    "name", [name for name in PICTURES if name not in ("handshake.svg", "run.svg")]
+)
 def test_committed_pictures(name):
     """Every picture is the one that its maker draws."""
     assert (DOCS / name).read_text() == PICTURES[name]().svg(), "run make pages"
@@ -84,3 +88,36 @@ def test_handshake():
     for one, then in zip(cycles, cycles[1:], strict=False):
         assert not (one.out_valid and not one.out_ready) or then.out_valid
     assert any(one.act_valid and not one.act_ready for one in cycles[3:])
+
+
+def test_turn():
+    """Column c has byte k of its n-th pixel in step ``4 n + c + k``."""
+    steps = accelerator.turned(groups=3)
+    for group in range(3):
+        for c in range(4):
+            for k in range(4):
+                byte = steps[4 * group + c + k][1][c]
+                assert divmod(byte, 16) == (4 * group + c, k)
+
+
+def test_run():
+    """The trace is that of the accelerator today; every beat is there once, in order."""
+    trace = accelerator.traced()
+    assert (DOCS / "run.svg").read_text() == accelerator.run(trace).svg(), "run make pages"
+    moved = {name: [n for n, moves in enumerate(trace) if moves >> bit & 1]
+             for bit, name in enumerate(MOVES)}  # fmt: skip
+    program = compile_graph(accelerator.network(), accelerator.CONFIG)
+    counts = {name: len(cycles) for name, cycles in moved.items()}
+    assert counts["register write"] == 11  # four addresses of 64 bits, and three
+    assert counts["operands enter the array"] == 3 * 5  # three tiles of four pixels
+    assert counts["results"] == 12
+    assert (counts["r, tensors"], counts["w"], counts["b"]) == (8, 6, 1)  # 60 and 48 bytes
+    read = sum(count for name, count in counts.items() if name.startswith("r, "))
+    timing = program.timing(accelerator.LATENCY)
+    assert 8 * read == timing.counters["BYTES_READ"]
+    # The start comes a cycle after its write, and the interrupt a cycle after the end.
+    assert moved["irq"][0] - moved["register write"][-1] == timing.cycles + 2
+    order = ["register write", "r, jobs and parameters", "operands enter the array", "results",
+             "aw", "w", "b", "irq"]  # fmt: skip
+    firsts = [moved[name][0] for name in order]
+    assert firsts == sorted(firsts)

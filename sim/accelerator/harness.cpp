@@ -102,6 +102,7 @@ struct Bench {
     std::deque<Burst> writes;  // addresses whose data is to come
     std::deque<std::pair<uint8_t, uint8_t>> answers;
     uint64_t cycle = 0, written = 0;
+    std::vector<uint32_t> trace;  // what moved, by cycle
     Held<2> address_read, address_write;
     Held<1> data_write;
 
@@ -189,6 +190,27 @@ struct Bench {
                 }
             }
         }
+#ifdef TRACE
+        core.eval();
+        const bool read = core.m_axi_rvalid, program = read && core.m_axi_rid == 0,
+                   weights = read && core.m_axi_rid == 1;
+        const bool moved[] = {
+            core.s_axi_ctl_wvalid && core.s_axi_ctl_wready,
+            core.m_axi_arvalid && core.m_axi_arready,
+            program,
+            weights,
+            read && !program && !weights,
+            bool(INSIDE(machine__DOT__o_array)),
+            bool(INSIDE(machine__DOT__engine__DOT__o_valid)),
+            core.m_axi_awvalid && core.m_axi_awready,
+            core.m_axi_wvalid && core.m_axi_wready,
+            ends,
+            bool(core.irq),
+        };
+        uint32_t record = 0;
+        for (size_t n = 0; n < sizeof moved; n++) record |= uint32_t{moved[n]} << n;
+        trace.push_back(record);
+#endif
         core.clk = 1;
         core.eval();
         core.clk = 0;
@@ -405,6 +427,10 @@ int main(int argc, char** argv) {
         if (!send(&bench.answer, 1) || !send(jobs.data(), jobs.size()) ||
             !send(seen.data(), seen.size()) || !send(memory.data(), memory.size()))
             return 1;
+#ifdef TRACE
+        const uint64_t cycles = bench.trace.size();
+        if (!send(&cycles, 1) || !send(bench.trace.data(), cycles)) return 1;
+#endif
         std::fflush(stdout);
     }
     core.final();

@@ -14,7 +14,7 @@ from hw.emit import emit_accelerator
 from ..rtl.process import Ended, Process, cached
 from ..rtl.runner import RtlError
 
-__all__ = ["AcceleratorResult", "AcceleratorSimulator", "JobTrace", "Watch"]
+__all__ = ["MOVES", "AcceleratorResult", "AcceleratorSimulator", "JobTrace", "Watch"]
 
 _HARNESS = Path(__file__).with_name("harness.cpp")
 _TOP = "stos_accelerator"
@@ -27,6 +27,11 @@ _FAULTS = (
     "something was outstanding at the end of the run",
     "a register access was answered with an error",
 )
+#: What a trace says of every cycle, from bit 0 on.
+MOVES = (
+    "register write", "ar", "r, jobs and parameters", "r, weights", "r, tensors",
+    "operands enter the array", "results", "aw", "w", "b", "irq",
+)  # fmt: skip
 _NAMES = (*COUNTERS, "BYTES_READ", "BYTES_WRITTEN")
 
 
@@ -82,6 +87,8 @@ class AcceleratorResult:
         What was watched.
     beats, bursts : int
         Beats read, and bursts written.
+    trace : tuple of int
+        With `trace`: bits of `MOVES` for every cycle from the first register access on.
     """
 
     memory: bytes
@@ -94,6 +101,7 @@ class AcceleratorResult:
     seen: list[bytes]
     beats: int
     bursts: int
+    trace: tuple[int, ...] = ()
 
 
 @dataclass(eq=False)
@@ -114,6 +122,8 @@ class AcceleratorSimulator:
     mutants : bool
         Whether it has an input `mutant` (32 bits) that chooses one of its planted faults. There are
         no watches then, and no times of jobs.
+    trace : bool
+        Whether results say what moved in every cycle.
 
     Raises
     ------
@@ -126,6 +136,7 @@ class AcceleratorSimulator:
     driver: Path | None = None
     verilog: str | None = None
     mutants: bool = False
+    trace: bool = False
 
     def __post_init__(self) -> None:
         """Build the simulator unless the cache has it."""
@@ -139,6 +150,8 @@ class AcceleratorSimulator:
                 (f"{_TOP}_machine", ["index", "o_completed"]),
                 (_TOP, [f"{name.lower()}_cycles" for name in COUNTERS]),
                 (_TOP, ["cycles", "bytes_read", "bytes_written"]),
+                (f"{_TOP}_machine", ["o_array"] * self.trace),
+                (f"{_TOP}_engine", ["o_valid"] * self.trace),
             )
             for name in names
         )
@@ -152,7 +165,7 @@ class AcceleratorSimulator:
         defines = {
             "BUS_BYTES": config.axi_bytes, "WORD_BYTES": config.word,
             "BANK_ROWS": config.bank_rows, **({"STOS_DRIVER": 1} if self.driver else {}),
-            **({"MUTANTS": 1} if self.mutants else {}),
+            **({"MUTANTS": 1} if self.mutants else {}), **({"TRACE": 1} if self.trace else {}),
         }  # fmt: skip
         self.binary = cached(
             "accelerator", sources, top=_TOP, harness=harness, defines=defines, cache=self.cache
@@ -220,13 +233,18 @@ class AcceleratorSimulator:
         )  # fmt: skip
         watched = b"".join(struct.pack("<3Q", one.job, one.address, one.bytes) for one in watches)
         found: list[bytes] = []
+        trace: list[int] = []
 
         def read(take: Callable[[int], bytes]) -> bool:
             found.append(take(96))
             count = struct.unpack("<12Q", found[0])[9] if len(found[0]) == 96 else 0
             sizes = [56 * count, *(one.bytes for one in watches), len(memory)]
             found.extend(map(take, sizes))
-            return [len(one) for one in found] == [96, *sizes]
+            whole = [len(one) for one in found] == [96, *sizes]
+            if self.trace and whole:
+                (count,) = struct.unpack("<Q", take(8))
+                trace.extend(struct.unpack(f"<{count}I", take(4 * count)))
+            return whole
 
         try:
             self._process.ask(head + watched + memory, read)
@@ -245,5 +263,5 @@ class AcceleratorSimulator:
             counters=dict(zip(_NAMES, counters, strict=True)),
             jobs=[JobTrace(cycle=one[0], counters=dict(zip(_NAMES, one[1:], strict=True)))
                   for one in jobs],
-            seen=seen, beats=beats, bursts=bursts,
+            seen=seen, beats=beats, bursts=bursts, trace=tuple(trace),
         )  # fmt: skip

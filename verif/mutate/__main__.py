@@ -20,6 +20,7 @@ from .report import Campaign
 
 __all__ = ["main", "sampled"]
 
+
 def sampled(config: Config, component: str, count: int, seed: int) -> list[Mutant]:
     """Return `count` mutants of a component, or all if there are fewer; always the same."""
     mutants = [one for one in kind(config).netlist(config).mutants if one.component == component]
