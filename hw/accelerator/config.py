@@ -135,6 +135,30 @@ class AcceleratorConfig:
         found: dict[str, Any] = json.loads(self.array.to_json())
         return found | own
 
+    def to_json(self) -> str:
+        """Return the fields as a JSON object; `from_json` is the inverse."""
+        return json.dumps(self.to_dict())
+
+    @classmethod
+    def from_json(cls, text: str) -> AcceleratorConfig:
+        """Build a configuration from the JSON object that `to_json` writes.
+
+        Raises
+        ------
+        TypeError, UserError
+            As of `ArrayConfig.from_json`.
+        """
+        data: dict[str, Any] = json.loads(text)
+        own = {one.name: data.pop(one.name) for one in fields(cls) if one.name in data}
+        return cls(array=ArrayConfig.from_json(json.dumps(data)), **own)
+
+    def __str__(self) -> str:
+        """Return the machine in words."""
+        words = [f"{self.array}", f"AXI4 of {self.axi_width} bits"]
+        if self.rows_per_lane > 1:
+            words.append(f"{self.rows_per_lane} rows per lane")
+        return ", ".join(words)
+
     @classmethod
     def add_options(cls, parser: argparse.ArgumentParser, about: str | None = None) -> None:
         """Add an option for every field beside the array; `from_options` reads them.

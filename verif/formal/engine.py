@@ -23,6 +23,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from hw.accelerator.config import AcceleratorConfig
 from hw.config import ArrayConfig
 from hw.emit.wasm import wasm_environment
 
@@ -109,11 +110,14 @@ def check_tools() -> None:
 
 
 @functools.cache
-def emit(config: ArrayConfig, bug: Bug | None = None) -> str:
+def emit(config: ArrayConfig | AcceleratorConfig, bug: Bug | None = None) -> str:
     """Return the Verilog that the generator emits, with a bug planted in its source or without."""
+    where, kind, function = "hw.config", "ArrayConfig", "emit_verilog"
+    if isinstance(config, AcceleratorConfig):
+        where, kind, function = "hw.accelerator.config", "AcceleratorConfig", "emit_accelerator"
     script = (
-        "import sys; from hw.config import ArrayConfig; from hw.emit import emit_verilog; "
-        "sys.stdout.write(emit_verilog(ArrayConfig.from_json(sys.argv[1])))"
+        f"import sys; from {where} import {kind}; from hw.emit import {function}; "
+        f"sys.stdout.write({function}({kind}.from_json(sys.argv[1])))"
     )
     command = [sys.executable, "-c", script, config.to_json()]
     if bug is None:
@@ -130,7 +134,7 @@ def emit(config: ArrayConfig, bug: Bug | None = None) -> str:
 
 def prove(
     name: str,
-    config: ArrayConfig,
+    config: ArrayConfig | AcceleratorConfig,
     checker: str,
     *,
     depth: int | None = None,
@@ -145,7 +149,7 @@ def prove(
     ----------
     name : str
         Name of the folder under build/formal.
-    config : ArrayConfig
+    config : ArrayConfig or AcceleratorConfig
         The machine whose Verilog is emitted.
     checker : str
         A file x.sv beside this one, with the top module check_x.
@@ -278,8 +282,13 @@ def _constant(aig: Path) -> bool:
     return lines[latches : latches + outputs] == [b"0"] * outputs
 
 
-def _macros(config: ArrayConfig) -> list[str]:
+def _macros(config: ArrayConfig | AcceleratorConfig) -> list[str]:
     """Return what a checker knows of the machine, as macros."""
+    if isinstance(config, AcceleratorConfig):
+        own = [f"BUS={config.axi_bytes}", f"EVERY={config.rows_per_lane}",
+               f"ADDRESS={config.axi_addr_width}",
+               f"ROOM={config.ring_words * config.word // config.axi_bytes}"]  # fmt: skip
+        return [*_macros(config.array), *own]
     words = [
         f"{name.upper()}={getattr(config, name)}"
         for name in ("rows", "cols", "act_width", "weight_width", "acc_width")

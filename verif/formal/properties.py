@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hw.accelerator.config import AcceleratorConfig
 from hw.config import ArrayConfig
 
 from .engine import Bug
@@ -50,6 +51,19 @@ CHECKERS = {
         reason="The whole core against the equations, for any operands and commands (depth up to "
         "2, up to 2 folds), from any first state, for a number of cycles after power-up.",
     ),
+    "fetcher": Checker(
+        title="Reads of the accelerator",
+        reason="The part that asks for bursts, for ranges of up to 2 KiB anywhere, and any room, "
+        "ready and beats.",
+    ),
+    "storer": Checker(
+        title="Writes of the accelerator",
+        reason="The part that writes bursts, for ranges of up to 1 KiB anywhere.",
+    ),
+    "drain": Checker(
+        title="Rows that share a lane",
+        reason="The drain, for tokens of both kinds as the controller may send them.",
+    ),
 }
 
 
@@ -58,7 +72,7 @@ class Proof:
     """The proof of all properties of a checker on one machine."""
 
     checker: str
-    config: ArrayConfig
+    config: ArrayConfig | AcceleratorConfig
     depth: int | None = None
     defines: tuple[str, ...] = ("DEPTH=3", "FOLDS=2")
     short: bool = False
@@ -79,7 +93,7 @@ class Property:
     label: str
     claim: str
     bug: Bug
-    config: ArrayConfig
+    config: ArrayConfig | AcceleratorConfig
     depth: int | None = None
     defines: tuple[str, ...] = ("DEPTH=3", "FOLDS=2")
     short: bool = True
@@ -89,6 +103,12 @@ def _machine(rows: int = 2, cols: int = 2, **fields: int | bool) -> ArrayConfig:
     """Return a small machine; 3-bit activations, 2-bit weights, 6-bit sums."""
     small = ArrayConfig(rows=rows, cols=cols, act_width=3, weight_width=2, acc_width=6)
     return small.replace(**fields)
+
+
+def _accelerator(width: int) -> AcceleratorConfig:
+    """Return a small accelerator with a bus of so many bits."""
+    array = ArrayConfig(rows=2, cols=2, st_os=True)
+    return AcceleratorConfig(array=array, act_kib=1, wgt_kib=4, axi_width=width, rows_per_lane=2)
 
 
 PLAIN, ST_OS = _machine(), _machine(st_os=True)
@@ -137,6 +157,15 @@ def _proofs() -> list[Proof]:
         proofs.append(
             Proof(checker="values", config=config, depth=depth, defines=("DEPTH=2", "FOLDS=2"))
         )
+    for width in (32, 128, 512):
+        proofs += [
+            Proof(checker="fetcher", config=_accelerator(width)),
+            Proof(checker="storer", config=_accelerator(width)),
+        ]
+    for rows, cols, every, stages in ((2, 2, 2, 1), (4, 3, 2, 2), (4, 1, 4, 1), (4, 4, 4, 1)):
+        array = ArrayConfig(rows=rows, cols=cols, st_os=True, mac_stages=stages)
+        config_ = AcceleratorConfig(array=array, act_kib=1, wgt_kib=2, rows_per_lane=every)
+        proofs.append(Proof(checker="drain", config=config_, short=rows == 2))
     return proofs
 
 
@@ -466,5 +495,91 @@ PROPERTIES = [
         depth=14,
         defines=("DEPTH=2", "FOLDS=2"),
         bug=Bug("control/rules.py", "self.flush = Signal(init=1)", "self.flush = Signal(init=0)"),
+    ),
+    Property(
+        checker="fetcher",
+        label="stable",
+        claim="A burst that is asked for is not withdrawn and does not change.",
+        config=_accelerator(128),
+        short=False,
+        bug=Bug(
+            "accelerator/fetcher.py",
+            "asked = valid & self.i_ready",
+            "asked = valid",
+        ),
+    ),
+    Property(
+        checker="fetcher",
+        label="burst",
+        claim="Bursts follow one another without gap or overlap, up to the end of the range, and "
+        "never beyond the next multiple of 256 bytes.",
+        config=_accelerator(128),
+        short=False,
+        bug=Bug(
+            "accelerator/fetcher.py",
+            "Mux(left < per_burst - place, left, per_burst - place)",
+            "Mux(left < per_burst, left, per_burst)",
+        ),
+    ),
+    Property(
+        checker="fetcher",
+        label="room",
+        claim="A burst is asked for only where there is room for all of it, and eight at most are "
+        "outstanding.",
+        config=_accelerator(128),
+        short=False,
+        bug=Bug("accelerator/fetcher.py", "(fits <= self.i_room) &", "(self.i_room != 0) &"),
+    ),
+    Property(
+        checker="fetcher",
+        label="stop",
+        claim="After a stop nothing more is asked for.",
+        config=_accelerator(128),
+        short=False,
+        bug=Bug(
+            "accelerator/fetcher.py", "with m.If(self.i_stop):", "with m.If(self.i_stop & valid):"
+        ),
+    ),
+    Property(
+        checker="fetcher",
+        label="count",
+        claim="Beats that were asked for, and have not come, are counted; until then it is busy.",
+        config=_accelerator(128),
+        short=False,
+        bug=Bug(
+            "accelerator/fetcher.py",
+            "valid | (left != 0) | (waiting != 0)",
+            "valid | (left != 0) | (waiting > 1)",
+        ),
+    ),
+    Property(
+        checker="storer",
+        label="stable",
+        claim="An address or a beat that waits is not withdrawn and does not change.",
+        config=_accelerator(128),
+        short=False,
+        bug=Bug(
+            "accelerator/storer.py",
+            "pop = self.o_w_valid & self.i_w_ready",
+            "pop = self.o_w_valid",
+        ),
+    ),
+    Property(
+        checker="drain",
+        label="shift",
+        claim="Every row gives a result for every token, in its step, and of the rows that share a "
+        "lane no two in one step.",
+        config=_accelerator(128),
+        bug=Bug("control/drain.py", "late[r % self.every]", "late[0]"),
+    ),
+    Property(
+        checker="drain",
+        label="out",
+        claim="The output is valid with the last row.",
+        config=_accelerator(128),
+        short=False,
+        bug=Bug(
+            "control/drain.py", "m.d.sync += beat.eq(rows[-1])", "m.d.sync += beat.eq(rows[0])"
+        ),
     ),
 ]

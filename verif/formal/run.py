@@ -19,6 +19,7 @@ from typing import Any
 
 from rich.console import Console
 
+from hw.config import ArrayConfig
 from report.command import OneLineParser
 from report.files import write_atomically
 from report.output import run
@@ -86,6 +87,7 @@ def _decide(name: str, one: Proof | Property, **words: Any) -> Verdict:
         return prove(name, one.config, one.checker, depth=one.depth, defines=one.defines, **words)
     start = time.monotonic()
     only, bug = words.get("only", ""), words.get("bug")
+    assert isinstance(one.config, ArrayConfig)
     wrong = wrong_path(paths(name, one.config, bug), only)
     return Verdict("counterexample" if wrong else "proved", time.monotonic() - start, claim=wrong)
 
@@ -188,7 +190,8 @@ def page(
         sizes: dict[tuple[str, str, str], list[str]] = {}
         for proof, verdict in proofs:
             if proof.checker == name:
-                size = f"{proof.config.rows} x {proof.config.cols}"
+                array: Any = getattr(proof.config, "array", proof.config)
+                size = f"{array.rows} x {array.cols}"
                 machine = str(proof.config).removeprefix(f"{size} ")
                 sizes.setdefault((machine, proof.method, result(verdict)), []).append(size)
         for (machine, method, word), of in sizes.items():
