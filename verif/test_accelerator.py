@@ -361,7 +361,8 @@ def test_abort_and_reset(short):
     wanted = good(core, program, placed)
     cycles = program.timing().cycles
     dice = random.Random(1)
-    for cycle in dice.sample(range(2, cycles - 10), 40):
+    # Every cycle until the first job has begun, and some of the others.
+    for cycle in [*range(1, 90), *dice.sample(range(90, cycles - 10), 40)]:
         found = core.run(placed.memory, placed.addresses, abort=cycle)
         assert (found.done, found.code) == (True, 1), cycle
         assert kept(program, placed, placed.memory, found.memory)
@@ -485,6 +486,12 @@ WILD = {
     **{name: (MACHINES[name], 600) for name in list(MACHINES)[:4]},
     "4 x 6, 4 KiB": (replace(MACHINES["4 x 6"], act_kib=4), 4_000),
     "8 x 8, 8 KiB": (replace(MACHINES["8 x 8"], act_kib=8, rows_per_lane=4), 4_000),
+    "8 x 1, eight rows a lane": (
+        AcceleratorConfig(
+            array=ArrayConfig(rows=8, cols=1, st_os=True), axi_width=64, rows_per_lane=8
+        ),
+        600,
+    ),
 }
 
 

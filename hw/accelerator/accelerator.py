@@ -269,7 +269,10 @@ class Accelerator(SharedComponent):
                     m.d.sync += [code.eq(0), stop.eq(0), heading.eq(1)]
                     m.next = "HEADER"
             with m.State("HEADER"):
-                with m.If(registers.o_image[:6].any()):
+                with m.If(fault.any()):
+                    m.d.sync += code.eq(fault)
+                    m.next = "STOP"
+                with m.Elif(registers.o_image[:6].any()):
                     m.d.sync += code.eq(6)
                     m.next = "STOP"
                 with m.Else():
@@ -286,9 +289,9 @@ class Accelerator(SharedComponent):
                     m.d.sync += heading.eq(0)
                     m.next = "CHECK"
             with m.State("CHECK"):
-                m.d.sync += code.eq(2)
+                m.d.sync += code.eq(Mux(fault.any(), fault, 2))
                 m.next = "STOP"
-                with m.If(good):
+                with m.If(good & ~fault.any()):
                     m.d.sync += code.eq(0)
                     m.d.comb += [
                         program.i_begin.eq(1), program.i_address.eq(image + HEADER),

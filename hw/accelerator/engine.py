@@ -65,7 +65,7 @@ class Engine(SharedComponent):
     i_word, o_word : 8 * word, 1
         The next word of activations; it is taken in this cycle if the array moves.
     i_word_valid : In(1)
-        It is there. In ST-OS and for the combiner only.
+        It is there, and stays until it is taken. In ST-OS and for the combiner only.
     i_parameters : In(2 * rows * PARAMETERS)
         Of the channel of every row, for even rounds and for odd ones, counted from reset on. They
         stay until the last result of the round is out.

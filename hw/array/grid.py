@@ -49,7 +49,8 @@ class Grid(SharedComponent):
 
     Latency: an operand that enters row r, column c in step t is accumulated in step
     ``t + mac_stages``; the result of the last column of a row is visible after its last
-    accumulation and moves on in the step after the row's release.
+    accumulation and moves on in the step after the row's release (`paced`: in the next one with
+    `i_shift`).
     """
 
     i_en: Signal

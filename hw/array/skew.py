@@ -35,7 +35,8 @@ class Skew(SharedComponent):
         The lines move in this step.
     i_bypass : In(1), or In(2) with a group
         Pass the lanes as they come; the lines move on nevertheless. Only with `bypass`. With a
-        group: 1, its lanes come one step apart, and 2, two steps; they are brought in line.
+        group: 0 for the triangle; 1 where its lanes come one step apart, 2 where they come two
+        steps apart: they are brought in line.
     i, o : lanes * width
         The lanes, lane 0 in the low bits.
 

@@ -28,8 +28,8 @@ class Controller(SharedComponent):
 
     *Results.* Two folds must not meet on a row's result chain. The beat that would bring the
     next result (with two accumulators: the last one of a fold; with one: the first one) waits
-    until the last beat of the fold before is ``max(emit before, emit now)`` steps old. With one
-    accumulator, a fold that keeps its sums counts as one that emits `cols`.
+    until the last beat of the fold before is ``max(every * emit before, emit now)`` steps old. With
+    one accumulator, a fold that keeps its sums counts as one that emits `cols`.
 
     *GEMM after ST-OS.* Broadcast operands must not travel south: one bubble in between.
 

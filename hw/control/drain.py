@@ -40,7 +40,8 @@ class Drain(SharedComponent):
     i_en : In(1)
         The array moves in this step.
     i_token, i_extra : TOKEN, extra
-        Token that belongs to the operands entering the grid, and what rides with it.
+        Token that belongs to the operands entering the grid, and what rides with it, which
+        changes only in the step after a token.
     i_direct : In(1)
         The token is for all rows at once. It may stay set between tokens (and does until the next
         one if `every` is more than 1), but is not set before the tokens of a GEMM have left the

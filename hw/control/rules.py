@@ -19,9 +19,11 @@ def flush_steps(config: ArrayConfig) -> int:
 def wave_steps(config: ArrayConfig, every: int = 1) -> int:
     """Return the bubbles between the last beat of a GEMM tile and the first of an ST-OS pass.
 
-    Results leave `every` steps apart, and their tokens must not meet those of ST-OS.
+    The wave is gone ``rows + cols - 2`` steps after it. With results `every` steps apart, the last
+    token of a tile reaches the last row ``every * (cols - 1) + rows - 1`` steps after the first one
+    reaches row 0, and must be there before those of ST-OS, which go to all rows at once.
     """
-    return config.rows + every * config.cols - 2
+    return config.rows + every * (config.cols - 1) - 1
 
 
 class Results:

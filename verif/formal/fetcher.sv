@@ -21,8 +21,8 @@ module check_fetcher(
     always @(posedge clk) first <= 0;
     always @* if (first) assume(rst);
 
-    // What is begun is at least a byte, at most 2 KiB, and lies in the address space; one range comes
-    // after the other.
+    // What is begun is at least a byte, at most 2 KiB, and lies in the address space; one range
+    // comes after the other.
     wire [32:0] last = {1'b0, i_address} + i_bytes;
     always @* begin
         if (i_begin) assume(!o_busy && i_bytes != 0 && i_bytes <= 2048 && last <= 33'h100000000);
@@ -72,7 +72,7 @@ module check_fetcher(
             stable_burst: assert({o_address, o_len} == {address, len});
         end
         if (o_valid) begin
-            burst_order: assert(o_address == next << BITS);              // none left out, none twice
+            burst_order: assert(o_address == next << BITS);  // none left out, none twice
             burst_rest: assert(length <= left);                             // not beyond the end
             burst_whole: assert((o_address & 255) + length * `BUS <= 256);  // within its 256 bytes
         end

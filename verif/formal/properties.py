@@ -69,10 +69,11 @@ CHECKERS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Proof:
-    """The proof of all properties of a checker on one machine."""
+    """The proof of the properties of a checker on one machine, of all or of those with a label."""
 
     checker: str
     config: ArrayConfig | AcceleratorConfig
+    only: str = ""
     depth: int | None = None
     defines: tuple[str, ...] = ("DEPTH=3", "FOLDS=2")
     short: bool = False
@@ -159,7 +160,10 @@ def _proofs() -> list[Proof]:
         )
     for width in (32, 128, 512):
         proofs += [
-            Proof(checker="fetcher", config=_accelerator(width)),
+            *(
+                Proof(checker="fetcher", config=_accelerator(width), only=label)
+                for label in ("stable", "burst", "room", "stop", "count")
+            ),
             Proof(checker="storer", config=_accelerator(width)),
         ]
     for rows, cols, every, stages in ((2, 2, 2, 1), (4, 3, 2, 2), (4, 1, 4, 1), (4, 4, 4, 1)):
@@ -574,8 +578,18 @@ PROPERTIES = [
     ),
     Property(
         checker="drain",
+        label="release",
+        claim="The first token of a fold releases the row, and what rides with a token is there "
+        "with it.",
+        config=_accelerator(128),
+        short=False,
+        bug=Bug("control/drain.py", "now.eq(late[-1])", "now.eq(late[-1][:1])"),
+    ),
+    Property(
+        checker="drain",
         label="out",
-        claim="The output is valid with the last row.",
+        claim="The output is valid with the last row, and says whether it is the last one of its "
+        "command, and whether it needs no deskew.",
         config=_accelerator(128),
         short=False,
         bug=Bug(

@@ -95,7 +95,7 @@ def _decide(name: str, one: Proof | Property, **words: Any) -> Verdict:
 def run_proof(proof: Proof, limit: int = 1200) -> Verdict:
     """Prove all properties of a checker on one machine, and that a bounded proof is deep enough."""
     name = f"proof_{PROOFS.index(proof)}_{proof.checker}"
-    verdict = _decide(name, proof, limit=limit)
+    verdict = _decide(name, proof, limit=limit, only=proof.only)
     if proof.depth is None or not holds(verdict):
         return verdict
     deep = replace(proof, defines=(*proof.defines, "REACH"))
@@ -193,7 +193,9 @@ def page(
                 array: Any = getattr(proof.config, "array", proof.config)
                 size = f"{array.rows} x {array.cols}"
                 machine = str(proof.config).removeprefix(f"{size} ")
-                sizes.setdefault((machine, proof.method, result(verdict)), []).append(size)
+                of = sizes.setdefault((machine, proof.method, result(verdict)), [])
+                if size not in of:  # there is a proof for each of its labels
+                    of.append(size)
         for (machine, method, word), of in sizes.items():
             parts.append(f"| {machine} | {', '.join(of)} | {method} | {word} |")
         parts.append("")

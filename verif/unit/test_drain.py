@@ -20,10 +20,7 @@ CONFIGS = [
 ]
 #: With results every few steps, too.
 PACED = [(config, 1) for config in CONFIGS] + [
-    (config, every)
-    for config in CONFIGS
-    for every in (2, 4)
-    if config.st_os and config.rows % every == 0
+    (config, every) for config in CONFIGS for every in (2, 4) if config.rows % every == 0
 ]
 paced = pytest.mark.parametrize(("config", "every"), PACED)
 
@@ -65,7 +62,7 @@ def random_folds(
         gap = dice.choice([0, 0, dice.randint(0, 2 * config.cols)])
         if config.st_os and dice.random() < 0.5:
             if not direct:  # ST-OS after GEMM: all tokens of the wave have left the rows
-                gap += config.rows + every * config.cols - 2
+                gap += config.rows + config.cols - 2
             now = 1
         else:
             now = 0

@@ -92,9 +92,9 @@ def test_results(config: ArrayConfig, pace: int) -> None:
 
 
 @functools.cache
-def changeover(config: ArrayConfig) -> Stepper:
+def changeover(config: ArrayConfig, pace: int = 1) -> Stepper:
     widths = dict.fromkeys(("en", "st_os", "advance", "wipe", "tagged"), 1)
-    return Stepper(Alone(Changeover(config=config), widths))
+    return Stepper(Alone(Changeover(config=config, every=pace), widths))
 
 
 BUBBLE: Inputs = {"en": 1, "st_os": 0, "advance": 0, "wipe": 0, "tagged": 0}
@@ -116,12 +116,13 @@ def test_flush(config: ArrayConfig) -> None:
 
 
 @every_st_os
-def test_st_os_after_gemm(config: ArrayConfig) -> None:
-    """The wave gets `wave_steps` bubbles; meanwhile activations move, whatever waits."""
-    steps = wave_steps(config)
+@pytest.mark.parametrize("pace", [1, 2, 8])
+def test_st_os_after_gemm(config: ArrayConfig, pace: int) -> None:
+    """The wave and its tokens get these bubbles; meanwhile activations move, whatever waits."""
+    steps = config.rows + pace * (config.cols - 1) - 1
     flush = [BUBBLE] * (flush_steps(config) + 1)
     waits = BUBBLE | {"st_os": 1}
-    trace = changeover(config).run([*flush, GEMM, *[waits] * steps, PASS, waits, PASS, waits])
+    trace = changeover(config, pace).run([*flush, GEMM, *[waits] * steps, PASS, waits, PASS, waits])
     seen = trace[len(flush) + 1 :]
     assert [one.o_mode_ok for one in seen] == [0] * steps + [1] * 4
     assert [one.o_broadcast for one in seen] == [0] * (steps + 1) + [1] * 3
