@@ -111,9 +111,10 @@ def describe_accelerator(config: AcceleratorConfig, name: str, text: str) -> dic
 def _accelerator_summary(config: AcceleratorConfig, facts: dict[str, Any]) -> Sheet:
     array = config.array
     kind = "ST-OS" if array.st_os else "plain output-stationary"
+    shared = f", {config.rows_per_lane} rows per lane" * (config.rows_per_lane > 1)
     return Sheet(
         title=f"{facts['name']}: accelerator, {array.rows} x {array.cols} {kind} array, "
-        f"{facts['pes']} PEs, AXI4 of {config.axi_width} bits",
+        f"{facts['pes']} PEs, AXI4 of {config.axi_width} bits{shared}",
         columns=("memory", "KiB", "banks", "bits per word"),
         rows=[
             (what, f"{one['bytes'] / 1024:g}", str(one["banks"]), str(one["width"]))

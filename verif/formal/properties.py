@@ -158,7 +158,7 @@ def _proofs() -> list[Proof]:
         proofs.append(
             Proof(checker="values", config=config, depth=depth, defines=("DEPTH=2", "FOLDS=2"))
         )
-    for width in (32, 128, 512):
+    for width in (128, 512):
         proofs += [
             *(
                 Proof(checker="fetcher", config=_accelerator(width), only=label)
