@@ -16,6 +16,11 @@ if os.environ.get("CI"):
     settings.load_profile("ci")
 
 
+def pytest_collection_modifyitems(items):
+    """Begin with what takes minutes, so that no worker has it left at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 def _be_strict(report) -> None:
     if os.environ.get("STOS_STRICT") and report.skipped and not hasattr(report, "wasxfail"):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr

@@ -181,6 +181,7 @@ def test_clock_gating():
     assert found[1][0] >= 4 and found[1][1] == 83
 
 
+@pytest.mark.long
 def test_flat_agrees():
     """Hierarchical and flat synthesis agree within 2.5 % at 8 x 8."""
     one = area.compare(ArrayConfig(rows=8, cols=8), gates(), flat=True)
