@@ -303,7 +303,8 @@ def _golden_speed(study: Study) -> str:
         return "Golden int8 inference has not been timed yet."
     text = (
         f"Golden int8 inference of MobileNetV2 x0.35 in batches (`golden.int8.batch`), two "
-        f"processes on two cores: {min(rates):,.0f} to {max(rates):,.0f} pictures per second."
+        f"processes on two cores: {min(rates):,.0f} to {max(rates):,.0f} pictures per second, the "
+        "fewer the more other work went on beside it."
     )
     return _prose([text])
 
