@@ -61,6 +61,7 @@ def turned(groups: int = 3) -> list[tuple[int | None, list[int]]]:
 def turn() -> Sheet:
     """Draw what comes, and what every column gets, step by step."""
     steps = turned()
+    words = sum(pixel is not None for pixel, _ in steps)
     left, top = 3.2, 6.6
     s = Sheet(left + len(steps) + 0.4, top + 1.2, 38)
     s.words(left - 0.3, top + 0.55, "step", size=8, ink=CONTROL, align="right")
@@ -76,7 +77,7 @@ def turn() -> Sheet:
             )  # fmt: skip
         for c, byte in enumerate(columns):
             owner, k = divmod(byte, 16)
-            if c <= number < (len(steps) + 1) // _COLUMNS * _COLUMNS - _COLUMNS + c:
+            if c <= number < words + c:
                 s.box(
                     left + number + 0.04, top - 2.3 - c, 0.92, 0.8, f"p{owner}.{k}",
                     face=_COLOURS[owner % _COLUMNS], edge="white", ink="white", size=7.5,

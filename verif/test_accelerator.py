@@ -49,7 +49,7 @@ MACHINES = {
         axi_width=256,
         act_kib=32,
         rows_per_lane=2,
-    ),  # fmt: skip
+    ),
     "16 x 16": AcceleratorConfig(array=ArrayConfig(rows=16, cols=16, st_os=True), act_kib=128),
 }
 
@@ -481,7 +481,7 @@ def test_what_is_lacking(tmp_path):
         compile_graph(graph, MACHINES["4 x 6"])
 
 
-#: Machines for random networks: the last ones have little memory, so that tensors come and go.
+#: Machines for random networks: some have little memory, so that tensors come and go.
 WILD = {
     **{name: (MACHINES[name], 600) for name in list(MACHINES)[:4]},
     "4 x 6, 4 KiB": (replace(MACHINES["4 x 6"], act_kib=4), 4_000),

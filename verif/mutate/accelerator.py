@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from golden.int8.graph import Graph
 from hw.accelerator.config import AcceleratorConfig
 from hw.accelerator.registers import COUNTERS
 from hw.config import ArrayConfig
@@ -108,8 +107,9 @@ class _Question:
     group: str
     program: Program
     placed: Placed
-    options: dict[str, Any]
     memory: bytes
+    addresses: tuple[int, int, int, int]
+    options: dict[str, Any]
     found: AcceleratorResult
     long = False
 
@@ -120,10 +120,9 @@ class _Question:
 
     def ask(self, core: AcceleratorSimulator, mutant: int) -> AcceleratorResult:
         """Run it."""
-        addresses = self.options.get("addresses", self.placed.addresses)
-        options = {name: value for name, value in self.options.items() if name != "addresses"}
+        limit = 2 * self.cycles + 3_000
         return core.run(
-            self.memory, addresses, reset=1, mutant=mutant, limit=2 * self.cycles + 3_000, **options
+            self.memory, self.addresses, reset=1, mutant=mutant, limit=limit, **self.options
         )
 
     def killed(self, core: AcceleratorSimulator, mutant: int) -> bool:
@@ -145,7 +144,7 @@ class _Question:
         return exact and (one.cycles, one.counters) != (wanted.cycles, wanted.counters)
 
 
-def _programs(config: AcceleratorConfig) -> list[tuple[Graph, Program, Placed]]:
+def _programs(config: AcceleratorConfig) -> list[tuple[Program, Placed]]:
     """Return random networks that fit."""
     found = []
     with tempfile.TemporaryDirectory() as folder:
@@ -157,7 +156,7 @@ def _programs(config: AcceleratorConfig) -> list[tuple[Graph, Program, Placed]]:
                 continue
             some = inputs(graph, seed)
             values = dict(zip(graph.inputs, some, strict=True))
-            found.append((graph, program, place(program, [values[one] for one in program.inputs])))
+            found.append((program, place(program, [values[one] for one in program.inputs])))
     return found
 
 
@@ -169,28 +168,31 @@ def questions(config: AcceleratorConfig) -> list[_Question]:
     found: list[_Question] = []
 
     def add(
-        group: str, program: Program, placed: Placed, memory: bytes | None = None, **options: Any
-    ) -> AcceleratorResult:
-        given = memory or placed.memory
-        nothing: Any = None
-        one = _Question(
-            group=group, program=program, placed=placed, options=options, memory=given,
-            found=nothing,
-        )  # fmt: skip
+        group: str, program: Program, placed: Placed, memory: bytes = b"", image: int = 0,
+        **options: Any,
+    ) -> AcceleratorResult:  # fmt: skip
+        given, addresses = memory or placed.memory, (image, *placed.addresses[1:])
         limit = 200_000 + 100 * program.timing().cycles
-        rest = {name: value for name, value in options.items() if name != "addresses"}
-        one.found = core.run(
-            given, options.get("addresses", placed.addresses), reset=1, limit=limit, **rest
+        result = core.run(given, addresses, reset=1, limit=limit, **options)
+        assert result.done
+        found.append(
+            _Question(
+                group=group,
+                program=program,
+                placed=placed,
+                memory=given,
+                addresses=addresses,
+                options=options,
+                found=result,
+            )  # fmt: skip
         )
-        assert one.found.done
-        found.append(one)
-        return one.found
+        return result
 
-    programs = sorted(_programs(config), key=lambda one: one[1].timing().cycles)
-    for index, (_, program, placed) in enumerate(programs):
+    programs = sorted(_programs(config), key=lambda one: one[0].timing().cycles)
+    for index, (program, placed) in enumerate(programs):
         add("networks", program, placed, latency=(40, 0, 150)[index % 3])
         add("stalled", program, placed, stall=(0.2, 0.5)[index % 2], seed=index + 1)
-    _, program, placed = programs[1]
+    program, placed = programs[1]
     whole = add("networks", program, placed)
     size = len(program.image)
     for beat in dice.sample(range(1, whole.beats + 1), 6):
@@ -203,7 +205,7 @@ def questions(config: AcceleratorConfig) -> list[_Question]:
         changed = bytearray(placed.memory)
         changed[byte] ^= 1 << dice.randrange(8)
         add("images", program, placed, bytes(changed))
-    add("images", program, placed, addresses=(4, *placed.addresses[1:]))
+    add("images", program, placed, image=4)
     order: dict[str, int] = {}
     turns = []
     for one in found:
