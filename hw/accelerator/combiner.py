@@ -74,7 +74,7 @@ class Combiner(SharedComponent):
     i_entry, i_entry_valid, o_entry : 8 * rows, 1, 1
         The next word of the tables; it is taken in this step.
     i_wide : In(lanes * WIDE)
-        What the lanes made of the sums of `Requantizer.STEPS` steps ago.
+        What the lanes made of the sums of `Requantizer.WIDE_STEPS` steps ago.
     o_sums, o_carries : 32 * lanes, lanes
         Into the lanes.
     o_addends : Out(32 * lanes)
@@ -191,7 +191,7 @@ class Combiner(SharedComponent):
 
         # --- Lanes ---
         bits = len(index)
-        enters = [Signal(1 + bits, name=f"enters_{n}") for n in range(1 + Requantizer.STEPS)]
+        enters = [Signal(1 + bits, name=f"enters_{n}") for n in range(1 + Requantizer.WIDE_STEPS)]
         again = Signal()  # a second pass
         with m.If(self.i_en):
             m.d.sync += Cat(*enters).eq(Cat(issue, index, *enters[:-1]))
@@ -310,7 +310,7 @@ class CombinerLane(SharedComponent):
             with m.If(self.i_en):
                 m.d.sync += index.eq(self.i_index)
         first = Signal(signed(9), reset_less=True)
-        seconds = [Signal(signed(9), name=f"second_{n}", reset_less=True) for n in range(4)]
+        seconds = [Signal(signed(9), name=f"second_{n}", reset_less=True) for n in range(3)]
         difference = Signal(signed(9))
         m.d.comb += difference.eq(self.i_second.as_signed() - job.zero_second)
         with m.If(self.i_en):

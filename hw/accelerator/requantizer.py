@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib.data import StructLayout, View
 from amaranth.lib.wiring import In, Out
 
@@ -22,6 +22,9 @@ LIMITS = StructLayout({"zero": signed(8), "low": signed(8), "high": signed(8), "
 
 #: Bits of what is rounded to 32 bits, and the half below it.
 WIDE = 33
+
+#: Bits of the product of a sum and a multiplier, and what rounds it.
+PRODUCT = 63
 
 
 class Requantizer(SharedComponent):
@@ -56,10 +59,11 @@ class Requantizer(SharedComponent):
     o_wide : Out(WIDE)
         ``floor(2 * P / 2**shift)``, for what fits in 32 bits.
 
-    Latency: `STEPS` steps.
+    Latency: `STEPS` steps to `o`, `WIDE_STEPS` to `o_wide`.
     """
 
-    STEPS = 5
+    STEPS = 4
+    WIDE_STEPS = 3  # odd: second passes of the combiner come between first ones
 
     i_en: Signal
     i_sum: Signal
@@ -84,37 +88,32 @@ class Requantizer(SharedComponent):
         super().__init__(kind=kind, parameters=(), signature=signature)
 
     def body(self, platform: object) -> Module:
-        """Build the steps: bias, product, its rounding, shift, and zero point with limits."""
+        """Build the steps: bias, rounded product, shift, and zero point with limits."""
         m = Module()
         given = View(PARAMETERS, self.i_parameters)
-        odds = [Signal(name=f"odd_{n}", reset_less=True) for n in range(4)]
+        odds = [Signal(name=f"odd_{n}", reset_less=True) for n in range(3)]
         even, odd = self.i_limits[: LIMITS.size], self.i_limits[LIMITS.size :]
-        limits = View(LIMITS, Mux(odds[3], odd, even))
-        away = Mux(odds[1], View(LIMITS, odd).away, View(LIMITS, even).away)
+        limits = View(LIMITS, Mux(odds[2], odd, even))
+        away = Mux(odds[0], View(LIMITS, odd).away, View(LIMITS, even).away)
 
         total = Signal(signed(32), reset_less=True)
         multiplier = Signal(31, reset_less=True)
-        shifts = [Signal(6, name=f"shift_{n}", reset_less=True) for n in range(3)]
-        twices = [Signal(name=f"twice_{n}", reset_less=True) for n in range(2)]
-        product = Signal(signed(64), reset_less=True)
-        rounded = Signal(signed(64), reset_less=True)
+        shifts = [Signal(6, name=f"shift_{n}", reset_less=True) for n in range(2)]
+        twice = Signal(reset_less=True)
+        product = Signal(signed(PRODUCT), reset_less=True)
         # One bit more than the result: the half that rounds it.
         shifted = Signal(WIDE, reset_less=True)
-        wide = Signal(WIDE, reset_less=True)
         far = Signal(2, reset_less=True)  # beyond all limits, and below zero
         result = Signal(8, reset_less=True)
 
         # floor((P + 2**(s - 1)) / 2**s) is floor(P / 2**s) plus the bit below it.
-        negative = product[-1]
+        negative = total[-1] & multiplier.any()
         change = Mux(
-            twices[1],
-            Mux(negative, Const(-(1 << 30), signed(33)), Const(1 << 30, signed(33))),
-            Mux(away & negative, Const(-1, signed(33)), Const(0, signed(33))),
+            twice,
+            Mux(negative, Const(-(1 << 30), signed(32)), Const(1 << 30, signed(32))),
+            Mux(away & negative, Const(-1, signed(32)), Const(0, signed(32))),
         )
-        down = Signal(signed(64))
-        m.d.comb += down.eq(rounded >> (shifts[2] - 1)[:6])
-        rest = down[9:]
-        fits = ~rest.any() | rest.all()
+        down, fits = self._shift(product, (shifts[1] - 1)[:6])
         value = Signal(signed(12))
         m.d.comb += value.eq((shifted[1:11].as_signed() + shifted[0]) + limits.zero)
         below = Mux(far[0], far[1], value < limits.low)
@@ -124,14 +123,30 @@ class Requantizer(SharedComponent):
                 total.eq(self.i_sum.as_signed() + given.bias + self.i_carry),
                 multiplier.eq(given.multiplier),
                 Cat(*shifts).eq(Cat(given.shift, *shifts[:-1])),
-                Cat(*twices).eq(Cat(given.twice, *twices[:-1])),
+                twice.eq(given.twice),
                 Cat(*odds).eq(Cat(self.i_odd, *odds[:-1])),
-                product.eq(total * multiplier),
-                rounded.eq(product + change),
-                shifted.eq(down[:WIDE]),
-                far.eq(Cat(~fits, down[-1])),
-                wide.eq(shifted),
+                product.eq(total * multiplier + change),
+                shifted.eq(down),
+                far.eq(Cat(~fits, product[-1])),
                 result.eq(Mux(below, limits.low, Mux(above, limits.high, value))[:8]),
             ]  # fmt: skip
-        m.d.comb += [self.o.eq(result), self.o_wide.eq(wide)]
+        m.d.comb += [self.o.eq(result), self.o_wide.eq(shifted)]
         return m
+
+    def _shift(self, product: Value, by: Value) -> tuple[Value, Value]:
+        """Return the low `WIDE` bits of the product after a shift, and whether 9 bits hold it all.
+
+        A level drops what the levels after it cannot bring into the low bits: it has to be sign.
+        """
+        sign = product[-1]
+        now, fits = product, Const(1, 1)
+        for level in reversed(range(len(by))):
+            distance = 1 << level
+            needed = min(WIDE + distance - 1, len(now))
+            dropped = now[needed:]
+            if len(dropped):
+                fits = fits & (by[level] | ~(dropped ^ sign.replicate(len(dropped))).any())
+            far = Cat(now[distance:], sign.replicate(distance))
+            now = Mux(by[level], far[:needed], now[:needed])
+        rest = now[9:]
+        return now, fits & ~(rest ^ sign.replicate(len(rest))).any()

@@ -747,7 +747,7 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
             assert job is not None
             if c_issue:
                 emitted += 1
-                delay = 1 + Requantizer.STEPS + (Requantizer.STEPS if twice else 0)
+                delay = 1 + Requantizer.STEPS + (Requantizer.WIDE_STEPS if twice else 0)
                 if emitted == job.results:
                     events.append((step + delay, True, True))
             if c_take:
