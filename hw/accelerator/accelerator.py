@@ -13,9 +13,10 @@ from amaranth.lib.wiring import In, Out
 from ..share import ModuleLibrary, SharedComponent
 from .config import BURST, AcceleratorConfig
 from .fetcher import OUTSTANDING, Fetcher
-from .jobs import JOB, Base, Kind
+from .jobs import ADDRESS, JOB, Base, Kind
 from .machine import Machine
 from .registers import CONTROL_PORTS, VERSION, Registers
+from .span import Span
 from .storer import Storer
 
 __all__ = ["HEADER", "MAGIC", "Accelerator", "accelerator_ports"]
@@ -26,6 +27,9 @@ MAGIC = 0x474D4953  # "SIMG"
 #: machine, bytes of the program, offset of the weights in the image, their bytes, and all six
 #: combined by exclusive or.
 HEADER = 64
+
+#: Bits that count, of registers of 64: at one gigahertz, three days.
+COUNTED = 48
 
 # Ids of what is read.
 _PROGRAM, _WEIGHTS, _TENSOR = 0, 1, 2
@@ -113,7 +117,8 @@ class Accelerator(SharedComponent):
         )  # fmt: skip
         m.submodules.fetch_program, m.submodules.fetch_weights = program, weights
         m.submodules.fetch_tensor = load
-        m.submodules.store = store = Storer(axi_bytes=size, address=address)
+        m.submodules.load_span = span = Span(axi_bytes=size, offset=ADDRESS)
+        m.submodules.store = store = Storer(axi_bytes=size, address=address, offset=ADDRESS)
         for name in registers.signature.members:
             if name.startswith("s_axi"):
                 one, other = getattr(registers, name), getattr(self, name)
@@ -156,10 +161,8 @@ class Accelerator(SharedComponent):
             ]
 
         # --- The image ---
-        header = Signal(8 * HEADER, reset_less=True)
         heading = Signal()  # beats are the header's
-        with m.If(program.i_beat & heading):
-            m.d.sync += header.eq(Cat(header, ports.m_axi_rdata)[8 * size :])
+        header = self._header(m, registers.o_start, program.i_beat & heading)
         for fetcher, push, data, room, skip in (
             (program, machine.i_program, machine.i_program_data, machine.o_program_room, heading),
             (weights, machine.i_push, machine.i_data, machine.o_room, Const(0)),
@@ -189,16 +192,17 @@ class Accelerator(SharedComponent):
             load.i_begin.eq(begin & is_load), load.i_address.eq(place), load.i_bytes.eq(job.bytes),
             store.i_begin.eq(begin & ~is_load), store.i_address.eq(place),
             store.i_bytes.eq(job.bytes),
-            machine.i_load.eq(load.o_strobe & load.i_beat.replicate(size)),
-            machine.i_load_address.eq(job.local + load.o_offset),
+            span.i_begin.eq(load.i_begin), span.i_inside.eq(place[: size.bit_length() - 1]),
+            span.i_bytes.eq(job.bytes), span.i_next.eq(load.i_beat),
+            machine.i_load.eq(span.o_strobe & load.i_beat.replicate(size)),
+            machine.i_load_address.eq(job.local + span.o_offset),
             machine.i_load_data.eq(ports.m_axi_rdata ^ signs),
             machine.i_store.eq(store.o_read),
             machine.i_store_address.eq(job.local + store.o_offset),
-            store.i_data.eq(machine.o_store ^ signs),
             machine.i_transferred.eq(moving & ~load.o_busy & ~store.o_busy),
             ports.m_axi_awvalid.eq(store.o_aw_valid), ports.m_axi_awaddr.eq(store.o_aw_address),
             ports.m_axi_awlen.eq(store.o_aw_len), store.i_aw_ready.eq(ports.m_axi_awready),
-            ports.m_axi_wvalid.eq(store.o_w_valid), ports.m_axi_wdata.eq(store.o_w_data),
+            ports.m_axi_wvalid.eq(store.o_w_valid), ports.m_axi_wdata.eq(machine.o_store ^ signs),
             ports.m_axi_wstrb.eq(store.o_w_strobe), ports.m_axi_wlast.eq(store.o_w_last),
             store.i_w_ready.eq(ports.m_axi_wready), ports.m_axi_bready.eq(1),
             store.i_b.eq(ports.m_axi_bvalid),
@@ -209,6 +213,41 @@ class Accelerator(SharedComponent):
         self._run(m, registers, machine, parts, header, heading, clear)
         self._count(m, registers, machine)
         return m
+
+    def _header(self, m: Module, start: Value, beat: Value) -> tuple[Value, Value, Value, Value]:
+        """Check the header as it comes.
+
+        Return whether it is right, the bytes of the program, and offset and bytes of the weights.
+        """
+        ports: Any = self
+        per_beat = self.config.axi_bytes // 4
+        version = VERSION[0] << 16 | VERSION[1] << 8 | VERSION[2]
+        wanted = (MAGIC, version, self.config.fingerprint)
+        number = Signal(range(HEADER // 4 // per_beat))  # of the beat
+        right = Signal()
+        check = Signal(32)
+        kept = [Signal(32, name=name, reset_less=True)
+                for name in ("program_bytes", "weights_offset", "weights_bytes")]  # fmt: skip
+        fields = [  # whether each is in this beat, and what it is if so
+            (number == n // per_beat, ports.m_axi_rdata.word_select(n % per_beat, 32))
+            for n in range(len(wanted) + len(kept) + 1)
+        ]
+        same = [
+            ~here | (field == value) for (here, field), value in zip(fields, wanted, strict=False)
+        ]
+        pieces = [field & here.replicate(32) for here, field in fields]
+        with m.If(beat):
+            m.d.sync += [
+                number.eq(number + 1), right.eq(right & Cat(same).all()),
+                check.eq(check ^ functools.reduce(operator.xor, pieces)),
+            ]  # fmt: skip
+            for signal, (here, field) in zip(kept, fields[len(wanted) :], strict=False):
+                with m.If(here):
+                    m.d.sync += signal.eq(field)
+        with m.If(start):
+            m.d.sync += [number.eq(0), right.eq(1), check.eq(0)]
+        good = right & ~check.any()
+        return good, kept[0], kept[1], kept[2]
 
     def _gather(
         self, m: Module, fetcher: Fetcher, skip: Value, clear: Value, push: Value, data: Value,
@@ -237,7 +276,7 @@ class Accelerator(SharedComponent):
 
     def _run(
         self, m: Module, registers: Any, machine: Machine, parts: list[Any],
-        header: Signal, heading: Signal, clear: Signal,
+        header: tuple[Value, Value, Value, Value], heading: Signal, clear: Signal,
     ) -> None:  # fmt: skip
         """Build the sequence of a run, and how it ends."""
         ports: Any = self
@@ -245,13 +284,7 @@ class Accelerator(SharedComponent):
         stop = Signal()
         image = registers.o_image[: self.config.axi_addr_width]
         program, weights, *_ = parts
-        fields = [header.word_select(n, 32) for n in range(7)]
-        version = VERSION[0] << 16 | VERSION[1] << 8 | VERSION[2]
-        check = functools.reduce(operator.xor, fields)
-        good = (
-            (fields[0] == MAGIC) & (fields[1] == version)
-            & (fields[2] == self.config.fingerprint) & ~check.any()
-        )  # fmt: skip
+        good, program_bytes, weights_offset, weights_bytes = header
         fault = Signal(8)
         m.d.comb += [
             fault.eq(
@@ -295,8 +328,9 @@ class Accelerator(SharedComponent):
                     m.d.sync += code.eq(0)
                     m.d.comb += [
                         program.i_begin.eq(1), program.i_address.eq(image + HEADER),
-                        program.i_bytes.eq(fields[3]), weights.i_begin.eq(fields[5].any()),
-                        weights.i_address.eq(image + fields[4]), weights.i_bytes.eq(fields[5]),
+                        program.i_bytes.eq(program_bytes), weights.i_begin.eq(weights_bytes.any()),
+                        weights.i_address.eq(image + weights_offset),
+                        weights.i_bytes.eq(weights_bytes),
                         machine.i_start.eq(1),
                     ]  # fmt: skip
                     m.next = "RUN"
@@ -325,7 +359,8 @@ class Accelerator(SharedComponent):
             "activations_cycles": machine.o_activations,
             "results_cycles": ~(machine.o_array | machine.o_weights | machine.o_activations),
         }
-        counters = {name: Signal(64, name=name) for name in (*ticks, "bytes_read", "bytes_written")}
+        names = (*ticks, "bytes_read", "bytes_written")
+        counters = {name: Signal(COUNTED, name=name) for name in names}
         with m.If(registers.o_start):
             m.d.sync += [counter.eq(0) for counter in counters.values()]
         with m.Elif(registers.o_busy):

@@ -28,17 +28,17 @@ class ActivationMemory(SharedComponent):
     Members
     -------
     i_read_en : In(1)
-        The way of what is read moves in this cycle.
+        A word is read in this cycle.
     i_read_address : In(range(bytes))
         Of the word to be read.
     o_read : Out(8 * word)
-        The word, its first byte in the low bits.
+        The word that was read last, its first byte in the low bits.
     i_write : In(word)
         Bytes of the word to be written; none is no write.
     i_write_address, i_write_data : range(bytes), 8 * word
 
-    Latency: a word is read in two cycles with `i_read_en`. What is written is read from the second
-    cycle after on.
+    Latency: a cycle; the rotator is between the memory and `o_read`. What is written is read from
+    the next cycle on.
     """
 
     i_read_en: Signal
@@ -97,7 +97,6 @@ class ActivationMemory(SharedComponent):
         offset, odd, rows = split(self.i_read_address)
         offset_q = Signal(bits, reset_less=True)
         odd_q = Signal(reset_less=True)
-        word = Signal(8 * self.word, reset_less=True)
         for bank, row in zip(banks, rows, strict=True):
             m.d.comb += [bank.i_read.eq(self.i_read_en), bank.i_read_address.eq(row)]
         even_data, odd_data = (bank.o_read_data for bank in banks)
@@ -109,6 +108,6 @@ class ActivationMemory(SharedComponent):
             turn_read.i_by.eq(offset_q), turn_read.i.eq((first & ~early) | (second & early)),
         ]  # fmt: skip
         with m.If(self.i_read_en):
-            m.d.sync += [offset_q.eq(offset), odd_q.eq(odd), word.eq(turn_read.o)]
-        m.d.comb += self.o_read.eq(word)
+            m.d.sync += [offset_q.eq(offset), odd_q.eq(odd)]
+        m.d.comb += self.o_read.eq(turn_read.o)
         return m

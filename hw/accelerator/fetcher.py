@@ -1,4 +1,4 @@
-"""Read a range of memory by AXI4: bursts, room, and which bytes of every beat were asked for."""
+"""Read a range of memory by AXI4: bursts, and room for them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OUTSTANDING = 8
 
 
 class Fetcher(SharedComponent):
-    """Ask for a range of bytes in bursts that end at multiples of `BURST`, and follow its beats.
+    """Ask for a range of bytes in bursts that end at multiples of `BURST`, and count its beats.
 
     Parameters
     ----------
@@ -43,10 +43,6 @@ class Fetcher(SharedComponent):
         The address channel: a burst of ``o_len + 1`` beats. Once valid it stays.
     i_beat : In(1)
         A beat of the range comes in this cycle.
-    o_strobe : Out(axi_bytes)
-        Bytes of that beat that belong to the range.
-    o_offset : Out(signed 32)
-        Where byte 0 of that beat lies in the range; negative in front of it.
     o_waiting : Out(range(room + 1))
         Beats that are on their way.
     o_busy : Out(1)
@@ -65,8 +61,6 @@ class Fetcher(SharedComponent):
     o_address: Signal
     o_len: Signal
     i_beat: Signal
-    o_strobe: Signal
-    o_offset: Signal
     o_waiting: Signal
     o_busy: Signal
 
@@ -82,8 +76,6 @@ class Fetcher(SharedComponent):
             "o_address": Out(address),
             "o_len": Out(8),
             "i_beat": In(1),
-            "o_strobe": Out(axi_bytes),
-            "o_offset": Out(32),
             "o_waiting": Out(range(room + 1)),
             "o_busy": Out(1),
         }
@@ -92,17 +84,18 @@ class Fetcher(SharedComponent):
         self.axi_bytes, self.address = axi_bytes, address
 
     def body(self, platform: object) -> Module:
-        """Build the side that asks, and the side that receives."""
+        """Build what is left to ask for, and the count of what is on its way."""
         m = Module()
         size, bits = self.axi_bytes, self.axi_bytes.bit_length() - 1
         per_burst = BURST // size
 
+        within = per_burst.bit_length() - 1  # bits of a beat's place in its burst
         # What is left to ask for, in beats.
         start = Signal(self.address - bits)
         left = Signal(32)
         valid = Signal()
         length = Signal(range(per_burst + 1))
-        place = start[: per_burst.bit_length() - 1] if per_burst > 1 else Const(0, 1)
+        place = start[:within]
         fits = Signal.like(length)
         waiting = Signal.like(self.o_waiting)
         m.d.comb += [
@@ -114,7 +107,8 @@ class Fetcher(SharedComponent):
         ]
         asked = valid & self.i_ready
         with m.If(asked):
-            m.d.sync += [valid.eq(0), start.eq(start + length), left.eq(left - length)]
+            after = Cat(Const(0, within), start[within:] + 1)
+            m.d.sync += [valid.eq(0), start.eq(after), left.eq(left - length)]
         with m.Elif(~valid & (left != 0)):
             with m.If(self.i_stop):
                 m.d.sync += left.eq(0)
@@ -122,29 +116,10 @@ class Fetcher(SharedComponent):
                 m.d.sync += [valid.eq(1), length.eq(fits)]
         m.d.sync += waiting.eq(waiting + Mux(asked, length, 0) - self.i_beat)
 
-        # What has come.
-        first = Signal(bits)  # bytes of the first beat in front of the range
-        offset = Signal(32)
-        count = Signal(32)  # bytes of the range
-        rest = (count - offset)[:32]
-        begun = offset[-1]  # the first beat is still to come, and has bytes in front
-        m.d.comb += [
-            self.o_offset.eq(offset),
-            self.o_busy.eq(valid | (left != 0) | (waiting != 0)),
-            *(
-                self.o_strobe[n].eq((~begun | (n >= first) if n < size - 1 else 1) & (rest > n))
-                for n in range(size)
-            ),
-        ]
-        with m.If(self.i_beat):
-            m.d.sync += offset.eq(offset + size)
+        m.d.comb += self.o_busy.eq(valid | (left != 0) | (waiting != 0))
         with m.If(self.i_begin):
-            inside = self.i_address[:bits]
             m.d.sync += [
                 start.eq(self.i_address[bits:]),
-                left.eq((self.i_bytes + inside + size - 1) >> bits),
-                first.eq(inside),
-                offset.eq(-inside),
-                count.eq(self.i_bytes),
+                left.eq((self.i_bytes + self.i_address[:bits] + size - 1) >> bits),
             ]
         return m

@@ -24,12 +24,9 @@ from .ring import Ring
 from .streams import StreamReader, StreamWriter
 from .writer import GemmWriter
 
-__all__ = ["AHEAD", "Machine"]
+__all__ = ["Machine"]
 
 _NONE = 15  # no kind of a job
-
-#: Words of activations that wait for the engine.
-AHEAD = 4
 
 
 class Front:
@@ -96,8 +93,8 @@ class Machine(SharedComponent):
     i_load, i_load_address, i_load_data : word, ADDRESS, 8 * word
         Bytes from memory for the activation memory; only in a job of kind LOAD, or while idle.
     i_store, i_store_address, o_store : 1, ADDRESS, 8 * word
-        A word is read for memory, and is there two cycles later; only in a job of kind STORE, or
-        while idle.
+        A word is read for memory, and is there after the next cycle with `i_store`; only in a job
+        of kind STORE, or while idle.
     o_job : Out(JOB)
         The job.
     o_transfer, i_transferred : 1, 1
@@ -373,53 +370,42 @@ class Machine(SharedComponent):
         for index, (reader, own) in enumerate(zip(readers, jobs, strict=False)):
             m.d.comb += [reader.i_begin.eq(begin & (stream == index)), reader.i_job.eq(own)]
         reading = Signal()  # addresses are left
-        count = Signal(range(AHEAD + 1))  # words there, or on their way
-        take = Signal()
+        # A word comes out of the memory; a word is there.
+        coming = Signal()
+        fill = Signal()
+        moves = Signal()
         read = Signal()
+        take = Signal()
+        storing = Signal()
         m.d.comb += [
-            take.eq(engine.o_word & en & (count != 0)),
-            read.eq(reading & (count - take < AHEAD)),
+            storing.eq(self.o_transfer | self.i_store),
+            take.eq(engine.o_word & en & fill),
+            moves.eq(Mux(storing, self.i_store, ~fill | take)),
+            read.eq(reading & moves),
             *(reader.i_next.eq(read & (stream == n)) for n, reader in enumerate(readers)),
-            memory.i_read_en.eq(1),
-            memory.i_read_address.eq(Mux(self.o_transfer | self.i_store, self.i_store_address,
-                                         address)),
-            self.o_store.eq(memory.o_read),
+            memory.i_read_en.eq(moves),
+            memory.i_read_address.eq(Mux(storing, self.i_store_address, address)),
         ]  # fmt: skip
         with m.If(begin):
             m.d.sync += reading.eq(1)
         with m.Elif(read & ends):
             m.d.sync += reading.eq(0)
-        m.d.sync += count.eq(count + read - take)
 
-        # Two cycles later the word is there; what is padding becomes the zero point.
-        valid: Value = read
-        for step in range(2):
-            state = [
-                Signal(name=f"read_{step}"),
-                Signal(bits, name=f"first_{step}", reset_less=True),
-                Signal(bits, name=f"bytes_{step}", reset_less=True),
-            ]
-            m.d.sync += [new.eq(old) for new, old in zip(state, (valid, first, last), strict=True)]
-            valid, first, last = state
-        pad = job.pad
+        # What is padding becomes the zero point on its way out of the memory.
+        first_q = Signal(bits, reset_less=True)
+        last_q = Signal(bits, reset_less=True)
+        word = Signal(8 * self.word, reset_less=True)
         padded = Cat(
-            Mux((n >= first) & (n < last), memory.o_read.word_select(n, 8), pad)
+            Mux(storing | ((n >= first_q) & (n < last_q)), memory.o_read.word_select(n, 8), job.pad)
             for n in range(self.word)
         )
-        queue = [Signal(8 * self.word, name=f"word_{n}", reset_less=True) for n in range(AHEAD)]
-        there = Signal(range(AHEAD + 1))
-        stays = there - take
-        following = [*queue[1:], Const(0, 8 * self.word)]
-        for n, (slot, behind) in enumerate(zip(queue, following, strict=True)):
-            with m.If(valid & (stays == n)):
-                m.d.sync += slot.eq(padded)
-            with m.Elif(take):
-                m.d.sync += slot.eq(behind)
-        m.d.sync += there.eq(stays + valid)
-        m.d.comb += engine.i_word.eq(queue[0])
-        fill = Signal()
-        m.d.comb += fill.eq(there != 0)
-        return fill, ~reading & (count == 0)
+        with m.If(moves):
+            m.d.sync += [
+                coming.eq(reading), fill.eq(coming), first_q.eq(first), last_q.eq(last),
+                word.eq(padded),
+            ]  # fmt: skip
+        m.d.comb += [engine.i_word.eq(word), self.o_store.eq(word)]
+        return fill, ~(reading | coming | fill)
 
     def _commands(self, m: Module, engine: Engine, job: Any, stream: Value, front: Front) -> Value:
         """Give the array its commands, and the engine a GEMM's beats once the first is there.

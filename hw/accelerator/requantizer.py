@@ -139,7 +139,8 @@ class Requantizer(SharedComponent):
         A level drops what the levels after it cannot bring into the low bits: it has to be sign.
         """
         sign = product[-1]
-        now, fits = product, Const(1, 1)
+        now = product
+        fits: Value = Const(1, 1)
         for level in reversed(range(len(by))):
             distance = 1 << level
             needed = min(WIDE + distance - 1, len(now))

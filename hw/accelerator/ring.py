@@ -40,7 +40,7 @@ class Ring(SharedComponent):
     i_pop : In(1)
         It is taken.
 
-    Latency: three cycles from a push to `o_valid`. Throughput: a word per cycle, from one block to
+    Latency: two cycles from a push to `o_valid`. Throughput: a word per cycle, from one block to
     the next and from the end of a block to its beginning, if `i_block` is there in time.
     """
 
@@ -74,7 +74,7 @@ class Ring(SharedComponent):
         self.depth, self.width = depth, width
 
     def body(self, platform: object) -> Module:
-        """Build the memory, the counters of the block, and two words of look-ahead."""
+        """Build the memory, whose output is the next word, and the counters of the block."""
         m = Module()
         m.submodules.ram = ram = Ram(kind=f"{self.kind}_ram", depth=self.depth, width=self.width)
         bits = self.depth.bit_length() - 1
@@ -86,36 +86,20 @@ class Ring(SharedComponent):
         words = Signal.like(self.i_words)
         times = Signal(16)
         offset = Signal(range(self.depth + 1))  # of the next word to be read
-
-        # What is read waits in two words, or is on its way into them.
-        front = Signal(self.width, reset_less=True)
-        back = Signal(self.width, reset_less=True)
-        count = Signal(range(4))  # words there, or on their way
-        coming = Signal()  # a word comes out of the memory in this cycle
-        there = Signal(range(3))  # words in front and back
-        pop = Signal()
+        valid = Signal()  # the memory shows a word
+        stays = valid & ~self.i_pop
         read = Signal()
         m.d.comb += [
-            self.o_valid.eq(there != 0),
-            self.o_data.eq(front),
-            pop.eq(self.i_pop & self.o_valid),
-            read.eq(busy & (offset < held) & ((count - pop) < 2)),
+            self.o_valid.eq(valid),
+            self.o_data.eq(ram.o_read_data),
+            read.eq(busy & (offset < held) & ~stays),
             ram.i_write.eq(self.i_push.replicate(self.width // 8)),
             ram.i_write_address.eq(write),
             ram.i_write_data.eq(self.i_data),
             ram.i_read.eq(read),
             ram.i_read_address.eq(base + offset),
         ]
-        m.d.sync += [coming.eq(read), count.eq(count + read - pop)]
-        stays = there - pop
-        with m.If(pop):
-            m.d.sync += front.eq(back)
-        with m.If(coming):
-            with m.If(stays == 0):
-                m.d.sync += front.eq(ram.o_read_data)
-            with m.Else():
-                m.d.sync += back.eq(ram.o_read_data)
-        m.d.sync += there.eq(stays + coming)
+        m.d.sync += valid.eq(read | stays)
 
         last = times == 1  # the last reading: the block becomes shorter with every word
         ends = Mux(last, words == 1, offset + 1 == words)

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib.wiring import In, Out
 
 from ..share import SharedComponent
 from .config import BURST
+from .span import Span
 
-__all__ = ["AHEAD", "Storer"]
-
-#: Beats that wait for the bus.
-AHEAD = 4
+__all__ = ["Storer"]
 
 
 class Storer(SharedComponent):
     """Write a range of bytes in bursts that end at multiples of `BURST`.
 
-    Its data come from a memory that can be read at any byte address: for a beat at bus address a
-    it asks for the bytes of the range from ``a - address`` on. The address of a burst is shown once
-    its first beat is there.
+    Its data come from a memory that can be read at any byte address, in two steps: for a beat at
+    bus address a it asks for the bytes of the range from ``a - address`` on. Both steps stand still
+    while a beat waits for the bus. The address of a burst is shown once its first beat is there.
 
     Parameters
     ----------
@@ -29,19 +27,23 @@ class Storer(SharedComponent):
         Of a beat, a power of two from 4 to 64.
     address : int
         Bits of an address.
+    offset : int
+        Bits of an offset.
 
     Members
     -------
     i_begin, i_address, i_bytes : 1, address, 32
         Begin with a range of at least one byte. Not while busy.
-    o_read, o_offset : 1, 32
-        The beat that begins at this byte of the range (negative in front of it) is to be read.
+    o_read, o_offset : 1, offset
+        The memory goes a step on, and reads the beat that begins at this byte of the range
+        (modulo ``2**offset``: a first beat may begin in front of it), if there is one.
     i_data : In(8 * axi_bytes)
-        What was asked for two cycles before.
+        What was asked for two steps before.
     i_stop : In(1)
-        Begin no more bursts; those that have begun are written.
+        Begin no more bursts; those that have begun are written. It stays until `o_busy` is low.
     o_aw_valid, i_aw_ready, o_aw_address, o_aw_len : 1, 1, address, 8
-    o_w_valid, i_w_ready, o_w_data, o_w_strobe, o_w_last : 1, 1, 8 * axi_bytes, axi_bytes, 1
+    o_w_valid, i_w_ready, o_w_strobe, o_w_last : 1, 1, axi_bytes, 1
+        The data of a beat are `i_data`.
     i_b : In(1)
         A response comes in this cycle.
     o_busy : Out(1)
@@ -55,7 +57,6 @@ class Storer(SharedComponent):
     i_bytes: Signal
     o_read: Signal
     o_offset: Signal
-    i_data: Signal
     i_stop: Signal
     o_aw_valid: Signal
     i_aw_ready: Signal
@@ -63,121 +64,96 @@ class Storer(SharedComponent):
     o_aw_len: Signal
     o_w_valid: Signal
     i_w_ready: Signal
-    o_w_data: Signal
     o_w_strobe: Signal
     o_w_last: Signal
     i_b: Signal
     o_busy: Signal
 
-    def __init__(self, *, axi_bytes: int, address: int) -> None:
+    def __init__(self, *, axi_bytes: int, address: int, offset: int) -> None:
         signature: dict[str, Any] = {
             "i_begin": In(1), "i_address": In(address), "i_bytes": In(32), "o_read": Out(1),
-            "o_offset": Out(32), "i_data": In(8 * axi_bytes), "i_stop": In(1),
+            "o_offset": Out(offset), "i_stop": In(1),
             "o_aw_valid": Out(1), "i_aw_ready": In(1), "o_aw_address": Out(address),
             "o_aw_len": Out(8), "o_w_valid": Out(1), "i_w_ready": In(1),
-            "o_w_data": Out(8 * axi_bytes), "o_w_strobe": Out(axi_bytes), "o_w_last": Out(1),
+            "o_w_strobe": Out(axi_bytes), "o_w_last": Out(1),
             "i_b": In(1), "o_busy": Out(1),
         }  # fmt: skip
-        parameters = (axi_bytes, address)
+        parameters = (axi_bytes, address, offset)
         super().__init__(kind="storer", parameters=parameters, signature=signature, resets=True)
-        self.axi_bytes, self.address = axi_bytes, address
+        self.axi_bytes, self.address, self.offset = axi_bytes, address, offset
 
     def body(self, platform: object) -> Module:
-        """Build the side that reads, the queue, and the three channels."""
+        """Build the beats to be read, the two steps of the memory, and the channels."""
         m = Module()
         size, bits = self.axi_bytes, self.axi_bytes.bit_length() - 1
         per_burst = BURST // size
-        place_bits = per_burst.bit_length() - 1
+        within = per_burst.bit_length() - 1  # bits of a beat's place in its burst
+        m.submodules.span = span = Span(axi_bytes=size, offset=self.offset)
 
-        # Beats to be read, and where the next one lies on the bus.
-        left = Signal(32)
-        beat = Signal(self.address - bits)
-        offset = Signal(32)
-        count = Signal(32)
-        pushed = Signal(range(AHEAD + 1))
-        queued = Signal(range(AHEAD + 1))
-        pop = self.o_w_valid & self.i_w_ready
-        place = beat[:place_bits] if place_bits else Const(0, 1)
-        at_end = (place == per_burst - 1) | (left == 1)
-        opens = Signal(init=1)  # the next beat is the first one of a burst
-        stopped = Signal()
-        halts = (self.i_stop | stopped) & opens
-        read = Signal()
+        # The beat to be read.
+        place = Signal(within)
+        opens = Signal(init=1)  # it is the first one of a burst
+        moves = Signal()
+        more = span.o_left.any()
+        halts = self.i_stop & opens
+        read = more & ~halts & moves
+        fits = Signal(range(per_burst + 1))  # beats from this one to the end of its burst
+        low, high = span.o_left[: BURST.bit_length() - 1], span.o_left[BURST.bit_length() - 1 :]
+        beats = (low + size - 1) >> bits
+        to_end = per_burst - place
         m.d.comb += [
-            read.eq((left != 0) & ~halts & (pushed - pop < AHEAD)),
-            self.o_read.eq(read),
-            self.o_offset.eq(offset),
+            fits.eq(Mux(high.any() | (beats > to_end), to_end, beats)),
+            span.i_next.eq(read),
+            span.i_end.eq(halts),
         ]
-        with m.If(halts):
-            m.d.sync += left.eq(0)
-        with m.Elif(read):
-            m.d.sync += [left.eq(left - 1), beat.eq(beat + 1), offset.eq(offset + size),
-                         opens.eq(at_end)]  # fmt: skip
-        m.d.sync += pushed.eq(pushed + read - pop)
+        at_end = fits == 1
+        with m.If(read):
+            m.d.sync += [place.eq(place + 1), opens.eq(at_end)]
 
-        # Two cycles later its data are there: flags ride beside them.
-        first = offset[-1]
-        inside = offset[:bits]
-        rest = (count - offset)[:32]
-        strobe = Cat(Mux(first, n >= size - inside, 1) & (rest > n) for n in range(size))
-        flags: Value = Cat(strobe, at_end)
-        valid = read
-        for step in range(2):
-            now = Signal(name=f"coming_{step}")
-            more = Signal.like(flags, name=f"flags_{step}")
-            m.d.sync += [now.eq(valid), more.eq(flags)]
-            valid, flags = now, more
-        entry = Cat(self.i_data, flags)
-        queue = [Signal(len(entry), name=f"beat_{n}", reset_less=True) for n in range(AHEAD)]
-        stays = queued - pop
-        following = [*queue[1:], Const(0, len(entry))]
-        for n, (slot, behind) in enumerate(zip(queue, following, strict=True)):
-            with m.If(valid & (stays == n)):
-                m.d.sync += slot.eq(entry)
-            with m.Elif(pop):
-                m.d.sync += slot.eq(behind)
-        m.d.sync += queued.eq(stays + valid)
-        front = queue[0]
-        last = front[-1]
-        m.d.comb += [
-            self.o_w_data.eq(front[: 8 * size]),
-            self.o_w_strobe.eq(front[8 * size : 9 * size]),
-            self.o_w_last.eq(last),
-        ]
-
-        # The address goes out with the first beat of its burst, or before it.
-        # of the burst, and beats from there
-        start = Signal(self.address - bits)
-        ahead = Signal(32)
-        begun = Signal()  # its address was taken, its last beat was not
+        # Two steps later its data are there: this is beside them.
+        length = Signal(8)
+        m.d.comb += length.eq(fits - 1)
+        state = [
+            (Signal(name=f"valid_{n}"), Signal(8, name=f"length_{n}", reset_less=True),
+             Signal(size, name=f"strobe_{n}", reset_less=True))
+            for n in range(2)
+        ]  # fmt: skip
+        with m.If(moves):
+            for new, old in zip(state, ((read, length, span.o_strobe), state[0]), strict=True):
+                m.d.sync += [one.eq(other) for one, other in zip(new, old, strict=True)]
+        coming, (front, left, strobe) = state[0][0], state[1]
+        begun = Signal()  # the address of its burst was taken, its last beat was not
         shown = Signal()  # the address is shown: it stays
-        here = start[:place_bits] if place_bits else Const(0, 1)
-        length = Signal(range(per_burst + 1))
+        pop = front & begun & self.i_w_ready
+        last = left == 0
+        start = Signal(self.address - bits)  # of the burst
         m.d.comb += [
-            length.eq(Mux(ahead < per_burst - here, ahead, per_burst - here)),
+            moves.eq(~front | pop),
+            self.o_read.eq(moves & (more | coming | front)),
+            self.o_offset.eq(span.o_offset),
+            self.o_w_valid.eq(front & begun),
+            self.o_w_strobe.eq(strobe),
+            self.o_w_last.eq(last),
             self.o_aw_valid.eq(shown),
             self.o_aw_address.eq(Cat(Const(0, bits), start)),
-            self.o_aw_len.eq(length - 1),
-            self.o_w_valid.eq((queued != 0) & begun),
+            self.o_aw_len.eq(left),
         ]
         answers = Signal(16)
         taken = shown & self.i_aw_ready
-        with m.If(~shown & ~begun & (queued != 0)):
+        with m.If(front & ~shown & ~begun):
             m.d.sync += shown.eq(1)
         with m.If(taken):
             m.d.sync += [shown.eq(0), begun.eq(1)]
         with m.If(pop & last):
-            m.d.sync += [begun.eq(0), start.eq(start + length), ahead.eq(ahead - length)]
+            m.d.sync += [begun.eq(0), start.eq(Cat(Const(0, within), start[within:] + 1))]
         m.d.sync += answers.eq(answers + taken - self.i_b)
-        m.d.comb += self.o_busy.eq((left != 0) | (pushed != 0) | shown | begun | (answers != 0))
-        m.d.sync += stopped.eq((stopped | self.i_stop) & self.o_busy)
+        m.d.comb += self.o_busy.eq(more | coming | front | shown | begun | (answers != 0))
 
+        inside = self.i_address[:bits]
+        m.d.comb += [
+            span.i_begin.eq(self.i_begin), span.i_inside.eq(inside), span.i_bytes.eq(self.i_bytes),
+        ]  # fmt: skip
         with m.If(self.i_begin):
-            own = self.i_address[:bits]
-            beats = (self.i_bytes + own + size - 1) >> bits
-            m.d.sync += [
-                left.eq(beats), ahead.eq(beats), beat.eq(self.i_address[bits:]),
-                start.eq(self.i_address[bits:]), offset.eq(-own), count.eq(self.i_bytes),
-                opens.eq(1),
-            ]  # fmt: skip
+            first = self.i_address[bits:]
+            m.d.sync += [place.eq(first), start.eq(first), opens.eq(1)]
         return m

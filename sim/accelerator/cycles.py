@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from hw.accelerator import machine, storer
 from hw.accelerator.accelerator import HEADER
 from hw.accelerator.combiner import ENTRIES, Mode
 from hw.accelerator.config import BURST, AcceleratorConfig
@@ -83,19 +82,18 @@ class _Ring:
 
     def __init__(self, depth: int) -> None:
         self.depth = depth
-        self.held = self.words = self.times = self.offset = self.count = self.there = 0
-        self.busy = self.coming = False
+        self.held = self.words = self.times = self.offset = 0
+        self.busy = self.valid = False
 
     def clock(self, pop: bool, push: bool, block: tuple[int, int] | None) -> bool:
         """Go through a clock edge; return whether the block was taken."""
-        read = self.busy and self.offset < self.held and self.count - pop < 2
+        stays = self.valid and not pop
+        read = self.busy and self.offset < self.held and not stays
         last = self.times == 1
         ends = self.words == 1 if last else self.offset + 1 == self.words
         frees = read and last
         free = not self.busy or (frees and ends)
-        self.there += self.coming - pop
-        self.coming = read
-        self.count += read - pop
+        self.valid = read or stays
         if read:
             self.offset = 0 if ends or last else self.offset + 1
             if ends:
@@ -118,9 +116,10 @@ class _Storer:
 
     def __init__(self, size: int) -> None:
         self.per_burst = BURST // size
-        self.left = self.beat = self.pushed = self.queued = 0
-        self.coming = deque([(False, False)] * 2)
-        self.queue: deque[bool] = deque()
+        self.left = self.beat = 0
+        # Beats in both steps of the way: whether each is the last one of its burst.
+        self.coming: bool | None = None
+        self.front: bool | None = None
         self.begun = self.shown = False
         self.answers = 0
         self.b: deque[int] = deque()
@@ -128,29 +127,25 @@ class _Storer:
 
     @property
     def busy(self) -> bool:
-        return bool(self.left or self.pushed or self.shown or self.begun or self.answers)
+        there = self.coming is not None or self.front is not None
+        return bool(self.left or there or self.shown or self.begun or self.answers)
 
     def clock(self, now: int) -> None:
         """Go through a clock edge."""
         answered = bool(self.b) and self.b[0] <= now
         if answered:
             self.b.popleft()
-        pop = self.queued > 0 and self.begun
-        place = self.beat % self.per_burst
-        at_end = place == self.per_burst - 1 or self.left == 1
-        read = self.left != 0 and self.pushed - pop < storer.AHEAD
-        valid, flag = self.coming.popleft()
-        self.coming.append((read, at_end))
+        pop = self.front is not None and self.begun
+        last = bool(pop and self.front)
         taken = self.shown
-        shows = not self.shown and not self.begun and self.queued != 0
-        last = pop and self.queue.popleft()
-        if read:
-            self.left -= 1
-            self.beat += 1
-        self.pushed += read - pop
-        if valid:
-            self.queue.append(flag)
-        self.queued += valid - pop
+        shows = not self.shown and not self.begun and self.front is not None
+        if self.front is None or pop:
+            self.front, self.coming = self.coming, None
+            if self.left:
+                at_end = self.beat % self.per_burst == self.per_burst - 1 or self.left == 1
+                self.coming = at_end
+                self.left -= 1
+                self.beat += 1
         self.written += pop
         if shows:
             self.shown = True
@@ -273,8 +268,7 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
     tile = number = band = round_ = 0
     # Words.
     reading = 0
-    count = there = 0
-    coming = [False, False]
+    coming = fill = False
     # The pacer.
     busy = False
     byte = w = tile_index = pace_round = 0
@@ -331,8 +325,7 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
         job = now_work
         kind = job.kind if job else None
         combine = kind == Kind.COMBINE and running and loaded == job.rounds  # type: ignore[union-attr]
-        fill = there != 0
-        idle = not reading and count == 0
+        idle = not (reading or coming or fill)
         # The loader.
         take_word = False
         while groups and step - groups[0][0] > cols:
@@ -356,7 +349,7 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
                 beat = word_age >= size_now and room and (not new or pace_round != loaded)
             else:
                 beat = True
-        wants_weights = beat and not ring.there
+        wants_weights = beat and not ring.valid
         wants_word = take_word and not fill
         en = not wants_weights and not wants_word
 
@@ -369,7 +362,7 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
                 finishes = c_last_tap and c_emit != 0
                 go = go and mode_ok and (not finishes or (apart and not draining))
                 tap = c_tap
-                weight_there = ring.there > 0
+                weight_there = ring.valid
                 advance = go and fill and (weight_there or not tap)
                 c_tap_beat = advance and tap
                 finish = advance and finishes
@@ -387,7 +380,7 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
             assert job is not None
             mode = job.mode
             lacks = mode == Mode.TABLE and c_entries != ENTRIES
-            c_entry = lacks and ring.there > 0
+            c_entry = lacks and ring.valid
             final = c_count + 1 == job.per_result if mode == Mode.MOST else False
             twice = mode in (Mode.PAIR, Mode.HELD)
             if mode == Mode.PAIR:
@@ -404,8 +397,8 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
         elif kind == Kind.STREAM:
             take = advance
         else:
-            take = take_word and en and count != 0
-        operands = (c_tap_beat and c_stos) or (beat and en and ring.there > 0)
+            take = take_word and en and fill
+        operands = (c_tap_beat and c_stos) or (beat and en and ring.valid)
         pop_w = operands or c_entry
         n_array += operands
         n_weights += wants_weights
@@ -456,7 +449,7 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
             if not valid:
                 want_block = (per_job, 1)
         elif p_state in ("JOB", "PARAMETERS"):
-            pop_p = job_ring.there > 0
+            pop_p = job_ring.valid
             full_bank = p_state == "PARAMETERS" and pop_p and p_left == 1
         elif p_state == "ROUND" and p_rounds and used != 2:
             want_block = (per_round, 1)
@@ -487,7 +480,7 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
                 parts[0] = (parts[0] + 1) % per_word
             elif beat_of == 1:
                 parts[1] = (parts[1] + 1) % per_word
-        if store.left or store.pushed or store.shown or store.begun or store.answers:
+        if store.busy:
             store.clock(cycle)
 
         # The run.
@@ -636,16 +629,14 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
         begin_pacer = taken
         taken = new_taken
 
-        read = reading and count - take < machine.AHEAD
-        came = coming[1]
-        coming = [bool(read), coming[0]]
+        moves = not fill or take
+        if moves:
+            coming, fill = reading > 0, coming
         if begin:
             assert job is not None
             reading = job.words
-        elif read:
+        elif moves and reading:
             reading -= 1
-        count += bool(read) - take
-        there += came - take
 
         if en:
             if word_age < cols:

@@ -1,0 +1,88 @@
+"""Which bytes of the beats of a bus belong to a range of bytes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib.wiring import In, Out
+
+from ..share import SharedComponent
+
+__all__ = ["Span"]
+
+
+class Span(SharedComponent):
+    """Follow the beats that a range of bytes lies in, from the first one to the last one.
+
+    Parameters
+    ----------
+    axi_bytes : int
+        Of a beat, a power of two.
+    offset : int
+        Bits of an offset.
+
+    Members
+    -------
+    i_begin, i_inside, i_bytes : 1, range(axi_bytes), 32
+        Begin with a range of at least one byte, that many bytes behind the beginning of a beat.
+    i_next : In(1)
+        Go on to the next beat.
+    i_end : In(1)
+        There are no more beats.
+    o_left : Out(33)
+        Bytes from byte 0 of this beat to the end of the range; 0 after the last beat.
+    o_strobe : Out(axi_bytes)
+        Bytes of the beat that belong to the range.
+    o_offset : Out(offset)
+        Where byte 0 of the beat lies in the range, modulo ``2**offset``; before its beginning in a
+        first beat.
+
+    Latency: none; the counters are registers.
+    """
+
+    i_begin: Signal
+    i_inside: Signal
+    i_bytes: Signal
+    i_next: Signal
+    i_end: Signal
+    o_left: Signal
+    o_strobe: Signal
+    o_offset: Signal
+
+    def __init__(self, *, axi_bytes: int, offset: int) -> None:
+        signature: dict[str, Any] = {
+            "i_begin": In(1), "i_inside": In(range(axi_bytes)), "i_bytes": In(32),
+            "i_next": In(1), "i_end": In(1), "o_left": Out(33), "o_strobe": Out(axi_bytes),
+            "o_offset": Out(offset),
+        }  # fmt: skip
+        parameters = (axi_bytes, offset)
+        super().__init__(kind="span", parameters=parameters, signature=signature, resets=True)
+        self.axi_bytes = axi_bytes
+
+    def body(self, platform: object) -> Module:
+        """Build the bytes that are left, counted from byte 0 of the beat, and the offset."""
+        m = Module()
+        size, bits = self.axi_bytes, self.axi_bytes.bit_length() - 1
+        left = Signal(33)
+        first = Signal(bits)  # bytes of this beat in front of the range
+        offset = Signal.like(self.o_offset)
+        full = left[bits:].any()  # the beat, or more
+        m.d.comb += [
+            self.o_left.eq(left),
+            self.o_offset.eq(offset),
+            self.o_strobe.eq(Cat((n >= first) & (full | (left[:bits] > n)) for n in range(size))),
+        ]
+        with m.If(self.i_next):
+            m.d.sync += [
+                left.eq(Mux(full, Cat(left[:bits], left[bits:] - 1), 0)), first.eq(0),
+                offset.eq(offset + size),
+            ]  # fmt: skip
+        with m.If(self.i_end):
+            m.d.sync += left.eq(0)
+        with m.If(self.i_begin):
+            m.d.sync += [
+                left.eq(self.i_bytes + self.i_inside), first.eq(self.i_inside),
+                offset.eq(-self.i_inside),
+            ]  # fmt: skip
+        return m
