@@ -175,7 +175,8 @@ class Accelerator(SharedComponent):
         m.d.comb += load.i_room.eq(loading - load.o_waiting)
 
         # --- Transfers ---
-        job = View(JOB, machine.o_job)
+        kind = View(JOB, machine.o_job).kind
+        job = View(JOB, machine.o_job).own.transfer
         bases = Cat(
             addr[:address]
             for addr in (registers.o_image, registers.o_input, registers.o_output,
@@ -186,7 +187,7 @@ class Accelerator(SharedComponent):
         signs = Cat(Const(0, 7), job.flip).replicate(size)
         moving = Signal()
         begin = Signal()
-        is_load = job.kind == Kind.LOAD
+        is_load = kind == Kind.LOAD
         m.d.comb += [
             begin.eq(machine.o_transfer & ~moving),
             load.i_begin.eq(begin & is_load), load.i_address.eq(place), load.i_bytes.eq(job.bytes),

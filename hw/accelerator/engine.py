@@ -237,8 +237,8 @@ class Engine(SharedComponent):
         config, rows, every = self.config, self.config.rows, self.every
         sums = View(lanes(rows, 32), grid.o_result)
         given = View(ArrayLayout(PARAMETERS.size, 2 * rows), self.i_parameters)
-        small = View(lanes(rows, 8), deskew.i)
         number = rows // every
+        small = View(lanes(number, 8), deskew.i)
         wides = View(ArrayLayout(WIDE, number), combiner.i_wide)
         others = View(lanes(number, 32), combiner.o_sums)
         addends = View(lanes(number, 32), combiner.o_addends)
@@ -265,7 +265,7 @@ class Engine(SharedComponent):
                 to.shift.eq(used.shift),
                 to.twice.eq(used.twice),
                 lane.i_limits.eq(self.i_limits),
-                *(small[r].eq(lane.o) for r in own),
+                small[n].eq(lane.o),
                 wides[n].eq(lane.o_wide),
             ]
         if every > 1:

@@ -15,7 +15,7 @@ from .writer import write_job
 __all__ = ["ADDRESS", "JOB", "Base", "Kind", "job_words", "parameter_words"]
 
 #: Bits of an address in the activation memory, whatever its size: images of all machines agree.
-ADDRESS = 24
+ADDRESS = 23
 
 
 class Kind(IntEnum):
@@ -38,6 +38,16 @@ class Base(IntEnum):
     SCRATCH = 3
 
 
+#: Of a GEMM, and of a COMBINE.
+_GEMM = StructLayout({"read": gemm_job(ADDRESS), "write": write_job(ADDRESS), "combine": COMBINE})
+
+#: Of ST-OS.
+_STREAM = StructLayout({"read": stream_job(ADDRESS), "write": stream_write_job(ADDRESS)})
+
+#: Of a LOAD or a STORE: `bytes` bytes at `offset` from the base, and at `local` in the activation
+#: memory. `flip`: their signs are inverted on the way.
+_TRANSFER = StructLayout({"base": 2, "flip": 1, "offset": 32, "bytes": 32, "local": ADDRESS})
+
 #: A job. A block of output channels, or of channels, is a round: its parameters, and `depth` words
 #: of weights that are read `times` times; `emits` commands have its results. The two rounds of a
 #: COMBINE are the parameters of its two passes; its weights are tables. `overlap`: it may begin
@@ -47,22 +57,15 @@ class Base(IntEnum):
 JOB = StructLayout(
     {
         "kind": 4,
-        "base": 2,
-        "flip": 1,
         "overlap": 1,
         "pad": 8,
         "depth": 16,
         "times": 16,
         "emits": 16,
         "rounds": 16,
-        "offset": 32,
-        "bytes": 32,
-        "local": ADDRESS,
         "limits": LIMITS,
-        "combine": COMBINE,
-        "read": UnionLayout({"gemm": gemm_job(ADDRESS), "stream": stream_job(ADDRESS)}),
-        "write": UnionLayout({"gemm": write_job(ADDRESS), "stream": stream_write_job(ADDRESS)}),
         "check": 16,
+        "own": UnionLayout({"gemm": _GEMM, "stream": _STREAM, "transfer": _TRANSFER}),
     }
 )
 

@@ -169,6 +169,7 @@ class Machine(SharedComponent):
 
         front = Front(word)
         job = front.job
+        combiner = job.own.gemm.combine
         en = Signal()
         stream = Signal()
         combine = Signal()
@@ -181,11 +182,11 @@ class Machine(SharedComponent):
         fill, idle = self._words(m, memory, readers, engine, job, stream, front.begin, en)
         giving = self._commands(m, engine, job, stream, front)
         self._results(m, memory, writers, engine, front, stream)
-        hold = combine & (job.combine.mode == Mode.HOLD)
+        hold = combine & (combiner.mode == Mode.HOLD)
         entered = idle & ~giving & ~engine.o_busy  # all operands of the job are in the array
         m.d.comb += front.ends.eq(Mux(job.kind == Kind.COMBINE, hold & idle | front.last, entered))
         asked = Signal(16)
-        blocks = Mux(job.kind == Kind.COMBINE, job.combine.mode == Mode.TABLE, job.rounds)
+        blocks = Mux(job.kind == Kind.COMBINE, combiner.mode == Mode.TABLE, job.rounds)
         with m.If(front.begin):
             m.d.sync += asked.eq(0)
         with m.Elif(ring.i_block & ring.o_block):
@@ -211,7 +212,7 @@ class Machine(SharedComponent):
             engine.i_en.eq(en),
             engine.i_stream.eq(stream),
             engine.i_combine.eq(combine),
-            engine.i_combiner.eq(job.combine.as_value()),
+            engine.i_combiner.eq(combiner.as_value()),
             engine.i_odd.eq(front.odd),
             engine.i_ready.eq(front.loaded),
             engine.i_emits.eq(job.emits),
@@ -327,7 +328,8 @@ class Machine(SharedComponent):
                     ]  # fmt: skip
                     m.next = "BEGIN"
             with m.State("BEGIN"):
-                to_host = (job.base == Base.OUTPUT) | (job.base == Base.SCRATCH)
+                base = job.own.transfer.base
+                to_host = (base == Base.OUTPUT) | (base == Base.SCRATCH)
                 legal = front.whole & ((job.kind != Kind.STORE) | to_host)
                 with m.Switch(Mux(legal, job.kind, _NONE)):
                     with m.Case(*compute):
@@ -366,9 +368,11 @@ class Machine(SharedComponent):
         first = Mux(stream, 0, gemm.o_first)
         last = Mux(stream, other.o_bytes, gemm.o_bytes)
         ends = Mux(stream, other.o_last, gemm.o_last)
-        jobs = (job.read.gemm.as_value(), job.read.stream.as_value())
+        jobs = (job.own.gemm.read.as_value(), job.own.stream.read.as_value())
         for index, (reader, own) in enumerate(zip(readers, jobs, strict=False)):
             m.d.comb += [reader.i_begin.eq(begin & (stream == index)), reader.i_job.eq(own)]
+        if other is not gemm:
+            m.d.comb += other.i_rounds.eq(job.rounds)
         reading = Signal()  # addresses are left
         # A word comes out of the memory; a word is there.
         coming = Signal()
@@ -415,7 +419,7 @@ class Machine(SharedComponent):
         parameters are there; a GEMM's beats see to that themselves. Return whether commands, or the
         beginning of a GEMM's beats, are still to come.
         """
-        gemm, passes = job.read.gemm, job.read.stream
+        gemm, passes = job.own.gemm.read, job.own.stream.read
         tile = Signal(16)
         number = Signal(8)
         giving = Signal()
@@ -471,11 +475,11 @@ class Machine(SharedComponent):
     ) -> None:  # fmt: skip
         """Write results, or what is loaded: the writers are one job behind."""
         job = front.job
-        wide = job.write.as_value()
-        kept = Signal(len(wide), reset_less=True)
+        jobs = [job.own.gemm.write.as_value(), job.own.stream.write.as_value()][: len(writers)]
+        kept = Signal(max(map(len, jobs)), reset_less=True)
         kept_stream = Signal()
         kept_combine = Signal()
-        hold = (job.kind == Kind.COMBINE) & (job.combine.mode == Mode.HOLD)
+        hold = (job.kind == Kind.COMBINE) & (job.own.gemm.combine.mode == Mode.HOLD)
         begins = front.begin & ~hold
         switch = Signal()  # the writers go on to the job of the front
         valid = engine.o_valid
@@ -484,7 +488,8 @@ class Machine(SharedComponent):
         )
         with m.If(switch):
             m.d.sync += [
-                kept.eq(wide), kept_stream.eq(stream), kept_combine.eq(job.kind == Kind.COMBINE),
+                kept.eq(Mux(stream, jobs[-1], jobs[0])), kept_stream.eq(stream),
+                kept_combine.eq(job.kind == Kind.COMBINE),
                 front.writing.eq(1), front.pending.eq(0),
             ]  # fmt: skip
         with m.Elif(front.last):
@@ -492,12 +497,11 @@ class Machine(SharedComponent):
         with m.Elif(begins):
             m.d.sync += front.pending.eq(1)
         gemm, other = writers[0], writers[-1]
-        old = View(JOB["write"].shape, kept)
-        for index, (writer, name) in enumerate(zip(writers, ("gemm", "stream"), strict=False)):
+        for index, (writer, new) in enumerate(zip(writers, jobs, strict=True)):
             m.d.comb += [
                 writer.i_begin.eq(switch & (stream == index)),
-                writer.i_new.eq(getattr(job.write, name).as_value()),
-                writer.i_job.eq(getattr(old, name).as_value()),
+                writer.i_new.eq(new),
+                writer.i_job.eq(kept[: len(new)]),
                 writer.i_next.eq(valid & (kept_stream == index)),
             ]  # fmt: skip
         width = 8 * (self.word - self.config.rows)

@@ -24,7 +24,7 @@ def stream_job(address: int) -> StructLayout:
     has all `folds` at once. The last fold has `last` outputs.
 
     There are `bands` signals, each `band_x` elements, `band` bytes, to the right of the one before,
-    and all of them once for each of `rounds` blocks of channels, `block` bytes apart.
+    and all of them once for every block of channels, `block` bytes apart.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def stream_job(address: int) -> StructLayout:
             "base": wide, "pixel": address, "line": address, "row": address, "pitch": 16,
             "x": signed(17), "width": 16, "top": signed(10), "step": 4, "height": 16, "passes": 8,
             "kernel": 8, "depth": 9, "folds": 16, "last": 9,
-            "bands": 16, "band_x": 16, "band": address, "rounds": 16, "block": 9,
+            "bands": 16, "band_x": 16, "band": address, "block": 9,
         }
     )  # fmt: skip
 
@@ -58,6 +58,8 @@ class StreamReader(SharedComponent):
     -------
     i_begin, i_job, i_next, o_address, o_last
         As of `GemmReader`, with `stream_job`.
+    i_rounds : In(16)
+        Blocks of channels.
     o_bytes : Out(range(word + 1))
         All bytes of the word, or none, which is padding.
 
@@ -66,6 +68,7 @@ class StreamReader(SharedComponent):
 
     i_begin: Signal
     i_job: Signal
+    i_rounds: Signal
     i_next: Signal
     o_address: Signal
     o_bytes: Signal
@@ -75,6 +78,7 @@ class StreamReader(SharedComponent):
         signature: dict[str, Any] = {
             "i_begin": In(1),
             "i_job": In(stream_job(address).size),
+            "i_rounds": In(16),
             "i_next": In(1),
             "o_address": Out(address),
             "o_bytes": Out(word.bit_length()),
@@ -184,7 +188,7 @@ class StreamReader(SharedComponent):
             row.eq(here["row"] + kernel),
             self.o_address.eq(here["line"] + here["in"] + down),
             self.o_bytes.eq(Mux(inside, self.word, 0)),
-            self.o_last.eq(signal_ends & last_band & (round_ + 1 == job.rounds)),
+            self.o_last.eq(signal_ends & last_band & (round_ + 1 == self.i_rounds)),
         ]
         return m
 
@@ -206,7 +210,7 @@ def stream_write_job(address: int) -> StructLayout:
     return StructLayout(
         {
             "base": address, "pixel": address, "line": address, "pitch": 16, "across": 4,
-            "width": 16, "down": 4, "count": 32, "rows": 9,
+            "width": 16, "down": 4, "count": 24, "rows": 9,
             "rest": 9, "bands": 16, "band": address, "last_width": 16, "rounds": 16, "block": 9,
         }
     )  # fmt: skip
@@ -265,7 +269,7 @@ class StreamWriter(SharedComponent):
         corner = Signal(self.address)
         at = Signal(16)
         column = Signal(16)
-        left = Signal(32)
+        left = Signal(24)
         across = Signal(4)
         down = Signal(4)
         band = Signal(16)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib.wiring import In, Out
 
 from ..share import ModuleLibrary, SharedComponent
@@ -26,18 +26,19 @@ class Skew(SharedComponent):
     bypass : bool
         Whether `i_bypass` exists, which passes all lanes without delay.
     group : int
-        Lanes that come one after the other where the triangle is passed by; it divides `lanes`.
-        With 1, all come at once.
+        Neighbouring lanes that come one after the other, on one line; it divides `lanes`.
 
     Members
     -------
     i_en : In(1)
         The lines move in this step.
-    i_bypass : In(1), or In(2) with a group
-        Pass the lanes as they come; the lines move on nevertheless. Only with `bypass`. With a
-        group: 0 for the triangle; 1 where its lanes come one step apart, 2 where they come two
-        steps apart: they are brought in line.
-    i, o : lanes * width
+    i_bypass : In(1), or In(2) with groups
+        Pass the lanes as they come; the lines move on nevertheless. Only with `bypass`. With
+        groups: 0 for the triangle; 1 where the lanes of each come one step apart, 2 where they come
+        two steps apart: they are brought in line.
+    i : In(lanes / group * width)
+        The lanes, or what all lanes of each group take, the first one in the low bits.
+    o : Out(lanes * width)
         The lanes, lane 0 in the low bits.
 
     Latency: `delay(lane)` steps; with `i_bypass`, none for the last lane of a group.
@@ -54,7 +55,7 @@ class Skew(SharedComponent):
     ) -> None:  # fmt: skip
         signature: dict[str, Any] = {
             "i_en": In(1),
-            "i": In(lanes * width),
+            "i": In(lanes // group * width),
             "o": Out(lanes * width),
         }
         if bypass:
@@ -79,34 +80,31 @@ class Skew(SharedComponent):
         )  # fmt: skip
 
     def body(self, platform: object) -> Module:
-        """Build a line of words per lane, the newest word in the low bits."""
+        """Build a line of words per group, the newest word in the low bits."""
         if isinstance(platform, ModuleLibrary) and platform.bit_planes and self.width > 1:
             return self._instances()
         m = Module()
-        for lane in range(self.lanes):
-            newest = self.i.word_select(lane, self.width)
-            out = self.o.word_select(lane, self.width)
-            delay = self.delay(lane)
-            early = self.group - 1 - lane % self.group  # how far it comes before the last one
-            longest = max(delay, 2 * early) if self.bypass else delay
-            if longest == 0:
-                m.d.comb += out.eq(newest)
-                continue
-            line = Signal(longest * self.width, reset_less=True, name=f"line_{lane}")
-            with m.If(self.i_en):
-                m.d.sync += line.eq(Cat(newest, line))
-            all_ = Cat(newest, line)
-            skewed, once, twice = (
-                all_.word_select(steps, self.width) for steps in (delay, early, 2 * early)
-            )
-            if not self.bypass:
-                m.d.comb += out.eq(skewed)
-            elif self.group == 1:
-                m.d.comb += out.eq(Mux(self.i_bypass, newest, skewed))
-            else:
-                m.d.comb += out.eq(
-                    Mux(self.i_bypass[0], once, Mux(self.i_bypass[1], twice, skewed))
-                )
+        for number in range(self.lanes // self.group):
+            own = range(number * self.group, (number + 1) * self.group)
+            newest = self.i.word_select(number, self.width)
+            longest = max(map(self.delay, own))
+            if self.bypass:
+                longest = max(longest, 2 * (self.group - 1))
+            words: Value = newest
+            if longest:
+                line = Signal(longest * self.width, reset_less=True, name=f"line_{number}")
+                with m.If(self.i_en):
+                    m.d.sync += line.eq(Cat(newest, line))
+                words = Cat(newest, line)
+            for lane in own:
+                early = own[-1] - lane  # how far it comes before the last one
+                found = words.word_select(self.delay(lane), self.width)
+                if self.bypass and longest:
+                    found = Mux(self.i_bypass[0], words.word_select(early, self.width), found)
+                if self.bypass and self.group > 1:
+                    twice = words.word_select(2 * early, self.width)
+                    found = Mux(self.i_bypass[1], twice, found)
+                m.d.comb += self.o.word_select(lane, self.width).eq(found)
         return m
 
     def _instances(self) -> Module:

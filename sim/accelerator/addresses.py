@@ -24,9 +24,9 @@ Fields = dict[str, Any]
 def reads(job: Job, config: AcceleratorConfig) -> Iterator[tuple[int, int, int]]:
     """Yield the address of every word that a job reads, and the first and last byte that counts."""
     if job.kind == Kind.STREAM:
-        yield from _stream_reads(job.fields["read"]["stream"], config)
+        yield from _stream_reads(job.own["read"], job.fields["rounds"], config)
     elif job.kind in (Kind.GEMM, Kind.COMBINE):
-        yield from _gemm_reads(job.fields["read"]["gemm"])
+        yield from _gemm_reads(job.own["read"])
 
 
 def _gemm_reads(read: Fields) -> Iterator[tuple[int, int, int]]:
@@ -53,11 +53,13 @@ def _gemm_reads(read: Fields) -> Iterator[tuple[int, int, int]]:
             begun += size
 
 
-def _stream_reads(read: Fields, config: AcceleratorConfig) -> Iterator[tuple[int, int, int]]:
+def _stream_reads(
+    read: Fields, rounds: int, config: AcceleratorConfig
+) -> Iterator[tuple[int, int, int]]:
     cols = config.array.cols
     single = read["passes"] == 1
     groups = [(0, read["folds"])] if single else [(n, 1) for n in range(read["folds"])]
-    signals = itertools.product(range(read["rounds"]), range(read["bands"]))
+    signals = itertools.product(range(rounds), range(read["bands"]))
     for (round_, band), (fold, count) in itertools.product(signals, groups):
         base = read["base"] + round_ * read["block"] + band * read["band"]
         left = read["x"] + band * read["band_x"]
@@ -73,11 +75,11 @@ def _stream_reads(read: Fields, config: AcceleratorConfig) -> Iterator[tuple[int
 def writes(job: Job) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the address of every result of a job, in order, and how many bytes it has."""
     if job.kind == Kind.STREAM:
-        return _stream_writes(job.fields["write"]["stream"])
+        return _stream_writes(job.own["write"])
     if job.kind == Kind.GEMM or (
-        job.kind == Kind.COMBINE and job.fields["combine"]["mode"] != Mode.HOLD
+        job.kind == Kind.COMBINE and job.own["combine"]["mode"] != Mode.HOLD
     ):
-        return _gemm_writes(job.fields["write"]["gemm"])
+        return _gemm_writes(job.own["write"])
     none = np.zeros(0, np.int64)
     return none, none
 

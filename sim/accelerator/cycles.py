@@ -171,19 +171,19 @@ class _Work:
         self.rounds = f.get("rounds", 0)
         self.depth, self.times = f.get("depth", 0), f.get("times", 0)
         self.overlap = bool(f.get("overlap", 0))
-        self.mode = f["combine"]["mode"] if job.kind == Kind.COMBINE else None
+        self.mode = job.own["combine"]["mode"] if job.kind == Kind.COMBINE else None
         self.hold = self.mode == Mode.HOLD
         self.words = self.results = 0
         self.blocks = self.rounds  # of weights
         if job.kind == Kind.GEMM:
-            read = f["read"]["gemm"]
+            read = job.own["read"]
             large, pixels = read["large"], read["pixels"]
             self.sizes = [pixels + (n < large) for n in range(read["tiles"])]
             self.lengths = [read["length"] + (n < read["long"]) for n in range(read["words"])]
             self.lengths *= read["runs"]
             self.words = self.rounds * sum(self.sizes) * len(self.lengths)
         elif job.kind == Kind.STREAM:
-            read = f["read"]["stream"]
+            read = job.own["read"]
             self.passes, self.folds, self.last = read["passes"], read["folds"], read["last"]
             self.taps, self.bands = read["depth"], read["bands"]
             cols = array.cols
@@ -195,17 +195,17 @@ class _Work:
             )
             self.words = self.rounds * self.bands * signal
         elif job.kind == Kind.COMBINE:
-            read = f["read"]["gemm"]
+            read = job.own["read"]
             self.words = read["tiles"] * read["pixels"] * read["rows"] * read["words"]
-            self.per_result = f["combine"].get("depth", 0) if self.mode == Mode.MOST else 1
+            self.per_result = job.own["combine"].get("depth", 0) if self.mode == Mode.MOST else 1
             self.results = read["tiles"] * read["pixels"] if not self.hold else 0
             self.blocks = int(self.mode == Mode.TABLE)
             if self.mode in (Mode.ONE, Mode.HELD, Mode.TABLE):
                 self.results = self.words
         elif job.kind in (Kind.LOAD, Kind.STORE):
             # Where bursts are cut depends on the address: all bases are aligned to one.
-            self.offset = f["offset"]
-            self.beats = -(-(f["bytes"] + self.offset % size) // size)
+            self.offset = job.own["offset"]
+            self.beats = -(-(job.own["bytes"] + self.offset % size) // size)
 
 
 def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as the gateware has it

@@ -31,7 +31,7 @@ def image(jobs: Sequence[Job], config: AcceleratorConfig) -> bytes:
         if job.constant:
             constants = constants.ljust(-(-len(constants) // _ALIGNED) * _ALIGNED, b"\0")
             behind = -(-(place + len(weights)) // _ALIGNED) * _ALIGNED
-            job.fields["offset"] = behind + len(constants)
+            job.own["offset"] = behind + len(constants)
             constants += job.constant
     program = b"".join(job.program(config.word) for job in jobs)
     major, minor, patch = VERSION

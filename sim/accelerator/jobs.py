@@ -196,6 +196,13 @@ class Job:
         except ValueError as error:
             raise UserError(f"no job says that {error}") from None
 
+    @property
+    def own(self) -> dict[str, Any]:
+        """The fields that only its kind has. An END has none."""
+        (found,) = self.fields["own"].values()
+        own: dict[str, Any] = found
+        return own
+
     def program(self, word: int) -> bytes:
         """Return its words of the program: the job, then the parameters of its rounds."""
         count = job_words(word) * word
@@ -232,14 +239,17 @@ def transfer(
     flip : bool
         Invert the sign of every byte: uint8 in memory.
     """
-    fields = {"base": base, "offset": offset, "local": local, "bytes": count, "flip": int(flip)}
-    return Job(kind=kind, fields=fields, text=f"{count:,} bytes")
+    own = {"base": base, "offset": offset, "local": local, "bytes": count, "flip": int(flip)}
+    return Job(kind=kind, fields={"own": {"transfer": own}}, text=f"{count:,} bytes")
 
 
 def constant(data: bytes, local: int) -> Job:
     """Return a job that loads bytes of the image itself."""
-    fields = {"base": Base.IMAGE, "offset": 0, "local": local, "bytes": len(data)}
-    return Job(kind=Kind.LOAD, fields=fields, constant=data, text=f"{len(data):,} constants")
+    own = {"base": Base.IMAGE, "offset": 0, "local": local, "bytes": len(data)}
+    return Job(
+        kind=Kind.LOAD, fields={"own": {"transfer": own}}, constant=data,
+        text=f"{len(data):,} constants",
+    )  # fmt: skip
 
 
 def _blocks(values: NDArray[np.int8], config: AcceleratorConfig) -> NDArray[np.int8]:
@@ -368,7 +378,7 @@ def gemm(
         kind=Kind.GEMM,
         fields={
             "pad": pad & 0xFF, "depth": depth, "times": tiles, "emits": tiles, "rounds": rounds,
-            "limits": requantization.fields, "read": {"gemm": read}, "write": {"gemm": write},
+            "limits": requantization.fields, "own": {"gemm": {"read": read, "write": write}},
         },
         parameters=_rounds(repeated, lanes, config), weights=blocks,
         text=f"gemm {rounds} x {tiles} x {depth}" + f", {pixels} pixels on rows" * (pixels > 1)
@@ -433,7 +443,7 @@ def stream(
     rounds = -(-channels // rows)
     span = way.width * win.stride[1]
     again = 1 if len(way.depths) == 1 else folds
-    common = {"bands": way.bands, "rounds": rounds, "block": rows}
+    common = {"bands": way.bands, "block": rows}
     read = {
         "base": source.address - top * far - left * near, "pixel": near, "line": step * far,
         "row": far, "pitch": way.pitch, "x": -left, "width": win.size[1], "top": -top,
@@ -446,7 +456,8 @@ def stream(
         "base": target.address, "pixel": out_near, "line": out_far, "pitch": way.pitch,
         "across": win.stride[1], "width": way.width, "down": win.stride[0] if way.joined else 1,
         "count": way.length, "rows": rows, "rest": channels - (rounds - 1) * rows,
-        "band": way.width * out_near, "last_width": out_w - (way.bands - 1) * way.width, **common,
+        "band": way.width * out_near, "last_width": out_w - (way.bands - 1) * way.width,
+        "rounds": rounds, **common,
     }  # fmt: skip
     text = f"stream{' turned' * way.turned}{' joined' * way.joined}"
     return Job(
@@ -454,7 +465,7 @@ def stream(
         fields={
             "pad": pad & 0xFF, "depth": len(taps), "times": folds * way.bands,
             "emits": again * way.bands, "rounds": rounds, "limits": requantization.fields,
-            "read": {"stream": read}, "write": {"stream": write},
+            "own": {"stream": {"read": read, "write": write}},
         },
         parameters=_rounds(requantization, channels, config), weights=_blocks(taps, config),
         text=f"{text}, {rounds} x {way.bands} x {folds} folds",
@@ -517,8 +528,14 @@ def combine(
             "pad": pad & 0xFF, "rounds": len(parameters), "depth": weights.shape[1],
             "times": len(weights),
             "limits": {"zero": zeros[2], "low": limits[0], "high": limits[1], "away": 0},
-            "combine": {"mode": mode, "zero_first": zeros[0], "zero_second": zeros[1], **fields},
-            "read": {"gemm": read}, "write": {"gemm": write or {}},
+            "own": {
+                "gemm": {
+                    "read": read, "write": write or {},
+                    "combine": {
+                        "mode": mode, "zero_first": zeros[0], "zero_second": zeros[1], **fields,
+                    },
+                }
+            },
         },
         parameters=parameters, weights=weights, text=text,
     )  # fmt: skip
@@ -555,7 +572,7 @@ def pixel_reads(**fields: int) -> dict[str, int]:
     `pitch` may be negative.
     """
     plain = {
-        "x": 0, "step": 0, "line": 1, "jump": 0, "pitch": 0, "width": (1 << 23) - 1, "skip": 0,
+        "x": 0, "step": 0, "line": 1, "jump": 0, "pitch": 0, "width": (1 << ADDRESS) - 1, "skip": 0,
         "top": 0, "stride": 0, "height": 1, "rows": 1, "turns": 1, "words": 1, "pixels": 1,
         "rounds": 1,
     }  # fmt: skip

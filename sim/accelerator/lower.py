@@ -80,22 +80,21 @@ def steps(job: Job, config: AcceleratorConfig) -> int:
     """Return about how many cycles a job's operands take."""
     cols, every = config.array.cols, config.rows_per_lane
     if job.kind == Kind.COMBINE:
-        read = job.fields["read"]["gemm"]
+        read = job.own["read"]
         words = read["tiles"] * read["pixels"] * read["rows"] * read["words"]
-        mode = job.fields["combine"]["mode"]
+        mode = job.own["combine"]["mode"]
         if mode == Mode.MOST:
-            return int(words + words // job.fields["combine"]["depth"] * (every - 1)) + ALONE
+            return int(words + words // job.own["combine"]["depth"] * (every - 1)) + ALONE
         return (
             int(words if mode == Mode.HOLD else words * every * (1 + (mode == Mode.HELD))) + ALONE
         )
-    if "stream" in job.fields.get("read", {}):
-        read = job.fields["read"]["stream"]
+    read = job.own["read"]
+    if job.kind == Kind.STREAM:
         fill = read["depth"] + cols - 1
         one = read["folds"] * cols * every + read["depth"] - 1
         fold = max(read["passes"] * fill, every * cols)
         signal = one if read["passes"] == 1 else read["folds"] * fold
-        return int(signal * read["bands"] * read["rounds"])
-    read = job.fields["read"]["gemm"]
+        return int(signal * read["bands"] * job.fields["rounds"])
     sizes = [read["pixels"] + 1] * read["large"] + [read["pixels"]] * (
         read["tiles"] - read["large"]
     )
@@ -691,7 +690,7 @@ def _broadcast(
     if tensor.data is not None:
         raw = np.ascontiguousarray(np.broadcast_to(tensor.data, shape)).tobytes()
         job = jobs.constant(raw, scratch(len(raw)))
-        return [job], Place.dense(job.fields["local"], image_shape(shape))
+        return [job], Place.dense(job.own["local"], image_shape(shape))
     if math.prod(tensor.shape) == math.prod(shape):
         return [], place
     chosen = np.broadcast_to(place.addresses.reshape(tensor.shape), shape).ravel()

@@ -73,8 +73,7 @@ def moves(
     if 1 < channels <= config.array.rows and len(ways[0]) > channels:
         # Channel by channel: what lies in another order.
         add([(source[n::channels], target[n::channels]) for n in range(channels)], 0)
-    return min(ways, key=lambda way: sum(job.fields["write"]["gemm"]["tiles"] + ALONE
-                                         for job in way))  # fmt: skip
+    return min(ways, key=lambda way: sum(job.own["write"]["tiles"] + ALONE for job in way))
 
 
 def _lines(source: IntArray, target: IntArray, unit: int) -> Iterator[_Runs]:

@@ -46,26 +46,28 @@ def test_delay() -> None:
 def test_random(lanes: int, width: int, reverse: bool, bypass: bool, group: int) -> None:
     """Lane by lane ``o(t) = i(t - delay)``, or with `i_bypass` ``o(t) = i(t)``, and pauses.
 
-    Lanes of a group are then one step or two apart.
+    Lanes of a group share their input, and are then one step or two apart.
     """
     lanes *= group
     dut = skew(lanes, width, reverse, bypass, group)
     dice = random.Random(1)
     steps = []
     for _ in range(100):
-        steps.append({"i_en": int(dice.random() < 0.8), "i": dice.getrandbits(lanes * width)})
+        steps.append(
+            {"i_en": int(dice.random() < 0.8), "i": dice.getrandbits(lanes // group * width)}
+        )
         if bypass:
             steps[-1]["i_bypass"] = dice.choice([0, 0, 1, 1 if group == 1 else 2])
     past: list[list[int]] = []  # the beats of the steps so far
     compared = 0
     for inputs, seen in zip(steps, Stepper(dut).run(steps, seed=2), strict=True):
-        now = unpack(inputs["i"], width, lanes)
+        now = unpack(inputs["i"], width, lanes // group)
         for lane, got in enumerate(unpack(seen.o, width, lanes)):
             delay = lanes - 1 - lane if reverse else lane
             if by := inputs.get("i_bypass"):
                 delay = by * (group - 1 - lane % group)
             if delay <= len(past):
-                assert got == [*past, now][-1 - delay][lane]
+                assert got == [*past, now][-1 - delay][lane // group]
                 compared += 1
         if inputs["i_en"]:
             past.append(now)
@@ -76,7 +78,7 @@ def test_random(lanes: int, width: int, reverse: bool, bypass: bool, group: int)
 def test_stalls(reverse: bool, bypass: bool, group: int) -> None:
     """The lines stand still without `i_en`."""
     dice = random.Random(3)
-    steps = [{"i_en": 1, "i": dice.getrandbits(8)} for _ in range(20)]
+    steps = [{"i_en": 1, "i": dice.getrandbits(8 // group)} for _ in range(20)]
     stall = {"i_en": 0}
     if bypass:
         steps = [inputs | {"i_bypass": dice.randrange(2)} for inputs in steps]

@@ -79,18 +79,17 @@ def test_signals(seed: int) -> None:
             "bands": stream.bands,
             "band_x": span,
             "band": span * pixel,
-            "rounds": rounds,
             "block": block,
         },
     )
 
     def read() -> Drive:
-        yield {"i_begin": 1, "i_job": job, "i_next": 0}
+        yield {"i_begin": 1, "i_job": job, "i_rounds": rounds, "i_next": 0}
         for index, (address, inside) in enumerate(reads):
             taken = 0
             while not taken:
                 taken = dice.randint(0, 1)
-                seen = yield {"i_begin": 0, "i_job": job, "i_next": taken}
+                seen = yield {"i_begin": 0, "i_job": job, "i_rounds": rounds, "i_next": taken}
                 assert seen.o_bytes == WORD * inside, index
                 assert seen.o_last == (index == len(reads) - 1)
                 if inside:
