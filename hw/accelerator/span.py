@@ -71,7 +71,9 @@ class Span(SharedComponent):
         m.d.comb += [
             self.o_left.eq(left),
             self.o_offset.eq(offset),
-            self.o_strobe.eq(Cat((n >= first) & (full | (left[:bits] > n)) for n in range(size))),
+            self.o_strobe.eq(
+                Cat(*((n >= first) & (full | (left[:bits] > n)) for n in range(size - 1)), full)
+            ),
         ]
         with m.If(self.i_next):
             m.d.sync += [
