@@ -6,20 +6,19 @@ module check_fetcher(
     input [31:0] i_bytes,
     input [$clog2(`ROOM + 1)-1:0] i_room
 );
+    reg first = 1;
+    always @(posedge clk) first <= 0;
+    wire reset = rst || first;  // as the first cycle has it
+    always @* if (first) assume(rst);
+
     wire o_valid, o_busy;
     wire [`ADDRESS-1:0] o_address;
     wire [7:0] o_len;
-    wire [`BUS-1:0] o_strobe;
-    wire [31:0] o_offset;
     wire [$clog2(`ROOM + 1)-1:0] o_waiting;
     stos_accelerator_weights_fetcher dut(
-        .clk, .rst, .i_begin, .i_address, .i_bytes, .i_room, .i_stop, .o_valid, .i_ready,
-        .o_address, .o_len, .i_beat, .o_strobe, .o_offset, .o_waiting, .o_busy
+        .clk, .rst(reset), .i_begin, .i_address, .i_bytes, .i_room, .i_stop, .o_valid, .i_ready,
+        .o_address, .o_len, .i_beat, .o_waiting, .o_busy
     );
-
-    reg first = 1;
-    always @(posedge clk) first <= 0;
-    always @* if (first) assume(rst);
 
     // What is begun is at least a byte, at most 2 KiB, and lies in the address space; one range
     // comes after the other.
@@ -33,7 +32,7 @@ module check_fetcher(
     reg [$clog2(`ROOM + 1)-1:0] pending;
     wire asked = o_valid && i_ready;
     wire [8:0] length = (o_len + 9'd1) & (2 * 256 / `BUS - 1);
-    always @(posedge clk) pending <= rst ? 0 : pending + (asked ? length : 0) - i_beat;
+    always @(posedge clk) pending <= reset ? 0 : pending + (asked ? length : 0) - i_beat;
     always @* if (i_beat) assume(pending != 0);
 
     // Beats of the range, and where the next one to be asked for lies.
@@ -51,7 +50,7 @@ module check_fetcher(
             left <= beats;
             next <= i_address >> BITS;
         end
-        if (rst) {left, next} <= 0;
+        if (reset) {left, next} <= 0;
     end
 
     // The cycle before.
@@ -60,8 +59,8 @@ module check_fetcher(
     reg [7:0] len;
     reg [$clog2(`ROOM + 1)-1:0] room;
     always @(posedge clk) begin
-        stuck <= !rst && o_valid && !i_ready;
-        was_valid <= !rst && o_valid;
+        stuck <= !reset && o_valid && !i_ready;
+        was_valid <= !reset && o_valid;
         was_stop <= i_stop;
         {address, len, room} <= {o_address, o_len, i_room};
     end

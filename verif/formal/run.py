@@ -95,7 +95,7 @@ def _decide(name: str, one: Proof | Property, **words: Any) -> Verdict:
 def run_proof(proof: Proof, limit: int = 1200) -> Verdict:
     """Prove all properties of a checker on one machine, and that a bounded proof is deep enough."""
     name = f"proof_{PROOFS.index(proof)}_{proof.checker}"
-    verdict = _decide(name, proof, limit=limit, only=proof.only)
+    verdict = _decide(name, proof, limit=limit)
     if proof.depth is None or not holds(verdict):
         return verdict
     deep = replace(proof, defines=(*proof.defines, "REACH"))
