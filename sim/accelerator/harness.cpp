@@ -1,8 +1,8 @@
 // An accelerator, a memory with a fixed latency behind its AXI4 port, and a host at its registers.
 //
 // Reads requests from standard input until it ends, and answers each on standard output.
-// Request: `Head`, its watches, then the memory. Answer: `Answer`, a `Job` for every job that
-// began, what was watched, then the memory.
+// Request: `Head`, its accesses, its watches, then the memory. Answer: `Answer`, a `Job` for every
+// job that began, what was watched, what accesses were answered with, then the memory.
 
 #include <cstdint>
 #include <cstdio>
@@ -24,7 +24,8 @@
 
 struct Head {
     uint64_t bytes;       // of the memory
-    uint64_t address[4];  // IMAGE, INPUT, OUTPUT, SCRATCH
+    uint64_t base;        // its address on the bus
+    uint64_t address[4];  // IMAGE, INPUT, OUTPUT, SCRATCH, in the memory
     uint64_t latency;     // cycles from a read address to its first beat
     uint64_t stall;       // of 2^32: every ready and every answer
     uint64_t seed;        // of the stalls, and of registers before reset
@@ -36,11 +37,18 @@ struct Head {
     uint64_t reset;       // whether the run begins with a reset, and its cycle after the start if
                           // more than 1: then the run is cut off there
     uint64_t watches;     // tensors to look at
+    uint64_t accesses;    // of registers, before the run; after it, all registers are read
     uint64_t mutant;      // input `mutant` of an accelerator with planted faults
 };
 
 struct Watch {
     uint64_t job, address, bytes;  // what lies there when the job has ended
+};
+
+struct Access {
+    uint64_t write, offset, value, strobe;
+    uint64_t order;  // of a write: 0 for both parts at once, 1 for its address first, 2 for its data
+    uint64_t late;   // cycles until the answer is taken
 };
 
 struct Answer {
@@ -108,6 +116,11 @@ struct Bench {
 
     bool stalled() { return head.stall && random.next() < head.stall; }
 
+    // Where a bus address lies in the memory.
+    uint64_t place(uint64_t address) const {
+        return (address - head.base) & (~uint64_t{0} >> (64 - ADDRESS_BITS));
+    }
+
     void check(uint64_t address, uint32_t beats, int size, int burst) {
         const uint64_t end = address + beats * BUS;
         if ((1u << size) != BUS || burst != 1 || address % BUS || (address ^ (end - 1)) >> 12)
@@ -149,8 +162,8 @@ struct Bench {
             if (!core.m_axi_bready) answer.faults |= REFUSED;
             answers.pop_front();
         }
-        const uint64_t ar[2] = {core.m_axi_araddr, core.m_axi_arlen};
-        const uint64_t aw[2] = {core.m_axi_awaddr, core.m_axi_awlen};
+        const uint64_t ar[2] = {place(core.m_axi_araddr), core.m_axi_arlen};
+        const uint64_t aw[2] = {place(core.m_axi_awaddr), core.m_axi_awlen};
         uint64_t w[1] = {core.m_axi_wstrb};
         for (uint64_t n = 0; n < BUS; n++)
             w[0] = w[0] * 31 + reinterpret_cast<const uint8_t*>(&core.m_axi_wdata)[n];
@@ -230,55 +243,51 @@ struct Bench {
         core.s_axi_ctl_bready = core.s_axi_ctl_rready = 1;
     }
 
-    void write(uint32_t offset, uint32_t value) {
+    // Return what an access was answered with: the data of a read, above it the response.
+    uint64_t access(const Access& one) {
         idle();
-        core.s_axi_ctl_awvalid = core.s_axi_ctl_wvalid = 1;
-        core.s_axi_ctl_awaddr = offset;
-        core.s_axi_ctl_wdata = value;
-        core.s_axi_ctl_wstrb = 15;
-        for (bool address = true, data = true; (address || data) && patient();) {
-            core.s_axi_ctl_awvalid = address;
-            core.s_axi_ctl_wvalid = data;
+        core.s_axi_ctl_awaddr = core.s_axi_ctl_araddr = one.offset;
+        core.s_axi_ctl_wdata = one.value;
+        core.s_axi_ctl_wstrb = one.strobe;
+        bool address = one.write, data = one.write, question = !one.write;
+        while ((address || data || question) && patient()) {
+            core.s_axi_ctl_awvalid = address && (one.order != 2 || !data);
+            core.s_axi_ctl_wvalid = data && (one.order != 1 || !address);
+            core.s_axi_ctl_arvalid = question;
             core.eval();
-            const bool a = core.s_axi_ctl_awready, d = core.s_axi_ctl_wready;
+            const bool a = core.s_axi_ctl_awvalid && core.s_axi_ctl_awready,
+                       d = core.s_axi_ctl_wvalid && core.s_axi_ctl_wready,
+                       q = core.s_axi_ctl_arready;
             tick();
             address &= !a;
             data &= !d;
+            question &= !q;
         }
         idle();
-        while (patient()) {
+        uint64_t found = 0;
+        for (uint64_t late = one.late; patient();) {
+            core.s_axi_ctl_bready = core.s_axi_ctl_rready = !late;
             core.eval();
-            const bool valid = core.s_axi_ctl_bvalid;
-            if (valid && core.s_axi_ctl_bresp) answer.faults |= REGISTER;
+            const bool valid = one.write ? core.s_axi_ctl_bvalid : core.s_axi_ctl_rvalid;
+            const uint64_t response = one.write ? core.s_axi_ctl_bresp : core.s_axi_ctl_rresp;
+            found = (one.write ? 0 : core.s_axi_ctl_rdata) | response << 32;
             tick();
-            if (valid) break;
+            if (valid && !late) break;
+            late -= valid && late;
         }
+        idle();
         waited = 0;
+        return found;
+    }
+
+    void write(uint32_t offset, uint32_t value) {
+        if (access({1, offset, value, 15, 0, 0}) >> 32) answer.faults |= REGISTER;
     }
 
     uint32_t read(uint32_t offset) {
-        idle();
-        core.s_axi_ctl_arvalid = 1;
-        core.s_axi_ctl_araddr = offset;
-        while (patient()) {
-            core.eval();
-            const bool taken = core.s_axi_ctl_arready;
-            tick();
-            if (taken) break;
-        }
-        idle();
-        while (patient()) {
-            core.eval();
-            const bool valid = core.s_axi_ctl_rvalid;
-            const uint32_t data = core.s_axi_ctl_rdata;
-            if (valid && core.s_axi_ctl_rresp) answer.faults |= REGISTER;
-            tick();
-            if (valid) {
-                waited = 0;
-                return data;
-            }
-        }
-        return 0;
+        const uint64_t found = access({0, offset, 0, 0, 0, 0});
+        if (found >> 32) answer.faults |= REGISTER;
+        return static_cast<uint32_t>(found);
     }
 
     uint64_t wide(uint32_t offset) {
@@ -323,8 +332,9 @@ void drive(Bench& bench) {
     int code = stos_init(&device, &HOOKS, &bench);
     if (!code) code = stos_check(&device, &bench.memory[bench.head.address[0]],
                                  bench.memory.size() - bench.head.address[0]);
-    if (!code) code = stos_start(&device, bench.head.address[0], bench.head.address[1],
-                                 bench.head.address[2], bench.head.address[3]);
+    uint64_t at[4];
+    for (int n = 0; n < 4; n++) at[n] = bench.head.base + bench.head.address[n];
+    if (!code) code = stos_start(&device, at[0], at[1], at[2], at[3]);
     if (!code && stos_start(&device, 0, 0, 0, 0) != STOS_BUSY) code = 200;
     if (!code && bench.head.abort) stos_abort(&device);
     if (!code) code = stos_wait(&device, static_cast<uint32_t>(bench.head.limit / 100));
@@ -344,9 +354,12 @@ int main(int argc, char** argv) {
     std::vector<uint8_t> memory;
     Head head;
     while (receive(&head, 1)) {
+        std::vector<Access> accesses(head.accesses);
         std::vector<Watch> watches(head.watches);
         memory.resize(head.bytes);
-        if (!receive(watches.data(), head.watches) || !receive(memory.data(), head.bytes)) return 1;
+        if (!receive(accesses.data(), head.accesses) || !receive(watches.data(), head.watches) ||
+            !receive(memory.data(), head.bytes))
+            return 1;
         Bench bench{core, memory, head, {head.seed * 2 + 1}};
         bench.idle();
 #ifdef MUTANTS
@@ -368,9 +381,12 @@ int main(int argc, char** argv) {
         std::fflush(stdout);
         continue;
 #endif
+        std::vector<uint64_t> found;
+        for (const Access& one : accesses) found.push_back(bench.access(one));
         for (int n = 0; n < 4; n++) {
-            bench.write(0x20 + 8 * n, static_cast<uint32_t>(head.address[n]));
-            bench.write(0x24 + 8 * n, static_cast<uint32_t>(head.address[n] >> 32));
+            const uint64_t address = head.base + head.address[n];
+            bench.write(0x20 + 8 * n, static_cast<uint32_t>(address));
+            bench.write(0x24 + 8 * n, static_cast<uint32_t>(address >> 32));
         }
         bench.write(0x18, 3);
         bench.write(0x1C, 3);
@@ -424,8 +440,12 @@ int main(int argc, char** argv) {
             for (const Watch& one : watches) total += one.bytes;
             return total;
         }());
+        if (head.accesses)
+            for (uint64_t offset = 0; offset < 0x80; offset += 4)
+                found.push_back(bench.access({0, offset, 0, 0, 0, 0}));
         if (!send(&bench.answer, 1) || !send(jobs.data(), jobs.size()) ||
-            !send(seen.data(), seen.size()) || !send(memory.data(), memory.size()))
+            !send(seen.data(), seen.size()) || !send(found.data(), found.size()) ||
+            !send(memory.data(), memory.size()))
             return 1;
 #ifdef TRACE
         const uint64_t cycles = bench.trace.size();

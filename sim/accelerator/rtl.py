@@ -14,7 +14,7 @@ from hw.emit import emit_accelerator
 from ..rtl.process import Ended, Process, cached
 from ..rtl.runner import RtlError
 
-__all__ = ["MOVES", "AcceleratorResult", "AcceleratorSimulator", "JobTrace", "Watch"]
+__all__ = ["MOVES", "Access", "AcceleratorResult", "AcceleratorSimulator", "JobTrace", "Watch"]
 
 _HARNESS = Path(__file__).with_name("harness.cpp")
 _TOP = "stos_accelerator"
@@ -33,6 +33,35 @@ MOVES = (
     "operands enter the array", "results", "aw", "w", "b", "irq",
 )  # fmt: skip
 _NAMES = (*COUNTERS, "BYTES_READ", "BYTES_WRITTEN")
+
+
+#: Registers that are read after a run with accesses.
+_READ = 0x80 // 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """A register access.
+
+    Parameters
+    ----------
+    offset : int
+        Of the register, in bytes.
+    write : bool
+    value, strobe : int
+        Of a write.
+    order : int
+        Of a write: 0 for both its parts at once, 1 for its address first, 2 for its data first.
+    late : int
+        Cycles until its answer is taken.
+    """
+
+    offset: int
+    write: bool = False
+    value: int = 0
+    strobe: int = 15
+    order: int = 0
+    late: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +116,8 @@ class AcceleratorResult:
         What was watched.
     beats, bursts : int
         Beats read, and bursts written.
+    answers : tuple of int
+        To the accesses, and to reads of all registers after the run: data, above them the response.
     trace : tuple of int
         With `trace`: bits of `MOVES` for every cycle from the first register access on.
     """
@@ -101,6 +132,7 @@ class AcceleratorResult:
     seen: list[bytes]
     beats: int
     bursts: int
+    answers: tuple[int, ...] = ()
     trace: tuple[int, ...] = ()
 
 
@@ -164,7 +196,8 @@ class AcceleratorSimulator:
             harness = f"{(self.driver / 'stos.h').read_text()}{source}{harness}"
         defines = {
             "BUS_BYTES": config.axi_bytes, "WORD_BYTES": config.word,
-            "BANK_ROWS": config.bank_rows, **({"STOS_DRIVER": 1} if self.driver else {}),
+            "BANK_ROWS": config.bank_rows, "ADDRESS_BITS": config.axi_addr_width,
+            **({"STOS_DRIVER": 1} if self.driver else {}),
             **({"MUTANTS": 1} if self.mutants else {}), **({"TRACE": 1} if self.trace else {}),
         }  # fmt: skip
         self.binary = cached(
@@ -191,6 +224,8 @@ class AcceleratorSimulator:
         abort: int = 0,
         reset: int = 0,
         watches: Sequence[Watch] = (),
+        accesses: Sequence[Access] = (),
+        base: int = 0x9E37_79B9_7F4A_6000,
         mutant: int = 0,
     ) -> AcceleratorResult:
         """Run what lies in a memory.
@@ -199,7 +234,7 @@ class AcceleratorSimulator:
         ----------
         memory : bytes
         addresses : (int, int, int, int)
-            IMAGE, INPUT, OUTPUT, SCRATCH.
+            IMAGE, INPUT, OUTPUT, SCRATCH, in that memory.
         latency : int
             Cycles from a read's address to its first beat, then one beat per cycle.
         stall : float
@@ -217,6 +252,11 @@ class AcceleratorSimulator:
             1: reset before the run; more: and cut the run off in that cycle after its start.
         watches : sequence of Watch
             By their jobs.
+        accesses : sequence of Access
+            Before the run.
+        base : int
+            Where the memory lies on the bus, a multiple of 4,096; bits that the bus does not have
+            do not count. The registers get the addresses from there on.
         mutant : int
             Of an accelerator with `mutants`; 0 for none.
 
@@ -227,10 +267,15 @@ class AcceleratorSimulator:
         """
         if not self._process.alive:
             reset = reset or 1
+        base %= 1 << self.config.axi_addr_width
         head = struct.pack(
-            "<16Q", len(memory), *addresses, latency, int(stall * 2**32), seed, limit, bad_read,
-            bad_write, response, abort, reset, len(watches), mutant,
+            "<18Q", len(memory), base, *addresses, latency, int(stall * 2**32), seed, limit,
+            bad_read, bad_write, response, abort, reset, len(watches), len(accesses), mutant,
         )  # fmt: skip
+        accessed = b"".join(
+            struct.pack("<6Q", one.write, one.offset, one.value, one.strobe, one.order, one.late)
+            for one in accesses
+        )
         watched = b"".join(struct.pack("<3Q", one.job, one.address, one.bytes) for one in watches)
         found: list[bytes] = []
         trace: list[int] = []
@@ -238,7 +283,8 @@ class AcceleratorSimulator:
         def read(take: Callable[[int], bytes]) -> bool:
             found.append(take(96))
             count = struct.unpack("<12Q", found[0])[9] if len(found[0]) == 96 else 0
-            sizes = [56 * count, *(one.bytes for one in watches), len(memory)]
+            answers = 8 * (len(accesses) + _READ) if accesses else 0
+            sizes = [56 * count, *(one.bytes for one in watches), answers, len(memory)]
             found.extend(map(take, sizes))
             whole = [len(one) for one in found] == [96, *sizes]
             if self.trace and whole:
@@ -247,12 +293,12 @@ class AcceleratorSimulator:
             return whole
 
         try:
-            self._process.ask(head + watched + memory, read)
+            self._process.ask(head + accessed + watched + memory, read)
         except Ended as error:
             raise RtlError(str(error)) from None
         status, faults, cycles, *counters, _, beats, bursts = struct.unpack("<12Q", found[0])
         jobs = list(struct.iter_unpack("<7Q", found[1]))
-        seen, after = found[2:-1], found[-1]
+        seen, (answers, after) = found[2:-2], found[-2:]
         for bit, text in enumerate(_FAULTS):
             if faults >> bit & 1:
                 raise RtlError(text)
@@ -263,5 +309,6 @@ class AcceleratorSimulator:
             counters=dict(zip(_NAMES, counters, strict=True)),
             jobs=[JobTrace(cycle=one[0], counters=dict(zip(_NAMES, one[1:], strict=True)))
                   for one in jobs],
-            seen=seen, beats=beats, bursts=bursts, trace=tuple(trace),
+            seen=seen, beats=beats, bursts=bursts,
+            answers=struct.unpack(f"<{len(answers) // 8}Q", answers), trace=tuple(trace),
         )  # fmt: skip

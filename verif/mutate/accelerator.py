@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from hw.accelerator.config import AcceleratorConfig
-from hw.accelerator.registers import COUNTERS
+from hw.accelerator.registers import COUNTERS, REGISTERS
 from hw.config import ArrayConfig
 from hw.emit import emit_accelerator
 from report.errors import UserError
 from sim.accelerator.compiler import Program, compile_graph
-from sim.accelerator.rtl import AcceleratorResult, AcceleratorSimulator
+from sim.accelerator.rtl import AcceleratorResult, AcceleratorSimulator, Access
 from sim.accelerator.run import Placed, place
 from sim.rtl import RtlError
 from verif.lib.attacks import kept
-from verif.lib.models import load
+from verif.lib.models import SAME, Net, load
 from verif.lib.wild import inputs, wild
 
 from .netlist import Netlist
@@ -44,23 +44,24 @@ COMPONENTS = {
     "stream writer": ["stream_writer"],
     "rings": ["weight_ring", "job_ring"],
     "fetchers": ["program_fetcher", "weights_fetcher", "tensor_fetcher"],
-    "storer": ["storer"],
+    "storer": ["storer", "span"],
     "registers": ["registers"],
     "paced drain": ["drain"],
     "paced controller": ["controller"],
+    "paced array": ["pe", "row", "grid", "deskew"],
 }
 
 #: Components whose mutants share a build.
 BATCHES = (
     ("accelerator", "machine", "registers"),
     ("engine", "requantizer", "combiner", "pacer", "loader", "corner turn", "paced drain",
-     "paced controller"),
+     "paced controller", "paced array"),
     ("activation memory", "GEMM reader", "GEMM writer", "stream reader", "stream writer", "rings",
      "fetchers", "storer"),
 )  # fmt: skip
 
 #: Whose mutants are proved equivalent where they are: what the solver can hold.
-PROVED = ()
+PROVED = ("fetchers", "loader", "pacer", "paced drain", "registers", "storer")
 
 #: No run is so long that it is kept for some.
 LONG = ()
@@ -68,10 +69,10 @@ LONG = ()
 #: Small machines, one with lanes for two rows.
 CONFIGS = (
     AcceleratorConfig(
-        array=ArrayConfig(rows=4, cols=6, st_os=True), axi_width=32, act_kib=16, wgt_kib=4
+        array=ArrayConfig(rows=4, cols=6, st_os=True), axi_width=32, act_kib=64, wgt_kib=4
     ),
     AcceleratorConfig(
-        array=ArrayConfig(rows=6, cols=3, st_os=True, mac_stages=2), axi_width=128, act_kib=32,
+        array=ArrayConfig(rows=6, cols=3, st_os=True, mac_stages=2), axi_width=128, act_kib=64,
         wgt_kib=4, rows_per_lane=2,
     ),
 )  # fmt: skip
@@ -100,8 +101,8 @@ def simulator(config: AcceleratorConfig, verilog: str) -> AcceleratorSimulator:
 class _Question:
     """A run, and what the machine without a fault does.
 
-    A test would see another memory, code or sum of the counters; without pauses the cycles and
-    counters, too, as the cycle model predicts them.
+    A test would see another memory, code, sum of the counters, or register; without pauses the
+    cycles and counters, too, as the cycle model predicts them.
     """
 
     group: str
@@ -134,6 +135,8 @@ class _Question:
         wanted = self.found
         if (one.done, one.code) != (wanted.done, wanted.code):
             return True
+        if one.answers != wanted.answers:
+            return True
         if sum(one.counters[name] for name in COUNTERS) != one.cycles:
             return True
         if wanted.code:  # what is written before an error is up to the machine, within its windows
@@ -147,9 +150,10 @@ class _Question:
 def _programs(config: AcceleratorConfig) -> list[tuple[Program, Placed]]:
     """Return random networks that fit."""
     found = []
+    models = [*_large(), *(wild(seed, 600) for seed in _NETWORKS)]
     with tempfile.TemporaryDirectory() as folder:
-        for seed in _NETWORKS:
-            graph = load(wild(seed, 600), Path(folder))
+        for seed, model in enumerate(models):
+            graph = load(model, Path(folder))
             try:
                 program = compile_graph(graph, config)
             except UserError:
@@ -157,6 +161,42 @@ def _programs(config: AcceleratorConfig) -> list[tuple[Program, Placed]]:
             some = inputs(graph, seed)
             values = dict(zip(graph.inputs, some, strict=True))
             found.append((program, place(program, [values[one] for one in program.inputs])))
+    return found
+
+
+def _large() -> list[bytes]:
+    """Return networks whose counts are large, each in its own way: they end high in counters."""
+    found = []
+    net = Net(1, (1, 1, 9000, 1))  # a line
+    found.append(net.done(net.conv(net.input, (1, 1), 3)))
+    net = Net(2, (1, 700, 5, 5))  # lines
+    found.append(net.done(net.depthwise(net.input, (3, 3), StrideH=2, StrideW=1)))
+    net = Net(3, (1, 1, 1, 2500))  # products
+    found.append(net.done(net.conv(net.input, (1, 1), 7)))
+    net = Net(4, (1, 2, 3, 700))  # blocks of channels
+    found.append(net.done(net.depthwise(net.input, (2, 3))))
+    net = Net(5, (1, 90, 11, 9))  # words
+    x = net.pool("MAX_POOL_2D", net.input, (4, 3), StrideH=1, StrideW=1, Padding=SAME)
+    found.append(net.done(net.sum(x, net.input)))
+    net = Net(6, (1, 60, 60, 2))  # rows of a kernel
+    found.append(net.done(net.conv(net.input, (30, 3), 5, StrideH=3, StrideW=4)))
+    return found
+
+
+def _accesses(dice: random.Random) -> list[Access]:
+    """Return register accesses of all kinds that begin no run, and after each of them a read."""
+    offsets = [
+        one.offset + 4 * half for one in REGISTERS for half in range(one.bits // 32)
+    ] + [0x78, 0x7C, 0x80, 0x100, 0xFFC, 1 << dice.randrange(2, 12)]  # fmt: skip
+    dice.shuffle(offsets)
+    found = []
+    for offset in offsets:
+        value = dice.getrandbits(32) & ~(offset == 0x10)  # CONTROL begins no run
+        found += [
+            Access(offset=offset, write=True, value=value, order=dice.randrange(3),
+                   strobe=dice.choice([15, dice.randrange(16)]), late=dice.randrange(3)),
+            Access(offset=offset, late=dice.randrange(3)),
+        ]  # fmt: skip
     return found
 
 
@@ -173,6 +213,7 @@ def questions(config: AcceleratorConfig) -> list[_Question]:
     ) -> AcceleratorResult:  # fmt: skip
         given, addresses = memory or placed.memory, (image, *placed.addresses[1:])
         limit = 200_000 + 100 * program.timing().cycles
+        options["base"] = dice.randrange(1 << 19) << 12
         result = core.run(given, addresses, reset=1, limit=limit, **options)
         assert result.done
         found.append(
@@ -205,7 +246,10 @@ def questions(config: AcceleratorConfig) -> list[_Question]:
         changed = bytearray(placed.memory)
         changed[byte] ^= 1 << dice.randrange(8)
         add("images", program, placed, bytes(changed))
-    add("images", program, placed, image=4)
+    for bit in range(2, 6):
+        add("images", program, placed, image=1 << bit)
+    for program, placed in programs[:4]:
+        add("registers", program, placed, accesses=_accesses(dice))
     order: dict[str, int] = {}
     turns = []
     for one in found:
