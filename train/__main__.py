@@ -14,7 +14,7 @@ from report.output import run, write_out
 __all__ = ["COMMANDS", "main"]
 
 #: The commands, each of the module of its name.
-COMMANDS = ("fit", "nos", "search", "abconv", "quantize", "report")
+COMMANDS = ("fit", "nos", "search", "abconv", "quantize", "draft", "report")
 
 
 def _command(name: str) -> Command[Any]:

@@ -27,8 +27,10 @@ from golden.nets.networks import BLOCK_OPERATORS, build
 from golden.workload import Operands, Workload
 from hw.config import ArrayConfig
 from report.errors import UserError
+from sim.accelerator import page
+from sim.accelerator.compiler import compile_graph
 from sim.network import network_cycles
-from train import abconv, fit, nos, quantize, report, search
+from train import abconv, draft, fit, nos, quantize, report, search
 from train.__main__ import COMMANDS
 from train.data import Batches, Data, as_input, load
 from train.export import Range, calibrate, to_graph
@@ -784,6 +786,29 @@ def test_runs_are_collected(tmp_path, monkeypatch):
     assert command == "python -m train search --supernet runs/c --rows 16"
     assert report.main([]) == 0
     assert "90.00" in (tmp_path / "training.md").read_text()
+
+
+def test_draft(tmp_path, capsys):
+    """A network that is not trained is that of the records, and the page has its cycles."""
+    words = ["--network", "mobilenet_v1_cifar100", "--variant", "A"]
+    files = [tmp_path / name for name in ("one", "two")]
+    for file in files:
+        assert draft.main([*words, "-o", str(file)]) == 0
+    assert files[0].read_bytes() == files[1].read_bytes()
+    graph = transform.recognize(load_tflite(files[0]))
+    network = build("mobilenet_v1_cifar100", "A", padding="same")
+    assert [one.workload for one in graph.layers] == [one.workload for one in network.layers]
+    committed = json.loads((page.DOCS / "accelerator.json").read_text())["drafts"]
+    program = compile_graph(graph, page.machine("16 x 16"))
+    cycles = committed["networks"]["mobilenet_v1_cifar100-A"]["cycles"]
+    assert program.timing().cycles == cycles[1]
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as error:
+        draft.main(["--variant", "A-P-P", "-o", str(tmp_path / "three")])
+    said = capsys.readouterr().err
+    assert error.value.code == 2
+    assert "must be one of baseline, full, half" in said and said.count("\n") == 1
+    assert not (tmp_path / "three").exists()
 
 
 def test_commands_are_listed():

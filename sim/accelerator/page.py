@@ -1,8 +1,9 @@
 """Write docs/accelerator.md: registers, and whole networks by the exact cycle model.
 
 ``python -m sim.accelerator.page`` makes the page again from accelerator.json; with ``--models
-FOLDER`` the networks in a folder are compiled and counted again (two minutes), with ``--area``
-accelerators are synthesized again (minutes).
+FOLDER`` the networks in a folder are compiled and counted again (two minutes), with ``--drafts
+FOLDER`` those of `DRAFTS` (ten minutes), with ``--area`` accelerators are synthesized again
+(minutes).
 """
 
 from __future__ import annotations
@@ -67,6 +68,21 @@ _SOME = ("vww_96_int8", "pretrainedResnet_quant", "kws_ref_model", "ad01_int8",
          "mobilenet_v2_46k")  # fmt: skip
 
 
+#: Large networks with their operators, the unmodified one first, as `train draft` writes them.
+DRAFTS = {
+    **{
+        name: ("baseline", "half")
+        for name in ("mobilenet_v1", "mobilenet_v2", "mobilenet_v3_large", "mnasnet_b1")
+    },
+    "mobilenet_v1_cifar100": ("P", "A", "A-P-P", "E-P-P"),
+}  # fmt: skip
+#: Machines that they are counted on: name, KiB of activations.
+_DRAFTED = (("16 x 16 plain", _ROOM), ("16 x 16", _ROOM), ("16 x 16", 256), ("32 x 32", _ROOM))
+#: KiB of activations that one of them is counted with.
+_SMALLER = (96, 128, 192, 256, 384, 512, 1024, _ROOM)
+_CUT = ("mobilenet_v2", "baseline")
+
+
 def machine(name: str, act_kib: int = _ROOM, rows_per_lane: int = 1) -> AcceleratorConfig:
     """Return one of `MACHINES`."""
     rows, cols, st_os, width = MACHINES[name]
@@ -91,6 +107,29 @@ def count(graph: Graph) -> dict[str, Any]:
                 "counters": timing.counters, "host": [one.kind for one in program.after],
                 "core": network_cycles(graph.network(""), config.array),
             }  # fmt: skip
+    return found
+
+
+def drafts(folder: Path) -> dict[str, Any]:
+    """Return cycles of large networks, and of one of them by activation memory."""
+    found: dict[str, Any] = {"networks": {}, "memory": {}}
+    for name, variants in DRAFTS.items():
+        for variant in variants:
+            file = folder / f"{name}-{variant}.tflite"
+            graph = transform.recognize(read_model(file))
+            counts = []
+            for config in (machine(*one) for one in _DRAFTED):
+                program = compile_graph(graph, config)
+                counts.append(program.timing().cycles)
+            found["networks"][file.stem] = {
+                "cycles": counts, "image_bytes": len(program.image),
+                "core": network_cycles(graph.network(""), machine("16 x 16").array),
+            }  # fmt: skip
+            if (name, variant) == _CUT:
+                for kib in _SMALLER:
+                    timing = compile_graph(graph, machine("16 x 16", kib)).timing()
+                    moved = timing.counters["BYTES_READ"] + timing.counters["BYTES_WRITTEN"]
+                    found["memory"][str(kib)] = [timing.cycles, moved]
     return found
 
 
@@ -196,6 +235,36 @@ def _networks(data: dict[str, Any]) -> Sheet:
     )  # fmt: skip
 
 
+def _drafts(data: dict[str, Any]) -> Sheet:
+    rows: list[tuple[str, ...]] = []
+    for name, variants in DRAFTS.items():
+        plain = data[f"{name}-{variants[0]}"]["cycles"][0]
+        for variant in variants:
+            one = data[f"{name}-{variant}"]
+            rows.append(
+                (
+                    name, variant, *(f"{count_:,}" for count_ in one["cycles"]),
+                    f"{one['core']:,}", f"{plain / one['cycles'][1]:.2f}",
+                    f"{one['image_bytes'] / 1024:,.0f}",
+                )
+            )  # fmt: skip
+    return Sheet(
+        title="Large networks, memory included",
+        columns=("network", "operators", *(f"{name}, {kib:,} KiB" for name, kib in _DRAFTED),
+                 "array alone, 16 x 16 ST-OS", "ST-OS against unmodified on plain, 16 x 16",
+                 "KiB of image, 32 x 32"),
+        rows=rows,
+    )  # fmt: skip
+
+
+def _smaller(data: dict[str, Any]) -> Sheet:
+    return Sheet(
+        title=f"{_CUT[0]} at 224 x 224 by activation memory, 16 x 16 ST-OS",
+        columns=("KiB of activations", "cycles", "bytes moved"),
+        rows=[(kib, f"{count_:,}", f"{moved:,}") for kib, (count_, moved) in data.items()],
+    )
+
+
 def _against(data: dict[str, Any], ethos: dict[str, Any]) -> Sheet:
     rows: list[tuple[str, ...]] = []
     for name, what in (MODELS | EXAMPLES).items():
@@ -245,6 +314,8 @@ def render(data: dict[str, Any]) -> str:
         "networks": _networks(data["networks"]), "area": _area(data["area"]),
         "shared": _shared(data["shared_area"], data["networks"]),
         "against": _against(data["networks"], data["ethos"]),
+        "drafts": _drafts(data["drafts"]["networks"]),
+        "smaller": _smaller(data["drafts"]["memory"]),
         "registers": _registers(), "errors": errors, "classes": classes,
     }  # fmt: skip
     return fill(DOCS / "accelerator.md.in", {name: vars(one) for name, one in tables.items()}, {})
@@ -258,6 +329,10 @@ def _options(parser: OneLineParser) -> None:
     parser.add_argument(
         "--vela", action="store_true", help="with --models: run Vela on them, too (extra vela)"
     )
+    parser.add_argument(
+        "--drafts", type=Path, metavar="FOLDER", default=argparse.SUPPRESS,
+        help="count the large networks in this folder again; `python -m train draft` writes them",
+    )  # fmt: skip
     parser.add_argument("--area", action="store_true", help="synthesize again (minutes)")
 
 
@@ -277,6 +352,8 @@ def _report(arguments: argparse.Namespace) -> dict[str, Any]:
         if arguments.vela:
             cycles = {name: ethos_cycles(file) for name, file in files.items()}
             found["ethos"] = {"version": vela_version(), "cycles": cycles}
+    if hasattr(arguments, "drafts"):
+        found["drafts"] = drafts(arguments.drafts)
     if arguments.area:
         found |= {"area": area(), "shared_area": shared_area()}
     return found
