@@ -13,6 +13,7 @@ from amaranth.lib.wiring import In, Out
 from ..share import ModuleLibrary, SharedComponent
 from .config import BURST, AcceleratorConfig
 from .fetcher import OUTSTANDING, Fetcher
+from .fifo import Fifo
 from .jobs import ADDRESS, JOB, Base, Kind
 from .machine import Machine
 from .registers import CONTROL_PORTS, VERSION, Registers
@@ -117,6 +118,7 @@ class Accelerator(SharedComponent):
         )  # fmt: skip
         m.submodules.fetch_program, m.submodules.fetch_weights = program, weights
         m.submodules.fetch_tensor = load
+        m.submodules.load_fifo = fifo = Fifo(depth=loading, width=8 * size, kind="load_fifo")
         m.submodules.load_span = span = Span(axi_bytes=size, offset=ADDRESS)
         m.submodules.store = store = Storer(axi_bytes=size, address=address, offset=ADDRESS)
         for name in registers.signature.members:
@@ -170,9 +172,11 @@ class Accelerator(SharedComponent):
             self._gather(m, fetcher, skip, clear, push, data, room)
         with m.If(heading):
             m.d.comb += program.i_room.eq(HEADER // size)
-        with m.If(load.o_busy):  # a tensor is waited for, and weights are ahead
+        with m.If(load.o_busy & (machine.o_room != config.ring_words)):  # a tensor comes first
             m.d.comb += weights.i_room.eq(0)
-        m.d.comb += load.i_room.eq(loading - load.o_waiting)
+        m.d.comb += load.i_room.eq(
+            Mux(fifo.o_room > load.o_waiting, fifo.o_room - load.o_waiting, 0)
+        )
 
         # --- Transfers ---
         kind = View(JOB, machine.o_job).kind
@@ -186,6 +190,10 @@ class Accelerator(SharedComponent):
         place = (bases.word_select(job.base, address) + job.offset)[:address]
         signs = Cat(Const(0, 7), job.flip).replicate(size)
         moving = Signal()
+        arriving = Signal()
+        # Of the load that is on its way.
+        local = Signal(ADDRESS)
+        flip = Signal()
         begin = Signal()
         is_load = kind == Kind.LOAD
         m.d.comb += [
@@ -194,13 +202,16 @@ class Accelerator(SharedComponent):
             store.i_begin.eq(begin & ~is_load), store.i_address.eq(place),
             store.i_bytes.eq(job.bytes),
             span.i_begin.eq(load.i_begin), span.i_inside.eq(place[: size.bit_length() - 1]),
-            span.i_bytes.eq(job.bytes), span.i_next.eq(load.i_beat),
-            machine.i_load.eq(span.o_strobe & load.i_beat.replicate(size)),
-            machine.i_load_address.eq(job.local + span.o_offset),
-            machine.i_load_data.eq(ports.m_axi_rdata ^ signs),
+            span.i_bytes.eq(job.bytes), span.i_next.eq(fifo.o_valid & machine.o_load),
+            fifo.i_push.eq(load.i_beat), fifo.i_data.eq(ports.m_axi_rdata),
+            fifo.i_pop.eq(machine.o_load),
+            machine.i_load.eq(span.o_strobe & fifo.o_valid.replicate(size)),
+            machine.i_load_address.eq(local + span.o_offset),
+            machine.i_load_data.eq(fifo.o_data ^ Cat(Const(0, 7), flip).replicate(size)),
+            machine.i_loading.eq(arriving), machine.i_load_left.eq(span.o_left[: ADDRESS + 1]),
             machine.i_store.eq(store.o_read),
             machine.i_store_address.eq(job.local + store.o_offset),
-            machine.i_transferred.eq(moving & ~load.o_busy & ~store.o_busy),
+            machine.i_transferred.eq(moving & (is_load | ~store.o_busy)),
             ports.m_axi_awvalid.eq(store.o_aw_valid), ports.m_axi_awaddr.eq(store.o_aw_address),
             ports.m_axi_awlen.eq(store.o_aw_len), store.i_aw_ready.eq(ports.m_axi_awready),
             ports.m_axi_wvalid.eq(store.o_w_valid), ports.m_axi_wdata.eq(machine.o_store ^ signs),
@@ -208,10 +219,15 @@ class Accelerator(SharedComponent):
             store.i_w_ready.eq(ports.m_axi_wready), ports.m_axi_bready.eq(1),
             store.i_b.eq(ports.m_axi_bvalid),
         ]  # fmt: skip
-        m.d.sync += moving.eq(machine.o_transfer & ~machine.i_transferred)
+        m.d.sync += [
+            moving.eq(machine.o_transfer & ~machine.i_transferred),
+            arriving.eq(load.i_begin | (arriving & (load.o_busy | fifo.o_busy))),
+        ]
+        with m.If(load.i_begin):
+            m.d.sync += [local.eq(job.local), flip.eq(job.flip)]
 
         parts = [*fetchers.values(), store]
-        self._run(m, registers, machine, parts, header, heading, clear)
+        self._run(m, registers, machine, parts, header, heading, clear, arriving)
         self._count(m, registers, machine)
         return m
 
@@ -278,6 +294,7 @@ class Accelerator(SharedComponent):
     def _run(
         self, m: Module, registers: Any, machine: Machine, parts: list[Any],
         header: tuple[Value, Value, Value, Value], heading: Signal, clear: Signal,
+        arriving: Signal,
     ) -> None:  # fmt: skip
         """Build the sequence of a run, and how it ends."""
         ports: Any = self
@@ -296,7 +313,7 @@ class Accelerator(SharedComponent):
             *(part.i_stop.eq(stop) for part in parts),
             registers.i_code.eq(code), registers.i_job.eq(machine.o_index),
         ]  # fmt: skip
-        quiet = ~Cat(part.o_busy for part in parts).any()
+        quiet = ~(Cat(part.o_busy for part in parts).any() | arriving)
         with m.FSM():
             with m.State("IDLE"):
                 with m.If(registers.o_start):

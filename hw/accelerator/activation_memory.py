@@ -33,6 +33,9 @@ class ActivationMemory(SharedComponent):
         Of the word to be read.
     o_read : Out(8 * word)
         The word that was read last, its first byte in the low bits.
+    o_clash : Out(1)
+        The word to be read is in a row of a bank that is written in this cycle: what would be read
+        may be anything, in the bytes that are not written, too.
     i_write : In(word)
         Bytes of the word to be written; none is no write.
     i_write_address, i_write_data : range(bytes), 8 * word
@@ -44,6 +47,7 @@ class ActivationMemory(SharedComponent):
     i_read_en: Signal
     i_read_address: Signal
     o_read: Signal
+    o_clash: Signal
     i_write: Signal
     i_write_address: Signal
     i_write_data: Signal
@@ -56,6 +60,7 @@ class ActivationMemory(SharedComponent):
             "i_read_en": In(1),
             "i_read_address": In(address),
             "o_read": Out(8 * word),
+            "o_clash": Out(1),
             "i_write": In(word),
             "i_write_address": In(address),
             "i_write_data": In(8 * word),
@@ -99,6 +104,11 @@ class ActivationMemory(SharedComponent):
         odd_q = Signal(reset_less=True)
         for bank, row in zip(banks, rows, strict=True):
             m.d.comb += [bank.i_read.eq(self.i_read_en), bank.i_read_address.eq(row)]
+        m.d.comb += self.o_clash.eq(
+            Cat(
+                bank.i_write.any() & (bank.i_write_address == bank.i_read_address) for bank in banks
+            ).any()
+        )
         even_data, odd_data = (bank.o_read_data for bank in banks)
         first = Mux(odd_q, odd_data, even_data)
         second = Mux(odd_q, even_data, odd_data)

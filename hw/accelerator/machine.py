@@ -90,15 +90,19 @@ class Machine(SharedComponent):
         Words of jobs and their parameters.
     i_push, i_data, o_room : 1, 8 * word, range(depth + 1)
         Words of weights.
-    i_load, i_load_address, i_load_data : word, ADDRESS, 8 * word
-        Bytes from memory for the activation memory; only in a job of kind LOAD, or while idle.
+    i_load, i_load_address, i_load_data, o_load : word, ADDRESS, 8 * word, 1
+        Bytes from memory for the activation memory; with `o_load` they are written in this cycle.
+        Results go first.
+    i_loading, i_load_left : 1, ADDRESS + 1
+        Bytes are on their way; so many, from that address on, are not there. Words that have some
+        of them wait, and so do jobs that may not overlap with the job before.
     i_store, i_store_address, o_store : 1, ADDRESS, 8 * word
         A word is read for memory, and is there after the next cycle with `i_store`; only in a job
         of kind STORE, or while idle.
     o_job : Out(JOB)
         The job.
     o_transfer, i_transferred : 1, 1
-        The job is of kind LOAD or STORE; it is done.
+        The job is of kind LOAD or STORE; a STORE is done, or a LOAD has begun.
     o_done, o_illegal : Out(1)
         The last job, or one that is none, has ended the run in this cycle.
     o_index, o_completed : Out(16) each
@@ -117,6 +121,9 @@ class Machine(SharedComponent):
     i_load: Signal
     i_load_address: Signal
     i_load_data: Signal
+    o_load: Signal
+    i_loading: Signal
+    i_load_left: Signal
     i_store: Signal
     i_store_address: Signal
     o_store: Signal
@@ -139,7 +146,8 @@ class Machine(SharedComponent):
             "i_start": In(1), "i_program": In(1), "i_program_data": In(8 * word),
             "o_program_room": Out(range(program + 1)), "i_push": In(1), "i_data": In(8 * word),
             "o_room": Out(range(depth + 1)), "i_load": In(word), "i_load_address": In(ADDRESS),
-            "i_load_data": In(8 * word), "i_store": In(1), "i_store_address": In(ADDRESS),
+            "i_load_data": In(8 * word), "o_load": Out(1), "i_loading": In(1),
+            "i_load_left": In(ADDRESS + 1), "i_store": In(1), "i_store_address": In(ADDRESS),
             "o_store": Out(8 * word), "o_job": Out(JOB.size), "o_transfer": Out(1),
             "i_transferred": In(1), "o_done": Out(1), "o_illegal": Out(1), "o_index": Out(16),
             "o_completed": Out(16),
@@ -320,7 +328,8 @@ class Machine(SharedComponent):
         alone = ~(Cat(later.kind == one for one in compute).any() & later.overlap)
         with m.FSM(name="front"):
             with m.State("IDLE"):
-                m.d.comb += front.take.eq(front.valid & ~front.pending & (~alone | ~front.writing))
+                quiet = ~front.writing & ~self.i_loading
+                m.d.comb += front.take.eq(front.valid & ~front.pending & (~alone | quiet))
                 with m.If(front.take):
                     m.d.sync += [
                         front.descriptor.eq(front.following), front.index.eq(front.index + started),
@@ -381,11 +390,20 @@ class Machine(SharedComponent):
         read = Signal()
         take = Signal()
         storing = Signal()
+        # A word, which is in two rows of the memory, waits until both have what is loaded; and for
+        # a cycle if one of them is being written.
+        size = self.word.bit_length() - 1
+        blocked = Signal()
+        inside, row = self.i_load_address[:size], self.i_load_address[size:]
+        rows = (self.i_load_left + inside + self.word - 1) >> size  # that are not whole
+        ahead = Signal(ADDRESS - size)
         m.d.comb += [
+            ahead.eq(address[size:] + 1 - row),
+            blocked.eq(self.i_loading & (ahead <= rows)),
             storing.eq(self.o_transfer | self.i_store),
             take.eq(engine.o_word & en & fill),
             moves.eq(Mux(storing, self.i_store, ~fill | take)),
-            read.eq(reading & moves),
+            read.eq(reading & moves & ~blocked & ~memory.o_clash),
             *(reader.i_next.eq(read & (stream == n)) for n, reader in enumerate(readers)),
             memory.i_read_en.eq(moves),
             memory.i_read_address.eq(Mux(storing, self.i_store_address, address)),
@@ -405,7 +423,7 @@ class Machine(SharedComponent):
         )
         with m.If(moves):
             m.d.sync += [
-                coming.eq(reading), fill.eq(coming), first_q.eq(first), last_q.eq(last),
+                coming.eq(read), fill.eq(coming), first_q.eq(first), last_q.eq(last),
                 word.eq(padded),
             ]  # fmt: skip
         m.d.comb += [engine.i_word.eq(word), self.o_store.eq(word)]
@@ -516,6 +534,7 @@ class Machine(SharedComponent):
         m.d.comb += [
             front.last.eq(valid & last),
             front.freed.eq(Mux(kept_combine, Mux(front.last, 2, 0), valid & round_ends)),
+            self.o_load.eq(~valid),
             memory.i_write.eq(Mux(valid, mask, self.i_load)),
             memory.i_write_address.eq(Mux(valid, address, self.i_load_address)),
             memory.i_write_data.eq(Mux(valid, result, self.i_load_data)),

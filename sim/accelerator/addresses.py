@@ -16,7 +16,7 @@ from hw.accelerator.requantizer import Requantizer
 
 from .jobs import Job
 
-__all__ = ["may_overlap", "reads", "writes"]
+__all__ = ["may_overlap", "overwrites", "reads", "writes"]
 
 Fields = dict[str, Any]
 
@@ -114,13 +114,18 @@ def _stream_writes(write: Fields) -> tuple[NDArray[np.int64], NDArray[np.int64]]
 def may_overlap(before: Job, job: Job, config: AcceleratorConfig) -> bool:
     """Return whether a job may begin as soon as all operands of the one before are in the array.
 
-    Then at most so many results are still to come as there are steps from the array's edge to the
-    memory. A word is read at most a few steps before the step in which it could be there at the
-    earliest, one per step, if nothing were waited for; so none of the first ones may be touched by
-    these results.
+    Behind a LOAD every job that computes may: its words wait for what is loaded (but see
+    `overwrites`).
+
+    Behind another one at most so many results are still to come as there are steps from the array's
+    edge to the memory. A word is read at most a few steps before the step in which it could be
+    there at the earliest, one per step, if nothing were waited for; so none of the first ones may
+    be touched by these results.
     """
     array = config.array
     plain = (Kind.GEMM, Kind.STREAM)
+    if before.kind == Kind.LOAD:
+        return job.kind in (*plain, Kind.COMBINE)
     if before.kind not in plain or job.kind not in plain:
         return False
     every = config.rows_per_lane
@@ -132,3 +137,10 @@ def may_overlap(before: Job, job: Job, config: AcceleratorConfig) -> bool:
         if first < last and any(begin < here + last - first and here < end for begin, end in spans):
             return False
     return True
+
+
+def overwrites(job: Job, load: Job) -> bool:
+    """Return whether a job writes what a LOAD, which may still be on its way, brings."""
+    address, count = writes(job)
+    begin, length = load.own["local"], load.own["bytes"]
+    return bool(((count > 0) & (address < begin + length) & (begin < address + count)).any())

@@ -23,7 +23,7 @@ from hw.accelerator.jobs import Base, Kind
 from report.errors import UserError
 
 from . import jobs
-from .addresses import may_overlap
+from .addresses import may_overlap, overwrites
 from .cycles import Timing, simulate
 from .image import image
 from .jobs import Job, Place, image_shape
@@ -361,13 +361,24 @@ class _Compiler:
                 place = self._resident(len(self.operators), tensor, [])
                 self._move(Kind.STORE, Base.OUTPUT, offset, place.address, tensor, tensor.shape)
         self.jobs.append(jobs.end())
-        for before, job in itertools.pairwise(self.jobs):
-            job.fields["overlap"] = int(may_overlap(before, job, self.config))
+        self._overlap()
         return Program(
             config=self.config, jobs=self.jobs, layers=self.layers, inputs=self.inputs,
             outputs=self.outputs, before=self.before, after=self.after,
             act_bytes=self.memory.most, scratch_bytes=self.scratch_bytes,
         )  # fmt: skip
+
+    def _overlap(self) -> None:
+        """Say which jobs may begin while the one before, or a load before that, is on its way."""
+        load: Job | None = None
+        for before, job in itertools.pairwise(self.jobs):
+            load = before if before.kind == Kind.LOAD else load
+            overlap = may_overlap(before, job, self.config)
+            if load and overlap:
+                overlap = not overwrites(job, load)
+            if not overlap:
+                load = None
+            job.fields["overlap"] = int(overlap)
 
     def _move(
         self, kind: Kind, base: Base, offset: int, local: int, tensor: Tensor,

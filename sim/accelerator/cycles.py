@@ -8,17 +8,18 @@ fixed latency, one beat per cycle, and takes writes at once.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from hw.accelerator.accelerator import HEADER
 from hw.accelerator.combiner import ENTRIES, Mode
 from hw.accelerator.config import BURST, AcceleratorConfig
 from hw.accelerator.fetcher import OUTSTANDING
-from hw.accelerator.jobs import Kind, job_words, parameter_words
+from hw.accelerator.jobs import ADDRESS, Kind, job_words, parameter_words
 from hw.accelerator.requantizer import Requantizer
 from report.errors import Failure
 
+from .addresses import reads, writes
 from .jobs import Job
 
 __all__ = ["Timing", "simulate"]
@@ -167,6 +168,7 @@ class _Work:
     def __init__(self, job: Job, config: AcceleratorConfig, size: int) -> None:
         f = job.fields
         array = config.array
+        self.job = job
         self.kind = job.kind
         self.rounds = f.get("rounds", 0)
         self.depth, self.times = f.get("depth", 0), f.get("times", 0)
@@ -204,8 +206,17 @@ class _Work:
                 self.results = self.words
         elif job.kind in (Kind.LOAD, Kind.STORE):
             # Where bursts are cut depends on the address: all bases are aligned to one.
+            self.local, self.bytes = job.own["local"], job.own["bytes"]
             self.offset = job.own["offset"]
             self.beats = -(-(job.own["bytes"] + self.offset % size) // size)
+
+
+def _clash(read: int, write: int, count: int, config: AcceleratorConfig) -> bool:
+    """Return whether a word is read in a row of a bank in which some bytes are written."""
+    word, words = config.word, 2 << (config.bank_rows - 1).bit_length()  # that addresses have
+    near = read // word % words
+    here = (near, (near + 1) % words)
+    return count > 0 and any(n in here for n in (write // word, (write + count - 1) // word))
 
 
 def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as the gateware has it
@@ -242,8 +253,15 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
     job_ring, ring = _Ring(config.program_words), _Ring(config.ring_words)
     parts = [0, 0]
     loading = OUTSTANDING * BURST // size
+    # A load on its way: where its next beat belongs, what is left, and beats in the queue.
+    arriving = shows = False
+    mark = left = queued = 0
+    # Addresses of the job's words, and of the results that leave, with their bytes.
+    addresses: Iterator[tuple[int, int, int]] = iter(())
+    address_next = 0
+    results: Iterator[tuple[int, int]] = iter(())
     # The memory: cycle from which a beat can come, and whose it is.
-    reads: deque[tuple[int, int]] = deque()
+    replies: deque[tuple[int, int]] = deque()
 
     # The run.
     state = "HEADER"
@@ -286,9 +304,10 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
     # The combiner.
     phase = holds = False
     c_count = c_entries = c_index = 0
-    # Results: steps in which the last one of a round leaves.
     step = 0
-    events: deque[tuple[int, bool, bool]] = deque()
+    # Results: step of the next one, how many there are, steps from one to the next, and whether the
+    # last one of them is the last one of its round, or of its job.
+    leaving: deque[list[int]] = deque()
     gemm_delay = cols + rows + array.mac_stages + Requantizer.STEPS
     stream_delay = array.mac_stages + every + 1 + Requantizer.STEPS
     emitted = 0  # results of the job that are on their way or gone
@@ -304,17 +323,18 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
         cycle += 1
         start = state == "CHECK"
         was_quiet = not program.busy
+        load_busy = load.busy
         was_all_quiet = was_quiet and not (weights.busy or load.busy or store.busy)
         # ------------------------------------------------------------ the bus
         beat_of = -1
-        if reads and reads[0][0] <= cycle:
-            beat_of = reads.popleft()[1]
+        if replies and replies[0][0] <= cycle:
+            beat_of = replies.popleft()[1]
             n_read += 1
         chosen = 0 if program.valid else 2 if load.valid else 1
         address = fetchers[chosen].valid
         if address:
             due = cycle + latency
-            reads.extend((due, chosen) for _ in range(fetchers[chosen].length))
+            replies.extend((due, chosen) for _ in range(fetchers[chosen].length))
         push_p = push_w = False
         if beat_of == 0 and not heading:
             push_p = parts[0] == per_word - 1
@@ -326,6 +346,10 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
         kind = job.kind if job else None
         combine = kind == Kind.COMBINE and running and loaded == job.rounds  # type: ignore[union-attr]
         idle = not (reading or coming or fill)
+        blocked = False
+        if arriving and reading:
+            rows_on = (address_next // word + 1 - mark // word) % ((1 << ADDRESS) // word)
+            blocked = rows_on <= (left + mark % word + word - 1) // word
         # The loader.
         take_word = False
         while groups and step - groups[0][0] > cols:
@@ -351,7 +375,7 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
                 beat = True
         wants_weights = beat and not ring.valid
         wants_word = take_word and not fill
-        en = not wants_weights and not wants_word
+        en = not (wants_weights or wants_word)
 
         # The controller.
         go = en and c_busy
@@ -399,15 +423,25 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
         else:
             take = take_word and en and fill
         operands = (c_tap_beat and c_stos) or (beat and en and ring.valid)
-        pop_w = operands or c_entry
+        pop_w = operands or (c_entry and en)
         n_array += operands
         n_weights += wants_weights
         n_activations += not wants_weights and wants_word
 
         # Results.
         last = round_end = False
-        if en and events and events[0][0] == step:
-            _, round_end, last = events.popleft()
+        stores_beat = shows
+        clash = False
+        if en and leaving and leaving[0][0] == step:
+            stores_beat = False
+            where_to = next(results)
+            clash = reading > 0 and _clash(address_next, *where_to, config)
+            one = leaving[0]
+            one[0] += one[2]
+            one[1] -= 1
+            if not one[1]:
+                round_end, last = bool(one[3]), bool(one[4])
+                leaving.popleft()
         freed = (
             (2 if last else 0) if back_work and back_work.kind == Kind.COMBINE else int(round_end)
         )
@@ -421,14 +455,14 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
 
         # ------------------------------------------------------------ the front
         o_transfer = f_state == "TRANSFER"
-        transferred = o_transfer and moving and not load.busy and not store.busy
+        transferred = o_transfer and moving and (kind == Kind.LOAD or not store.busy)
         begin_transfer = o_transfer and not moving
         begin = f_state == "BEGIN" and kind in (Kind.GEMM, Kind.STREAM, Kind.COMBINE)
         done = f_state == "BEGIN" and kind == Kind.END
         f_take = False
         if f_state == "IDLE" and valid and not pending:
             follows = works[p_index]
-            f_take = not writing or (
+            f_take = not (writing or arriving) or (
                 follows.overlap and follows.kind in (Kind.GEMM, Kind.STREAM, Kind.COMBINE)
             )
         o_busy_engine = busy or bool(groups) and step - groups[-1][0] <= cols
@@ -468,8 +502,8 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
         free_p = (job_ring.depth - job_ring.held) * per_word - (parts[0] if per_word > 1 else 0)
         free_w = (ring.depth - ring.held) * per_word - (parts[1] if per_word > 1 else 0)
         room_p = HEADER // size if heading else max(0, free_p - program.waiting)
-        room_w = 0 if load.busy else max(0, free_w - weights.waiting)
-        room_l = loading - load.waiting
+        room_w = 0 if load.busy and ring.held else max(0, free_w - weights.waiting)
+        room_l = max(0, loading - queued - load.waiting)
         for number_of, (fetcher, room_of) in enumerate(
             ((program, room_p), (weights, room_w), (load, room_l))
         ):
@@ -482,6 +516,13 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
                 parts[1] = (parts[1] + 1) % per_word
         if store.busy:
             store.clock(cycle)
+        arriving = arriving and (load_busy or queued > 0 or shows)
+        if stores_beat:
+            mark += size
+            left = max(0, left - size)
+        stays = shows and not stores_beat
+        shows = stays or queued > 0
+        queued += (beat_of == 2) - (shows and not stays)
 
         # The run.
         if state == "HEADER":
@@ -558,6 +599,9 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
             assert job is not None
             if kind == Kind.LOAD:
                 load.begin(job.offset // size, job.beats)
+                arriving = True
+                mark = job.local - job.offset % size
+                left = job.bytes + job.offset % size
             else:
                 store.begin(job.offset // size, job.beats)
         moving = o_transfer and not transferred
@@ -585,6 +629,9 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
             f_state = "IDLE"
         if switch:
             writing, pending, back_work = True, False, job
+            assert job is not None
+            where, bytes_ = writes(job.job)
+            results = zip(where.tolist(), bytes_.tolist(), strict=True)
         elif last:
             writing = False
         elif begin and not holding:
@@ -629,14 +676,17 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
         begin_pacer = taken
         taken = new_taken
 
-        moves = not fill or take
-        if moves:
-            coming, fill = reading > 0, coming
+        if not fill or take:
+            reads_word = reading > 0 and not blocked and not clash
+            coming, fill = reads_word, coming
+            reading -= reads_word
+            if reads_word:
+                address_next = next(addresses, (0, 0, 0))[0]
         if begin:
             assert job is not None
             reading = job.words
-        elif moves and reading:
-            reading -= 1
+            addresses = reads(job.job, config)
+            address_next = next(addresses)[0]
 
         if en:
             if word_age < cols:
@@ -661,8 +711,10 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
                         tile_index = 0
                         pace_round += 1
                         busy = pace_round != job.rounds
-                        leaves = step + gemm_delay + (width - 1) * every
-                        events.append((leaves, True, not busy))
+                    tile_over = tile_index == 0
+                    leaving.append(
+                        [step + gemm_delay, width, every, tile_over, tile_over and not busy]
+                    )
         if begin_pacer:
             if after:
                 sum_age, width = 0, cols
@@ -674,13 +726,16 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
             wave -= 1
         if c_stos and finish:
             assert job is not None
+            over = False
             if c_folds == 1:  # the last one of a command
                 emits_round += 1
                 if emits_round == job.bands * (1 if job.passes == 1 else job.folds):
                     emits_round = 0
                     rounds_done += 1
-                    leaves = step + stream_delay + (fold_width - 1) * every
-                    events.append((leaves, True, rounds_done == job.rounds))
+                    over = True
+            leaving.append(
+                [step + stream_delay, fold_width, every, over, over and rounds_done == job.rounds]
+            )
         older = min(age + 1, cols)
         if en:
             if draining:
@@ -734,13 +789,13 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
             full = command
 
         # The combiner.
-        if combine:
+        if combine and en:
             assert job is not None
             if c_issue:
                 emitted += 1
                 delay = 1 + Requantizer.STEPS + (Requantizer.WIDE_STEPS if twice else 0)
-                if emitted == job.results:
-                    events.append((step + delay, True, True))
+                over = emitted == job.results
+                leaving.append([step + delay, 1, 1, over, over])
             if c_take:
                 if job.mode == Mode.MOST:
                     c_count = 0 if final else c_count + 1

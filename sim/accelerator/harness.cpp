@@ -43,6 +43,7 @@ struct Head {
 
 struct Watch {
     uint64_t job, address, bytes;  // what lies there when the job has ended
+    uint64_t loaded;               // and when nothing is on its way from memory
 };
 
 struct Access {
@@ -393,14 +394,19 @@ int main(int argc, char** argv) {
         bench.write(0x10, 1);
         const uint64_t start = bench.cycle;
         std::vector<Job> jobs;
-        std::vector<uint8_t> seen;
-        uint64_t next = 0;
-        auto look = [&](uint64_t job) {  // what ended with this job
-            for (; next < watches.size() && watches[next].job == job; next++)
-                for (uint64_t n = 0; n < watches[next].bytes; n++)
-                    seen.push_back(peek(core, watches[next].address + n));
+        std::vector<std::vector<uint8_t>> seen(watches.size());
+        uint64_t looked = 0;
+        auto look = [&](uint64_t completed, bool loading) {
+            if (completed == looked && loading) return;
+            looked = completed;
+            for (size_t at = 0; at < watches.size(); at++) {
+                const Watch& one = watches[at];
+                if (!seen[at].empty() || one.job >= completed || (one.loaded && loading)) continue;
+                for (uint64_t n = 0; n < one.bytes; n++)
+                    seen[at].push_back(peek(core, one.address + n));
+            }
         };
-        uint64_t current = 0, completed = 0;
+        uint64_t current = 0;
         bool done = false;
         bench.idle();
         for (uint64_t now = 0; now < head.limit && !done; now++) {
@@ -413,8 +419,7 @@ int main(int argc, char** argv) {
             }
 #ifndef MUTANTS  // they have no names inside
             const uint64_t index = INSIDE(machine__DOT__index);
-            const uint64_t ended = INSIDE(machine__DOT__o_completed);
-            for (; completed < ended; completed++) look(completed);
+            look(INSIDE(machine__DOT__o_completed), INSIDE(arriving));
             if (index != current || jobs.empty()) {
                 jobs.push_back({INSIDE(cycles),
                                 {INSIDE(array_cycles), INSIDE(weights_cycles),
@@ -435,16 +440,16 @@ int main(int argc, char** argv) {
         } else {
             bench.answer.status = ~uint64_t{0};
         }
-        seen.resize([&] {
-            uint64_t total = 0;
-            for (const Watch& one : watches) total += one.bytes;
-            return total;
-        }());
+        std::vector<uint8_t> all;
+        for (size_t at = 0; at < watches.size(); at++) {
+            seen[at].resize(watches[at].bytes);
+            all.insert(all.end(), seen[at].begin(), seen[at].end());
+        }
         if (head.accesses)
             for (uint64_t offset = 0; offset < 0x80; offset += 4)
                 found.push_back(bench.access({0, offset, 0, 0, 0, 0}));
         if (!send(&bench.answer, 1) || !send(jobs.data(), jobs.size()) ||
-            !send(seen.data(), seen.size()) || !send(found.data(), found.size()) ||
+            !send(all.data(), all.size()) || !send(found.data(), found.size()) ||
             !send(memory.data(), memory.size()))
             return 1;
 #ifdef TRACE

@@ -73,11 +73,14 @@ class Watch:
     job : int
         Index of the job.
     address, bytes : int
+    loaded : bool
+        Look only when nothing is on its way from memory: a LOAD ends when it has begun.
     """
 
     job: int
     address: int
     bytes: int
+    loaded: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,7 +184,7 @@ class AcceleratorSimulator:
                 (f"{_TOP}_activation_bank", ["memory"]),
                 (f"{_TOP}_machine", ["index", "o_completed"]),
                 (_TOP, [f"{name.lower()}_cycles" for name in COUNTERS]),
-                (_TOP, ["cycles", "bytes_read", "bytes_written"]),
+                (_TOP, ["cycles", "bytes_read", "bytes_written", "loading"]),
                 (f"{_TOP}_machine", ["o_array"] * self.trace),
                 (f"{_TOP}_engine", ["o_valid"] * self.trace),
             )
@@ -276,7 +279,9 @@ class AcceleratorSimulator:
             struct.pack("<6Q", one.write, one.offset, one.value, one.strobe, one.order, one.late)
             for one in accesses
         )
-        watched = b"".join(struct.pack("<3Q", one.job, one.address, one.bytes) for one in watches)
+        watched = b"".join(
+            struct.pack("<4Q", one.job, one.address, one.bytes, one.loaded) for one in watches
+        )
         found: list[bytes] = []
         trace: list[int] = []
 

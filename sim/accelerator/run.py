@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from golden.int8.graph import Graph
 from golden.int8.tensor import Tensor
 from hw.accelerator.config import AcceleratorConfig
+from hw.accelerator.jobs import Kind
 from hw.accelerator.registers import COUNTERS, ERRORS
 from report.errors import Failure
 from report.tables import Sheet
@@ -207,7 +208,13 @@ def run(
     placed = place(program, [values[one] for one in program.inputs])
     watched = [one for one in program.layers if one.bytes]
     watches = [
-        Watch(job=one.first + one.jobs - 1, address=one.address, bytes=one.bytes) for one in watched
+        Watch(
+            job=(last := one.first + one.jobs - 1),
+            address=one.address,
+            bytes=one.bytes,
+            loaded=program.jobs[last].kind == Kind.LOAD,
+        )
+        for one in watched
     ]
     timing = None if stall else program.timing(latency)
     limit = 100_000 + 100 * program.timing(latency).cycles

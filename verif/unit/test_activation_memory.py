@@ -48,6 +48,10 @@ def test_bytes(word: int, rows: int) -> None:
             if wanted is not None:
                 assert seen.o_read == wanted
                 compared += 1
+            # Words, the one that is read and its neighbour, some bytes of which are written.
+            words = 2 << (rows - 1).bit_length()  # that addresses have
+            near = {reading // word, (reading // word + 1) % words}
+            assert seen.o_clash == any(byte // word in near for byte in touched)
             if enable:
                 wanted = None if clash else word_at(bytearray(before), reading, word)
             for n in range(word):

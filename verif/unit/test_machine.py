@@ -154,7 +154,15 @@ def test_layers(rows: int, cols: int, pace: float, kinds: str) -> None:
     def drive() -> Drive:
         quiet = {
             name: 0
-            for name in ("i_start", "i_push", "i_program", "i_load", "i_store", "i_transferred")
+            for name in (
+                "i_start",
+                "i_push",
+                "i_program",
+                "i_load",
+                "i_loading",
+                "i_store",
+                "i_transferred",
+            )
         }
         for offset in range(0, len(first), word):
             part = first[offset : offset + word]
