@@ -372,6 +372,29 @@ def test_abort_and_reset(short):
         assert good(core, program, placed, reset=1) == wanted, cycle
 
 
+@pytest.mark.parametrize("name", ["4 x 6", "6 x 3, two MAC stages"])
+def test_abort_while_storing(name, tmp_path):
+    """What is written before an abort ends a run is right, byte by byte, with pauses, too."""
+    net = Net(7, (1, 9, 9, 4))
+    graph = load(net.done(net.conv(net.input, (1, 1), 9)), tmp_path)
+    program = compile_graph(graph, MACHINES[name])
+    placed = place(program, some(graph))
+    core = simulator(name)
+    wanted = good(core, program, placed, reset=1)
+    assert program.jobs[-2].kind == Kind.STORE
+    partly = 0
+    for stall in (0.0, 0.5):
+        whole = core.run(placed.memory, placed.addresses, stall=stall).cycles
+        for cycle in range(whole - 150, whole - 10):
+            found = core.run(placed.memory, placed.addresses, abort=cycle, stall=stall)
+            assert (found.done, found.code) == (True, 1), cycle
+            bytes_ = zip(placed.memory, wanted, found.memory, strict=True)
+            assert all(now in (before, after) for before, after, now in bytes_), (cycle, stall)
+            partly += found.memory not in (placed.memory, wanted)
+    assert partly > 20
+    assert good(core, program, placed) == wanted
+
+
 def test_images(short):
     """What is no image of this machine is refused, in whatever byte."""
     program, placed = short

@@ -96,7 +96,7 @@ def test_accelerator():
     assert bits.pop("activation_bank") == 2 * 8192
     assert bits.pop("weight_ring_ram") == 8192
     assert bits.pop("table_ram") == 3 * 256 * 8
-    assert list(bits) == ["job_ring_ram"]
+    assert set(bits) == {"job_ring_ram", "load_fifo_ram"}
     assert one.whole.find("machine", "engine", "grid").unit == one.core.find("grid").unit
     logic, memories = accelerator.sheets([one])
     assert logic.rows[0][:2] == ("accelerator", "1") and logic.rows[-1][0] == "core alone"
@@ -114,7 +114,13 @@ def test_memories_are_blocks():
     """ECP5 has block RAM for every memory, and nothing else keeps a bit of it."""
     array = ArrayConfig(rows=3, cols=2, st_os=True)
     text = emit_accelerator(AcceleratorConfig(array=array, axi_width=64))
-    for kind in ("activation_bank", "weight_ring_ram", "job_ring_ram", "table_ram"):
+    for kind in (
+        "activation_bank",
+        "weight_ring_ram",
+        "job_ring_ram",
+        "load_fifo_ram",
+        "table_ram",
+    ):
         top = f"stos_accelerator_{kind}"
         script = f"read_verilog core.v\nsynth_ecp5 -top {top}\nwrite_json netlist.json\n"
         folder = run_yosys(f"memory-{kind}", {"core.v": text}, script)

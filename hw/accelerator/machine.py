@@ -187,7 +187,7 @@ class Machine(SharedComponent):
             (job.kind == Kind.COMBINE) & front.running & (front.loaded == job.rounds)
         )
         parameters, limits = self._program(m, program, front)
-        fill, idle = self._words(m, memory, readers, engine, job, stream, front.begin, en)
+        fill, idle = self._words(m, memory, readers, engine, front, stream, en)
         giving = self._commands(m, engine, job, stream, front)
         self._results(m, memory, writers, engine, front, stream)
         hold = combine & (combiner.mode == Mode.HOLD)
@@ -364,13 +364,14 @@ class Machine(SharedComponent):
                 pass
 
     def _words(
-        self, m: Module, memory: ActivationMemory, readers: list[Any], engine: Engine, job: Any,
-        stream: Value, begin: Value, en: Value,
+        self, m: Module, memory: ActivationMemory, readers: list[Any], engine: Engine,
+        front: Front, stream: Value, en: Value,
     ) -> tuple[Value, Value]:  # fmt: skip
         """Read words of activations ahead of the engine.
 
         Return whether one is there, and whether all of the job are taken.
         """
+        job, begin = front.job, front.begin
         gemm, other = readers[0], readers[-1]
         bits = len(gemm.o_first)
         address = Mux(stream, other.o_address, gemm.o_address)
@@ -400,7 +401,7 @@ class Machine(SharedComponent):
         m.d.comb += [
             ahead.eq(address[size:] + 1 - row),
             blocked.eq(self.i_loading & (ahead <= rows)),
-            storing.eq(self.o_transfer | self.i_store),
+            storing.eq(~front.running),  # after an abort, too, while a burst is being written
             take.eq(engine.o_word & en & fill),
             moves.eq(Mux(storing, self.i_store, ~fill | take)),
             read.eq(reading & moves & ~blocked & ~memory.o_clash),

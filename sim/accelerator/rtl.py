@@ -184,7 +184,7 @@ class AcceleratorSimulator:
                 (f"{_TOP}_activation_bank", ["memory"]),
                 (f"{_TOP}_machine", ["index", "o_completed"]),
                 (_TOP, [f"{name.lower()}_cycles" for name in COUNTERS]),
-                (_TOP, ["cycles", "bytes_read", "bytes_written", "loading"]),
+                (_TOP, ["cycles", "bytes_read", "bytes_written", "arriving"]),
                 (f"{_TOP}_machine", ["o_array"] * self.trace),
                 (f"{_TOP}_engine", ["o_valid"] * self.trace),
             )
