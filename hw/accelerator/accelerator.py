@@ -299,6 +299,7 @@ class Accelerator(SharedComponent):
         """Build the sequence of a run, and how it ends."""
         ports: Any = self
         code = Signal(8)
+        index = Signal(16)  # of the job, which stays after the run
         stop = Signal()
         image = registers.o_image[: self.config.axi_addr_width]
         program, weights, *_ = parts
@@ -311,13 +312,13 @@ class Accelerator(SharedComponent):
                         Mux(registers.o_abort, 1, 0)))
             ),
             *(part.i_stop.eq(stop) for part in parts),
-            registers.i_code.eq(code), registers.i_job.eq(machine.o_index),
+            registers.i_code.eq(code), registers.i_job.eq(index),
         ]  # fmt: skip
         quiet = ~(Cat(part.o_busy for part in parts).any() | arriving)
         with m.FSM():
             with m.State("IDLE"):
                 with m.If(registers.o_start):
-                    m.d.sync += [code.eq(0), stop.eq(0), heading.eq(1)]
+                    m.d.sync += [code.eq(0), stop.eq(0), heading.eq(1), index.eq(0)]
                     m.next = "HEADER"
             with m.State("HEADER"):
                 with m.If(fault.any()):
@@ -353,6 +354,7 @@ class Accelerator(SharedComponent):
                     ]  # fmt: skip
                     m.next = "RUN"
             with m.State("RUN"):
+                m.d.sync += index.eq(machine.o_index)
                 with m.If(fault.any()):
                     m.d.sync += code.eq(fault)
                     m.next = "STOP"

@@ -21,6 +21,7 @@ def good(core: AcceleratorSimulator, program: Program, placed: Placed, reset: in
     """Run without a fault; return the memory after it."""
     result = core.run(placed.memory, placed.addresses, reset=reset)
     assert (result.done, result.code) == (True, 0)
+    assert result.job == len(program.jobs) - 1
     assert result.cycles == program.timing().cycles
     assert sum(result.counters[name] for name in COUNTERS) == result.cycles
     return result.memory
