@@ -29,7 +29,8 @@ MAGIC = 0x474D4953  # "SIMG"
 #: combined by exclusive or.
 HEADER = 64
 
-#: Bits that count, of registers of 64: at one gigahertz, three days.
+#: Bits that count, of registers of 64: at one gigahertz, three days of cycles, and an hour of bytes
+#: of the widest bus.
 COUNTED = 48
 
 # Ids of what is read.
@@ -55,6 +56,12 @@ def accelerator_ports(config: AcceleratorConfig) -> list[tuple[str, str, int]]:
         ]
         found.append((f"m_axi_{channel}ready", theirs, 1))
     return [*found, ("irq", "output", 1)]
+
+
+def _left(free: Value, fetcher: Fetcher) -> Value:
+    """Return the beats that there is room for beside those that are on their way."""
+    waiting = fetcher.o_waiting
+    return Mux(free > waiting, free - waiting, 0)
 
 
 class Accelerator(SharedComponent):
@@ -174,9 +181,7 @@ class Accelerator(SharedComponent):
             m.d.comb += program.i_room.eq(HEADER // size)
         with m.If(load.o_busy & (machine.o_room != config.ring_words)):  # a tensor comes first
             m.d.comb += weights.i_room.eq(0)
-        m.d.comb += load.i_room.eq(
-            Mux(fifo.o_room > load.o_waiting, fifo.o_room - load.o_waiting, 0)
-        )
+        m.d.comb += load.i_room.eq(_left(fifo.o_room, load))
 
         # --- Transfers ---
         kind = View(JOB, machine.o_job).kind
@@ -288,8 +293,7 @@ class Accelerator(SharedComponent):
             free = (free << (per_word.bit_length() - 1)) - part
             with m.If(clear):
                 m.d.sync += part.eq(0)
-        waiting = fetcher.o_waiting
-        m.d.comb += fetcher.i_room.eq(Mux(free > waiting, free - waiting, 0))
+        m.d.comb += fetcher.i_room.eq(_left(free, fetcher))
 
     def _run(
         self, m: Module, registers: Any, machine: Machine, parts: list[Any],

@@ -17,6 +17,7 @@ from hw.accelerator.config import BURST, AcceleratorConfig
 from hw.accelerator.fetcher import OUTSTANDING
 from hw.accelerator.jobs import ADDRESS, Kind, job_words, parameter_words
 from hw.accelerator.requantizer import Requantizer
+from hw.control.rules import wave_steps
 from report.errors import Failure
 
 from .addresses import reads, writes
@@ -300,7 +301,7 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
     c_taps_left = c_position = c_folds = c_depth = c_emit = 0
     wave = 0
     age, apart, draining, fold_width = cols, True, 0, 0
-    wave_after = rows + every * (cols - 1) - 1
+    wave_after = wave_steps(array, every)
     # The combiner.
     phase = holds = False
     c_count = c_entries = c_index = 0

@@ -396,9 +396,11 @@ int main(int argc, char** argv) {
         std::vector<Job> jobs;
         std::vector<std::vector<uint8_t>> seen(watches.size());
         uint64_t looked = 0;
+        bool was = false;
         auto look = [&](uint64_t completed, bool loading) {
-            if (completed == looked && loading) return;
+            if (completed == looked && loading == was) return;  // as in most cycles
             looked = completed;
+            was = loading;
             for (size_t at = 0; at < watches.size(); at++) {
                 const Watch& one = watches[at];
                 if (!seen[at].empty() || one.job >= completed || (one.loaded && loading)) continue;

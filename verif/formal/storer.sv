@@ -108,14 +108,12 @@ module check_storer(
         if (reset) valid <= 0;
     end
 
-    reg stuck_aw, stuck_w, was_aw, was_stop;
+    reg stuck_aw, stuck_w;
     reg [`ADDRESS+7:0] address;
     reg [`BUS:0] flags;
     always @(posedge clk) begin
         stuck_aw <= !reset && o_aw_valid && !i_aw_ready;
         stuck_w <= !reset && o_w_valid && !i_w_ready;
-        was_aw <= !reset && o_aw_valid;
-        was_stop <= i_stop;
         address <= {o_aw_address, o_aw_len};
         flags <= {o_w_strobe, o_w_last};
     end
