@@ -19,7 +19,8 @@ class Storer(SharedComponent):
 
     Its data come from a memory that can be read at any byte address, in two steps: for a beat at
     bus address a it asks for the bytes of the range from ``a - address`` on. Both steps stand still
-    while a beat waits for the bus. The address of a burst is shown once its first beat is there.
+    while a beat waits for the bus. The address of a burst is shown together with its first beat,
+    and neither channel waits for the other one: a memory may take data before their address.
 
     Parameters
     ----------
@@ -122,11 +123,13 @@ class Storer(SharedComponent):
             for new, old in zip(state, ((read, length, span.o_strobe), state[0]), strict=True):
                 m.d.sync += [one.eq(other) for one, other in zip(new, old, strict=True)]
         coming, (front, left, strobe) = state[0][0], state[1]
-        begun = Signal()  # the address of its burst was taken, its last beat was not
-        shown = Signal()  # the address is shown: it stays
+        begun = Signal()  # the address of its burst is, or was, shown
+        shown = Signal()  # an address is shown: it stays until it is taken
+        fresh = Signal()  # no address of the range was shown
         pop = front & begun & self.i_w_ready
         last = left == 0
-        start = Signal(self.address - bits)  # of the burst
+        start = Signal(self.address - bits)  # of the burst whose address was shown last
+        long = Signal(8, reset_less=True)  # its length
         m.d.comb += [
             moves.eq(~front | pop),
             self.o_read.eq(moves & (more | coming | front)),
@@ -136,18 +139,21 @@ class Storer(SharedComponent):
             self.o_w_last.eq(last),
             self.o_aw_valid.eq(shown),
             self.o_aw_address.eq(Cat(Const(0, bits), start)),
-            self.o_aw_len.eq(left),
+            self.o_aw_len.eq(long),
         ]
-        answers = Signal(16)
+        # The address of a burst is shown with its first beat, when the address before is taken.
         taken = shown & self.i_aw_ready
-        with m.If(front & ~shown & ~begun):
-            m.d.sync += shown.eq(1)
-        with m.If(taken):
-            m.d.sync += [shown.eq(0), begun.eq(1)]
-        with m.If(pop & last):
-            m.d.sync += [begun.eq(0), start.eq(Cat(Const(0, within), start[within:] + 1))]
+        still = begun & ~(pop & last)
+        shows = Mux(moves, coming, front) & ~still & (~shown | self.i_aw_ready)
+        m.d.sync += [shown.eq(shows | (shown & ~taken)), begun.eq(still | shows)]
+        with m.If(shows):
+            m.d.sync += [
+                fresh.eq(0), long.eq(Mux(moves, state[0][1], left)),
+                start.eq(Cat(Mux(fresh, start[:within], 0), start[within:] + ~fresh)),
+            ]  # fmt: skip
+        answers = Signal(16)
         m.d.sync += answers.eq(answers + taken - self.i_b)
-        m.d.comb += self.o_busy.eq(more | coming | front | shown | begun | (answers != 0))
+        m.d.comb += self.o_busy.eq(more | coming | front | shown | (answers != 0))
 
         inside = self.i_address[:bits]
         m.d.comb += [
@@ -155,5 +161,5 @@ class Storer(SharedComponent):
         ]  # fmt: skip
         with m.If(self.i_begin):
             first = self.i_address[bits:]
-            m.d.sync += [place.eq(first), start.eq(first), opens.eq(1)]
+            m.d.sync += [place.eq(first), start.eq(first), opens.eq(1), fresh.eq(1)]
         return m

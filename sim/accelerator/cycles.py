@@ -130,7 +130,7 @@ class _Storer:
     @property
     def busy(self) -> bool:
         there = self.coming is not None or self.front is not None
-        return bool(self.left or there or self.shown or self.begun or self.answers)
+        return bool(self.left or there or self.shown or self.answers)
 
     def clock(self, now: int) -> None:
         """Go through a clock edge."""
@@ -140,7 +140,7 @@ class _Storer:
         pop = self.front is not None and self.begun
         last = bool(pop and self.front)
         taken = self.shown
-        shows = not self.shown and not self.begun and self.front is not None
+        self.begun &= not last
         if self.front is None or pop:
             self.front, self.coming = self.coming, None
             if self.left:
@@ -149,12 +149,9 @@ class _Storer:
                 self.left -= 1
                 self.beat += 1
         self.written += pop
-        if shows:
-            self.shown = True
-        if taken:
-            self.shown, self.begun = False, True
+        self.shown = self.front is not None and not self.begun
+        self.begun |= self.shown
         if last:
-            self.begun = False
             self.b.append(now + 1)
         self.answers += taken - answered
 

@@ -70,7 +70,7 @@ enum Fault : uint64_t {
     CROSSED = 2,    // a burst crosses 4 KiB, is misaligned, or has a wrong type
     OUTSIDE = 4,    // an address is not in the memory
     REFUSED = 8,    // rready or bready was low
-    UNASKED = 16,   // write data before its address, or wlast at the wrong beat
+    UNASKED = 16,   // wlast at the wrong beat
     LATE = 32,      // something was outstanding at the end of a run
     REGISTER = 64,  // a register access was answered with an error
 };
@@ -86,6 +86,12 @@ struct Burst {
     uint64_t address;
     uint32_t beats;
     uint8_t id;
+};
+
+struct Data {
+    uint8_t bytes[BUS];
+    uint64_t strobe;
+    uint8_t last;
 };
 
 // A payload that waits has to stay.
@@ -109,6 +115,7 @@ struct Bench {
     Answer answer{};
     std::deque<Beat> reads;
     std::deque<Burst> writes;  // addresses whose data is to come
+    std::deque<Data> data;     // data whose addresses are to come
     std::deque<std::pair<uint8_t, uint8_t>> answers;
     uint64_t cycle = 0, written = 0;
     std::vector<uint32_t> trace;  // what moved, by cycle
@@ -185,23 +192,24 @@ struct Bench {
             writes.push_back({aw[0], beats, core.m_axi_awid});
         }
         if (core.m_axi_wvalid && core.m_axi_wready) {
-            if (writes.empty()) {
-                answer.faults |= UNASKED;
-            } else {
-                Burst& burst = writes.front();
-                const uint64_t place = burst.address + written * BUS;
-                const auto* data = reinterpret_cast<const uint8_t*>(&core.m_axi_wdata);
-                for (uint64_t n = 0; n < BUS; n++)
-                    if ((core.m_axi_wstrb >> n & 1) && place + n < memory.size())
-                        memory[place + n] = data[n];
-                const bool last = ++written == burst.beats;
-                if (last != core.m_axi_wlast) answer.faults |= UNASKED;
-                if (last) {
-                    const bool bad = ++answer.write_bursts == head.bad_write;
-                    answers.push_back({burst.id, static_cast<uint8_t>(bad ? head.response : 0)});
-                    writes.pop_front();
-                    written = 0;
-                }
+            data.push_back({{}, core.m_axi_wstrb, core.m_axi_wlast});
+            std::memcpy(data.back().bytes, &core.m_axi_wdata, BUS);
+        }
+        while (!writes.empty() && !data.empty()) {
+            Burst& burst = writes.front();
+            const Data& beat = data.front();
+            const uint64_t place = burst.address + written * BUS;
+            for (uint64_t n = 0; n < BUS; n++)
+                if ((beat.strobe >> n & 1) && place + n < memory.size())
+                    memory[place + n] = beat.bytes[n];
+            const bool last = ++written == burst.beats;
+            if (last != beat.last) answer.faults |= UNASKED;
+            data.pop_front();
+            if (last) {
+                const bool bad = ++answer.write_bursts == head.bad_write;
+                answers.push_back({burst.id, static_cast<uint8_t>(bad ? head.response : 0)});
+                writes.pop_front();
+                written = 0;
             }
         }
 #ifdef TRACE
@@ -435,7 +443,8 @@ int main(int argc, char** argv) {
         }
         bench.answer.jobs = jobs.size();
         if (done) {
-            if (!bench.reads.empty() || !bench.writes.empty() || !bench.answers.empty())
+            if (!bench.reads.empty() || !bench.writes.empty() || !bench.data.empty() ||
+                !bench.answers.empty())
                 bench.answer.faults |= LATE;
             bench.answer.status = bench.read(0x14);
             for (int n = 0; n < 7; n++) bench.answer.counters[n] = bench.wide(0x40 + 8 * n);

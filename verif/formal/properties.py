@@ -579,9 +579,18 @@ PROPERTIES = [
     ),
     Property(
         checker="storer",
+        label="together",
+        claim="What was read two steps before is written as soon as the address of its burst is "
+        "shown, taken or not.",
+        config=_accelerator(128),
+        short=False,
+        bug=Bug("accelerator/storer.py", "front & begun)", "front & begun & ~shown)"),
+    ),
+    Property(
+        checker="storer",
         label="beat",
-        claim="What was read two steps before is written after the address of its burst, with the "
-        "bytes that belong to the range; it says whether it is the last one of its burst.",
+        claim="A beat comes with the bytes that belong to the range, and says whether it is the "
+        "last one of its burst.",
         config=_accelerator(128),
         short=False,
         bug=Bug("accelerator/span.py", "full | (left[:bits] > n)", "full | (left[:bits] >= n)"),
@@ -592,11 +601,7 @@ PROPERTIES = [
         claim="A burst begins where the range does, or at the next multiple of 256 bytes.",
         config=_accelerator(128),
         short=False,
-        bug=Bug(
-            "accelerator/storer.py",
-            "start.eq(Cat(Const(0, within), start[within:] + 1))",
-            "start.eq(start + per_burst)",
-        ),
+        bug=Bug("accelerator/storer.py", "Mux(fresh, start[:within], 0)", "start[:within]"),
     ),
     Property(
         checker="storer",
@@ -608,11 +613,11 @@ PROPERTIES = [
     Property(
         checker="storer",
         label="burst",
-        claim="An address is shown when the first beat is there, and all beats of the burst before "
-        "are written.",
+        claim="An address is shown when the first beat is there, all beats of the burst before are "
+        "written, and the address before is taken.",
         config=_accelerator(128),
         short=False,
-        bug=Bug("accelerator/storer.py", "front & ~shown & ~begun", "front & ~shown"),
+        bug=Bug("accelerator/storer.py", "begun & ~(pop & last)", "begun & ~last"),
     ),
     Property(
         checker="storer",

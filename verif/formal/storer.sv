@@ -32,24 +32,24 @@ module check_storer(
         if (stopping) assume(i_stop);
     end
 
-    // A memory answers only bursts that it has had.
+    // A memory answers only bursts that it has had, address and data.
     wire aw = o_aw_valid && i_aw_ready, w = o_w_valid && i_w_ready;
     reg [15:0] written, owed;
     always @(posedge clk) written <= reset ? 0 : written + (w && o_w_last) - i_b;
     always @(posedge clk) owed <= reset ? 0 : owed + aw - i_b;
-    always @* if (i_b) assume(written != 0);
+    always @* if (i_b) assume(written != 0 && owed != 0);
 
-    // A burst whose address was taken, and whose last beat was not; where a burst begins.
-    reg begun;
+    // A burst whose address was shown, now or before, and whose last beat was not taken; where the
+    // next one begins.
+    reg stuck_aw, before;
+    wire shows = o_aw_valid && !stuck_aw, begun = before || shows;
     reg [`ADDRESS-BITS-1:0] start;
     always @(posedge clk) begin
-        if (aw) begun <= 1;
-        if (w && o_w_last) begin
-            begun <= 0;
-            start <= {start[`ADDRESS-BITS-1:PLACE] + 1'b1, {PLACE{1'b0}}};  // ends at 256 bytes
-        end
+        stuck_aw <= !reset && o_aw_valid && !i_aw_ready;
+        before <= !reset && begun && !(w && o_w_last);
+        if (shows) start <= {start[`ADDRESS-BITS-1:PLACE] + 1'b1, {PLACE{1'b0}}};  // of 256 bytes
         if (i_begin) start <= i_address >> BITS;
-        if (reset) {begun, start} <= 0;
+        if (reset) start <= 0;
     end
 
     // The memory goes on unless a beat waits for the bus.
@@ -108,11 +108,10 @@ module check_storer(
         if (reset) valid <= 0;
     end
 
-    reg stuck_aw, stuck_w;
+    reg stuck_w;
     reg [`ADDRESS+7:0] address;
     reg [`BUS:0] flags;
     always @(posedge clk) begin
-        stuck_aw <= !reset && o_aw_valid && !i_aw_ready;
         stuck_w <= !reset && o_w_valid && !i_w_ready;
         address <= {o_aw_address, o_aw_len};
         flags <= {o_w_strobe, o_w_last};
@@ -129,17 +128,18 @@ module check_storer(
         if (reads) begin
             read_offset: assert(o_offset == offset);  // none left out, none twice
         end
-        if (o_aw_valid) begin
-            burst_first: assert(valid[1] && !begun);  // its first beat is there
+        // With the first beat of a burst, or once the address before is taken.
+        burst_shown: assert(shows == (valid[1] && !before && !stuck_aw));
+        if (shows) begin
             address_next: assert(o_aw_address == start << BITS);
             length_all: assert(o_aw_len == long[1]);
         end
+        together_beat: assert(o_w_valid == (valid[1] && begun));  // two steps after it was read
         if (o_w_valid) begin
-            beat_there: assert(valid[1] && begun);    // two steps after it was read
             beat_strobe: assert(o_w_strobe == bytes[1]);
             beat_last: assert(o_w_last == closed[1]);
         end
         // Until all is read, written and answered.
-        busy_all: assert(o_busy == (there || valid != 0 || begun || owed != 0));
+        busy_all: assert(o_busy == (there || valid != 0 || o_aw_valid || owed != 0));
     end
 endmodule

@@ -12,9 +12,13 @@ from verif.unit.stepper import Drive, Stepper
 
 
 @pytest.mark.parametrize("size", [4, 16, 64])
-@pytest.mark.parametrize("seed", range(4))
-def test_ranges(size: int, seed: int) -> None:
-    """Lengths and offsets of any kind, and a bus that takes its time on every channel."""
+@pytest.mark.parametrize("first", ["address", "data", "either"])
+@pytest.mark.parametrize("seed", range(2))
+def test_ranges(size: int, first: str, seed: int) -> None:
+    """Lengths and offsets of any kind, and a bus that takes its time on every channel.
+
+    It may take no data before their address, no address before all its data, or either first.
+    """
     dice = random.Random(seed)
     ranges = [
         (dice.randrange(4096), dice.choice([1, size, dice.randint(1, 900)])) for _ in range(8)
@@ -29,14 +33,18 @@ def test_ranges(size: int, seed: int) -> None:
                      "i_w_ready": 0, "i_b": 0}  # fmt: skip
             yield quiet | {"i_begin": 1, "i_address": address, "i_bytes": count}
             way = [0, 0]  # what is read, in both steps of the memory
-            bursts: list[int] = []  # addresses of the beats of the bursts that are open
-            lengths: list[int] = []
-            beats = answers = 0
+            bursts: list[tuple[int, int]] = []  # address and beats
+            beats: list[tuple[int, int, int]] = []  # data, strobes, and whether it is the last one
+            ends = done = answers = 0  # last beats; bursts that are whole, in number
             for _ in range(4000):
                 aw, w = (int(dice.random() < pace) for _ in range(2))
+                aw &= first != "data" or ends > len(bursts) + done
                 b = int(answers > 0 and dice.random() < pace)
                 answers -= b
-                seen = yield quiet | {"i_aw_ready": aw, "i_w_ready": w, "i_b": b}
+                quiet |= {"i_aw_ready": aw, "i_b": b}
+                if first == "address":  # of the burst, in this cycle at the latest
+                    w &= len(bursts) + done > ends
+                seen = yield quiet | {"i_w_ready": w}
                 data = way[1]
                 if seen.o_read:
                     offset = seen.o_offset - (1 << 12) * (seen.o_offset >> 11)
@@ -44,27 +52,30 @@ def test_ranges(size: int, seed: int) -> None:
                             for n in range(size)]  # fmt: skip
                     way = [int.from_bytes(bytes(part), "little"), way[0]]
                 if seen.o_aw_valid and aw:
-                    length = seen.o_aw_len + 1
-                    first = seen.o_aw_address
-                    assert first % size == 0
-                    assert first // BURST == (first + length * size - 1) // BURST
-                    bursts += [first + size * n for n in range(length)]
-                    lengths.append(length)
+                    assert seen.o_aw_address % size == 0
+                    end = seen.o_aw_address + (seen.o_aw_len + 1) * size - 1
+                    assert seen.o_aw_address // BURST == end // BURST
+                    bursts.append((seen.o_aw_address, seen.o_aw_len + 1))
                 if seen.o_w_valid and w:
-                    where = bursts.pop(0)
-                    beats += 1
-                    assert seen.o_w_last == (beats == lengths[0])
-                    if seen.o_w_last:
-                        answers, beats = answers + 1, 0
-                        lengths.pop(0)
-                    for n in range(size):
-                        if seen.o_w_strobe >> n & 1:
-                            assert where + n not in target
-                            target[where + n] = data >> 8 * n & 0xFF
+                    beats.append((data, seen.o_w_strobe, seen.o_w_last))
+                    ends += seen.o_w_last
+                    assert ends <= len(bursts) + done + 1  # a burst ahead of its address
+                if bursts and ends > done:
+                    where, length = bursts.pop(0)
+                    assert [one[2] for one in beats[:length]] == [0] * (length - 1) + [1]
+                    for at in range(length):
+                        data, strobe, _ = beats.pop(0)
+                        for n in range(size):
+                            if strobe >> n & 1:
+                                assert where + at * size + n not in target
+                                target[where + at * size + n] = data >> 8 * n & 0xFF
+                    done += 1
+                    answers += 1
                 if not seen.o_busy:
                     break
             else:
                 raise AssertionError("it does not end")
+            assert not (bursts or beats) and ends == done
             assert target == {address + n: byte for n, byte in enumerate(source)}
 
     Stepper(Storer(axi_bytes=size, address=16, offset=12)).run(drive())
