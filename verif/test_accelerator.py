@@ -179,7 +179,7 @@ def test_moves(tmp_path, name):
 
 NETWORKS = ["kws_ref_model", "ad01_int8", "pretrainedResnet_quant", "vww_96_int8"]
 #: Cycles at 16 x 16 ST-OS, 128-bit AXI, 40 cycles of latency, from the start to done.
-CYCLES = dict(zip(NETWORKS, (14_478, 17_820, 54_984, 54_145), strict=True))
+CYCLES = dict(zip(NETWORKS, (14_477, 17_814, 54_983, 54_144), strict=True))
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_folded(model):
     """Visual wake words without its dead channels."""
     graph = fold(transform.recognize(tflite.load(find(f"models/{model}.tflite"))))
     ran = run(graph, some(graph), MACHINES["16 x 16"], simulator=simulator("16 x 16"))
-    assert ran.result.cycles == 31_292
+    assert ran.result.cycles == 31_291
 
 
 def test_parts_that_are_spilled(tmp_path):
@@ -605,6 +605,28 @@ def test_padding_at_address_0(tmp_path):
     machine = MACHINES["6 x 3, two MAC stages"]
     ran = run(graph, some(graph), machine, simulator=simulator("6 x 3, two MAC stages"))
     assert not any(job.fields["overlap"] for job in ran.program.jobs[2:-2])
+
+
+def test_load_behind_the_padding(tmp_path):
+    """A LOAD beside a job writes in the rows that padding in front of address 0 is read from."""
+    name = "6 x 3, two MAC stages"
+    machine, core = MACHINES[name], simulator(name)
+    net = Net(1, (1, 12, 12, 4))
+    graph = load(net.done(net.conv(net.input, (5, 5), 5)), tmp_path)
+    program = compile_graph(graph, machine)
+    at = next(n for n, one in enumerate(program.jobs) if one.kind == Kind.LOAD)
+    assert program.jobs[at].own["local"] == 0
+    size = 2 * machine.word * machine.bank_rows
+    placed = place(program, some(graph))
+    for local in range(size - 200, size - 100, 7):
+        more = jobs.transfer(Kind.LOAD, Base.INPUT, 3, local, 99)
+        made = [*program.jobs[: at + 1], more, *program.jobs[at + 1 :]]
+        memory = image(made, machine)
+        assert len(memory) <= placed.addresses[1]
+        memory += placed.memory[len(memory) :]
+        found = core.run(memory, placed.addresses, latency=7)
+        assert (found.done, found.code) == (True, 0)
+        assert found.cycles == simulate(made, machine, latency=7).cycles
 
 
 def test_a_field_that_does_not_fit(tmp_path):

@@ -214,7 +214,7 @@ def _clash(read: int, write: int, count: int, config: AcceleratorConfig) -> bool
     word, words = config.word, 2 << (config.bank_rows - 1).bit_length()  # that addresses have
     near = read // word % words
     here = (near, (near + 1) % words)
-    return count > 0 and any(n in here for n in (write // word, (write + count - 1) // word))
+    return any(n in here for n in (write // word, (write + count - 1) // word))
 
 
 def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as the gateware has it
@@ -251,9 +251,10 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
     job_ring, ring = _Ring(config.program_words), _Ring(config.ring_words)
     parts = [0, 0]
     loading = OUTSTANDING * BURST // size
-    # A load on its way: where its next beat belongs, what is left, and beats in the queue.
+    # A load on its way: where its next beat belongs, what is left from there on, bytes of the beat
+    # in front of it, and beats in the queue.
     arriving = shows = False
-    mark = left = queued = 0
+    mark = left = skip = queued = 0
     # Addresses of the job's words, and of the results that leave, with their bytes.
     addresses: Iterator[tuple[int, int, int]] = iter(())
     address_next = 0
@@ -429,17 +430,17 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
         # Results.
         last = round_end = False
         stores_beat = shows
-        clash = False
+        here = (mark + skip, min(left, size) - skip) if shows else (0, 0)  # what is written
         if en and leaving and leaving[0][0] == step:
             stores_beat = False
-            where_to = next(results)
-            clash = reading > 0 and _clash(address_next, *where_to, config)
+            here = next(results)
             one = leaving[0]
             one[0] += one[2]
             one[1] -= 1
             if not one[1]:
                 round_end, last = bool(one[3]), bool(one[4])
                 leaving.popleft()
+        clash = reading > 0 and here[1] > 0 and _clash(address_next, *here, config)
         freed = (
             (2 if last else 0) if back_work and back_work.kind == Kind.COMBINE else int(round_end)
         )
@@ -518,6 +519,7 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
         if stores_beat:
             mark += size
             left = max(0, left - size)
+            skip = 0
         stays = shows and not stores_beat
         shows = stays or queued > 0
         queued += (beat_of == 2) - (shows and not stays)
@@ -598,8 +600,9 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
             if kind == Kind.LOAD:
                 load.begin(job.offset // size, job.beats)
                 arriving = True
-                mark = job.local - job.offset % size
-                left = job.bytes + job.offset % size
+                skip = job.offset % size
+                mark = job.local - skip
+                left = job.bytes + skip
             else:
                 store.begin(job.offset // size, job.beats)
         moving = o_transfer and not transferred
