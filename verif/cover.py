@@ -1,4 +1,4 @@
-"""What the core's suite covers of the emitted Verilog and of the commands: ``make coverage``.
+"""What the suites cover of the emitted Verilog, and of the core's commands: ``make coverage``.
 
 Writes docs/coverage.md and docs/coverage.json.
 """
@@ -13,16 +13,20 @@ import sys
 import tempfile
 from collections import Counter, defaultdict
 from pathlib import Path
+from typing import Any, TypeAlias
 
+from hw.accelerator.config import AcceleratorConfig
 from hw.config import ArrayConfig, Command, CommandError
 from report.command import OneLineParser
 from report.files import write_atomically
 from report.jobs import ExecutorError, add_executor_options, executor, run_jobs
 from report.output import run as run_command
 from report.tables import Sheet
+from sim.accelerator.rtl import AcceleratorSimulator
 from sim.rtl import Simulator
 from sim.rtl.toolchain import find_verilator
 from verif.lib.suite import CONFIGS, GROUPS, Run, check, runs
+from verif.mutate import accelerator
 
 DOCS = Path(__file__).parents[1] / "docs"
 KINDS = ("line", "branch", "toggle")
@@ -31,6 +35,8 @@ KINDS = ("line", "branch", "toggle")
 Point = tuple[str, str, str]
 #: A command in its surroundings: what came before, the command, and whether streams paused.
 Bin = tuple[str, str, str]
+Config: TypeAlias = ArrayConfig | AcceleratorConfig
+Result = tuple[Config, Counter[Point], Counter[Bin], int]
 
 
 def points(folder: Path) -> Counter[Point]:
@@ -42,7 +48,7 @@ def points(folder: Path) -> Counter[Point]:
             fields = dict(field.split("\2") for field in text.split("\1")[1:])
             kind, module = fields["page"].removeprefix("v_").split("/")
             what = fields["o"] if kind == "toggle" else f"line {fields['l']} {fields['o']}"
-            point = (module.removeprefix("stos_core").strip("_") or "core", kind, what)
+            point = (re.sub("^stos_[a-z]+_?", "", module) or "top", kind, what)
             found[point] = max(found[point], int(count))
     return found
 
@@ -72,11 +78,18 @@ def commands(run: Run, config: ArrayConfig) -> list[Bin]:
     return found
 
 
-def measure(config: ArrayConfig) -> tuple[Counter[Point], Counter[Bin], int]:
-    """Run the suite on one core; return what was reached, and the number of runs."""
+def measure(config: Config) -> tuple[Counter[Point], Counter[Bin], int]:
+    """Run its suite on one machine; return what was reached, and the number of runs."""
     bins: Counter[Bin] = Counter()
     count = 0
     with tempfile.TemporaryDirectory(prefix="stos-") as name:
+        if isinstance(config, AcceleratorConfig):
+            core = AcceleratorSimulator(config, coverage=Path(name))
+            for question in accelerator.questions(config):
+                assert not question.killed(core, 0)
+                count += 1
+            core.close()
+            return points(Path(name)), bins, count
         simulator = Simulator(config, coverage=Path(name))
         for group in GROUPS:
             for run in runs(config, group):
@@ -106,32 +119,66 @@ def possible() -> set[Bin]:
     return found
 
 
-def report(results: list[tuple[ArrayConfig, Counter[Point], Counter[Bin], int]]) -> tuple[str, str]:
+def _share(found: list[int]) -> str:
+    return f"{found[0]:,} of {found[1]:,}" if found[1] else ""
+
+
+class Structure:
+    """Points of some machines that were reached, and that were not."""
+
+    def __init__(self, results: list[Result]) -> None:
+        self.totals: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
+        self.holes: dict[str, set[str]] = defaultdict(set)
+        self.runs = sum(one[3] for one in results)
+        self.machines = [one[0].flags() for one in results]
+        for config, reached, _, _ in results:
+            for (module, kind, what), count in reached.items():
+                self.totals[module, kind][0] += count > 0
+                self.totals[module, kind][1] += 1
+                if not count:
+                    self.holes[f"{module}: {what} ({kind})"].add(config.flags())
+
+    def sheet(self, title: str) -> Sheet:
+        """Return the table of modules."""
+        totals = self.totals
+        rows = [
+            (module, *(_share(totals.get((module, kind), [0, 0])) for kind in KINDS))
+            for module in dict.fromkeys(module for module, _ in sorted(totals))
+        ]
+        every = [
+            [sum(totals[m, k][i] for m, k in totals if k == kind) for i in (0, 1)] for kind in KINDS
+        ]
+        rows.append(("total", *(_share(found) for found in every)))
+        return Sheet(title=title, columns=("module", *KINDS), rows=rows)
+
+    def missing(self) -> str:
+        """Return the list of holes, bits of a signal in one line."""
+        merged: Counter[tuple[str, str]] = Counter()
+        for name in self.holes:
+            module, rest = name.split(": ", 1)
+            merged[module, re.sub(r"\[\d+\]", "[...]", rest)] += 1
+        return "".join(
+            f"- {module}: {signal}" + (f", {count} of its bits\n" if count > 1 else "\n")
+            for (module, signal), count in sorted(merged.items())
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it as it is written as JSON."""
+        return {
+            "runs": self.runs,
+            "machines": self.machines,
+            "points": {f"{m} {k}": v for (m, k), v in sorted(self.totals.items())},
+            "holes": {name: sorted(where) for name, where in sorted(self.holes.items())},
+        }
+
+
+def report(results: list[Result]) -> tuple[str, str]:
     """Return the page and the data."""
-    totals: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
-    holes: dict[str, set[str]] = defaultdict(set)
+    cores = Structure([one for one in results if isinstance(one[0], ArrayConfig)])
+    accelerators = Structure([one for one in results if isinstance(one[0], AcceleratorConfig)])
     bins: Counter[Bin] = Counter()
-    for config, reached, seen, _ in results:
+    for _, _, seen, _ in results:
         bins += seen
-        for (module, kind, what), count in reached.items():
-            totals[module, kind][0] += count > 0
-            totals[module, kind][1] += 1
-            if not count:
-                holes[f"{module}: {what} ({kind})"].add(config.flags())
-    modules = list(dict.fromkeys(module for module, _ in sorted(totals)))
-
-    def share(found: list[int]) -> str:
-        return f"{found[0]:,} of {found[1]:,}" if found[1] else ""
-
-    rows = [
-        (module, *(share(totals.get((module, kind), [0, 0])) for kind in KINDS))
-        for module in modules
-    ]
-    every = [
-        [sum(totals[m, k][i] for m, k in totals if k == kind) for i in (0, 1)] for kind in KINDS
-    ]
-    rows.append(("total", *(share(found) for found in every)))
-    structure = Sheet(title="Points of the emitted Verilog", columns=("module", *KINDS), rows=rows)
     legal = possible()
     befores = sorted({before for before, *_ in legal})
     functional = Sheet(
@@ -141,7 +188,7 @@ def report(results: list[tuple[ArrayConfig, Counter[Point], Counter[Bin], int]])
             (
                 before,
                 *(
-                    share([len({b for b in wanted if bins[b]}), len(wanted)])
+                    _share([len({b for b in wanted if bins[b]}), len(wanted)])
                     for pause in ("full speed", "stalled")
                     for wanted in [[b for b in legal if b[0] == before and b[2] == pause]]
                 ),
@@ -151,49 +198,50 @@ def report(results: list[tuple[ArrayConfig, Counter[Point], Counter[Bin], int]])
         ],
     )
     missing = sorted(b for b in legal if not bins[b])
-    count = sum(one[3] for one in results)
     text = f"""\
-# What the core's suite covers
+# What the suites cover
 
-Measured by `make coverage` with {find_verilator().version.split(" rev")[0]}: {count:,} runs of
-`verif/lib/suite.py` on {len(results)} cores, merged. A point of a module counts as reached if some
-instance reached it; a toggle is one direction of one bit.
+Measured by `make coverage` with {find_verilator().version.split(" rev")[0]}: {cores.runs:,} runs of
+`verif/lib/suite.py` on {len(cores.machines)} cores, and {accelerators.runs:,} of
+`verif/mutate/accelerator.py` on {len(accelerators.machines)} accelerators. A point of a module
+counts as reached if some instance reached it; a toggle is one direction of one bit.
 
-{structure.markdown()}
+{cores.sheet("Points of the cores' Verilog").markdown()}
 A bin is a command (mode, K = 1 or more, one fold or several, what it emits, whether it continues)
 after what came before it. The 16-bit ends of K and F are a group of their own (`limits`).
 
 {functional.markdown()}
-"""
-    text += "## Holes\n\n"
-    if missing:
-        text += "".join(f"- {' / '.join(b)}\n" for b in missing) + "\n"
-    merged: dict[tuple[str, str], int] = Counter()
-    for name in holes:
-        module, rest = name.split(": ", 1)
-        signal = re.sub(r"\[\d+\]", "[...]", rest)
-        merged[module, signal] += 1
-    text += "".join(
-        f"- {module}: {signal}" + (f", {count} of its bits\n" if count > 1 else "\n")
-        for (module, signal), count in sorted(merged.items())
-    )
+{accelerators.sheet("Points of the accelerators' Verilog").markdown()}
+Networks are random, with and without stalls; the rest are bus errors, aborts, images that were
+changed, and accesses to all registers.
+
+## Holes
+
+{"".join(f"- {' / '.join(b)}{chr(10)}" for b in missing)}
+Of the cores:
+
+{cores.missing()}
+Of the accelerators:
+
+{accelerators.missing()}"""
     data = {
-        "runs": count,
-        "cores": [one[0].flags() for one in results],
-        "points": {f"{m} {k}": v for (m, k), v in sorted(totals.items())},
+        "cores": cores.to_dict(),
+        "accelerators": accelerators.to_dict(),
         "commands": {" / ".join(b): n for b, n in sorted(bins.items())},
         "missing": [" / ".join(b) for b in missing],
-        "holes": {name: sorted(where) for name, where in sorted(holes.items())},
     }
     return text, json.dumps(data, indent=1) + "\n"
 
 
 def main() -> int:
     """Run the command line; return the exit status."""
-    parser = OneLineParser("verif.cover", "Measure what the core's suite covers.")
+    parser = OneLineParser("verif.cover", "Measure what the suites cover.")
     add_executor_options(parser)
     arguments: argparse.Namespace = parser.parse_args()
-    configs = [config for config in CONFIGS if config.cols < 16]
+    configs: list[Config] = [
+        *accelerator.CONFIGS,
+        *(config for config in CONFIGS if config.cols < 16),
+    ]
     try:
         with executor(arguments) as pool:
             names = [config.flags() for config in configs]

@@ -159,6 +159,8 @@ class AcceleratorSimulator:
         no watches then, and no times of jobs.
     trace : bool
         Whether results say what moved in every cycle.
+    coverage : Path, optional
+        As of `sim.rtl.Simulator`.
 
     Raises
     ------
@@ -172,6 +174,7 @@ class AcceleratorSimulator:
     verilog: str | None = None
     mutants: bool = False
     trace: bool = False
+    coverage: Path | None = None
 
     def __post_init__(self) -> None:
         """Build the simulator unless the cache has it."""
@@ -204,9 +207,10 @@ class AcceleratorSimulator:
             **({"MUTANTS": 1} if self.mutants else {}), **({"TRACE": 1} if self.trace else {}),
         }  # fmt: skip
         self.binary = cached(
-            "accelerator", sources, top=_TOP, harness=harness, defines=defines, cache=self.cache
-        )
-        self._process = Process(lambda: [self.binary])
+            "accelerator", sources, top=_TOP, harness=harness, defines=defines, cache=self.cache,
+            coverage=self.coverage is not None,
+        )  # fmt: skip
+        self._process = Process(self.binary, self.coverage)
 
     def close(self) -> None:
         """End the program, if it runs."""

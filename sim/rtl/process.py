@@ -7,7 +7,7 @@ import hashlib
 import os
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -78,12 +78,13 @@ class Process:
 
     Parameters
     ----------
-    command : function
-        Returns the command; it is asked for when the program starts.
+    binary : Path
+    coverage : Path, optional
+        It was built with coverage, and writes it to a new file in this folder at its end.
     """
 
-    def __init__(self, command: Callable[[], Sequence[str | Path]]) -> None:
-        self._command = command
+    def __init__(self, binary: Path, coverage: Path | None = None) -> None:
+        self._binary, self._coverage = binary, coverage
         self._process: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] = tempfile.TemporaryFile()
 
@@ -91,6 +92,17 @@ class Process:
     def alive(self) -> bool:
         """Whether it runs."""
         return self._process is not None and self._process.poll() is None
+
+    def _command(self) -> list[str | Path]:
+        """Return the command that starts the program."""
+        if not self._coverage:
+            return [self._binary]
+        self._coverage.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            dir=self._coverage, prefix=f"{self._binary.name}-", suffix=".dat"
+        )
+        os.close(handle)
+        return [self._binary, name]
 
     def ask(self, request: bytes, read: Callable[[Callable[[int], bytes]], bool]) -> None:
         """Send a request, and let `read` take the answer.
@@ -109,7 +121,7 @@ class Process:
         """
         if not self.alive:
             self._process = subprocess.Popen(
-                list(self._command()), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                self._command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 stderr=self._log,
             )  # fmt: skip
         process = self._process

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import struct
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -154,19 +152,7 @@ class Simulator:
             "core", sources, top="stos_core", harness=harness, defines=defines, cache=self.cache,
             coverage=self.coverage is not None,
         )  # fmt: skip
-        self._process = Process(self._command)
-
-    def _command(self) -> list[str | Path]:
-        """Return the command that starts the program."""
-        command: list[str | Path] = [self.binary]
-        if self.coverage:
-            self.coverage.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(
-                dir=self.coverage, prefix=f"{self.binary.name}-", suffix=".dat"
-            )
-            os.close(handle)
-            command.append(name)
-        return command
+        self._process = Process(self.binary, self.coverage)
 
     def close(self) -> None:
         """End the program, if it runs."""

@@ -150,7 +150,7 @@ class _Question:
 def _programs(config: AcceleratorConfig) -> list[tuple[Program, Placed]]:
     """Return random networks that fit."""
     found = []
-    models = [*_large(), *(wild(seed, 600) for seed in _NETWORKS)]
+    models = [*_large(), *_streams(), *(wild(seed, 600) for seed in _NETWORKS)]
     with tempfile.TemporaryDirectory() as folder:
         for seed, model in enumerate(models):
             graph = load(model, Path(folder))
@@ -180,6 +180,23 @@ def _large() -> list[bytes]:
     found.append(net.done(net.sum(x, net.input)))
     net = Net(6, (1, 60, 60, 2))  # rows of a kernel
     found.append(net.done(net.conv(net.input, (30, 3), 5, StrideH=3, StrideW=4)))
+    return found
+
+
+def _streams() -> list[bytes]:
+    """Return depthwise layers for ST-OS: passes, folds, bands and strides in all their mixtures."""
+    layers = (
+        ((6, 6, 11), (1, 3), (3, 1)), ((4, 13, 6), (3, 2), (2, 2)), ((3, 14, 4), (2, 2), (2, 2)),
+        ((4, 6, 11), (2, 2), (1, 1)), ((5, 9, 5), (2, 2), (2, 1)), ((10, 14, 1), (3, 2), (2, 2)),
+        ((4, 7, 8), (2, 3), (3, 2)), ((4, 4, 7), (5, 2), (1, 3)), ((4, 11, 1), (1, 2), (2, 3)),
+        ((8, 4, 6), (4, 2), (2, 3)), ((9, 3, 2), (2, 4), (1, 3)), ((12, 8, 4), (3, 1), (1, 3)),
+        ((5, 9, 7), (1, 3), (3, 2)), ((3, 9, 8), (3, 3), (3, 1)), ((4, 3, 8), (1, 4), (2, 3)),
+    )  # fmt: skip
+    found = []
+    for seed, (shape, kernel, (down, across)) in enumerate(layers):
+        net = Net(seed, (1, *shape))
+        x = net.depthwise(net.input, kernel, StrideH=down, StrideW=across)
+        found.append(net.done(x))
     return found
 
 
@@ -240,8 +257,10 @@ def questions(config: AcceleratorConfig) -> list[_Question]:
         add("bus errors", program, placed, bad_read=beat, response=dice.choice([2, 3]))
     for burst in range(1, whole.bursts + 1):
         add("bus errors", program, placed, bad_write=burst, response=dice.choice([2, 3]))
-    for cycle in dice.sample(range(2, whole.cycles - 10), 6):
-        add("aborts", program, placed, abort=cycle)
+    for program, placed in programs[1::3]:
+        for cycle in dice.sample(range(2, program.timing().cycles - 10), 3):
+            add("aborts", program, placed, abort=cycle, stall=dice.choice([0.0, 0.4]), seed=cycle)
+    program, placed = programs[1]
     for byte in (*range(0, 28, 3), *dice.sample(range(64, size), 6)):
         changed = bytearray(placed.memory)
         changed[byte] ^= 1 << dice.randrange(8)
