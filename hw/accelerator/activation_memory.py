@@ -34,10 +34,10 @@ class ActivationMemory(SharedComponent):
     o_read : Out(8 * word)
         The word that was read last, its first byte in the low bits.
     o_clash : Out(1)
-        The word to be read is in a row of a bank that is written in this cycle: what would be read
-        may be anything, in the bytes that are not written, too.
-    i_write : In(word)
-        Bytes of the word to be written; none is no write.
+        The word to be read may be in a row of a bank that is written in this cycle: what would be
+        read may be anything, in the bytes that are not written, too.
+    i_write_en, i_write : 1, word
+        A word is written, and which bytes of it.
     i_write_address, i_write_data : range(bytes), 8 * word
 
     Latency: a cycle; the rotator is between the memory and `o_read`. What is written is read from
@@ -48,6 +48,7 @@ class ActivationMemory(SharedComponent):
     i_read_address: Signal
     o_read: Signal
     o_clash: Signal
+    i_write_en: Signal
     i_write: Signal
     i_write_address: Signal
     i_write_data: Signal
@@ -61,6 +62,7 @@ class ActivationMemory(SharedComponent):
             "i_read_address": In(address),
             "o_read": Out(8 * word),
             "o_clash": Out(1),
+            "i_write_en": In(1),
             "i_write": In(word),
             "i_write_address": In(address),
             "i_write_data": In(8 * word),
@@ -95,7 +97,7 @@ class ActivationMemory(SharedComponent):
         # Bytes from the offset on are in the bank in which the word begins.
         late = Cat(*(offset <= n for n in range(self.word - 1)), Const(1, 1))
         for bank, row, own in zip(banks, rows, (~odd, odd), strict=True):
-            mine = mask & Mux(own, late, ~late)
+            mine = mask & Mux(own, late, ~late) & self.i_write_en.replicate(self.word)
             m.d.comb += bank.i_write.eq(mine)
             m.d.comb += [bank.i_write_address.eq(row), bank.i_write_data.eq(data)]
 
@@ -104,10 +106,11 @@ class ActivationMemory(SharedComponent):
         odd_q = Signal(reset_less=True)
         for bank, row in zip(banks, rows, strict=True):
             m.d.comb += [bank.i_read.eq(self.i_read_en), bank.i_read_address.eq(row)]
+        # A word is in the row that has its number and, unless it is aligned, in the next one.
+        behind = (self.i_write_address[bits:] - self.i_read_address[bits:])[: len(rows[0]) + 1]
+        spills = self.i_write_address[:bits].any()
         m.d.comb += self.o_clash.eq(
-            Cat(
-                bank.i_write.any() & (bank.i_write_address == bank.i_read_address) for bank in banks
-            ).any()
+            self.i_write_en & ((behind == 0) | (behind == 1) | (spills & behind.all()))
         )
         even_data, odd_data = (bank.o_read_data for bank in banks)
         first = Mux(odd_q, odd_data, even_data)

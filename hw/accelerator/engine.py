@@ -72,8 +72,8 @@ class Engine(SharedComponent):
     i_limits : In(2 * LIMITS)
         Of both.
     o_result, o_valid, o_last : 8 * rows, 1, 1
-        A word of results, row 0 in the low bits, in a cycle in which the array moves; whether it is
-        the last one of its command.
+        A word of results, row 0 in the low bits, in the cycle after one in which the array moved;
+        whether it is the last one of its command.
     o_busy : Out(1)
         A GEMM has beats left, or groups on their way.
 
@@ -284,8 +284,10 @@ class Engine(SharedComponent):
             with m.If(self.i_en):
                 m.d.sync += now.eq(later)
             later = now
+        moved = Signal()  # what is there now was not in the cycle before
+        m.d.sync += moved.eq(self.i_en)
         m.d.comb += [
-            self.o_result.eq(deskew.o), self.o_valid.eq(later[0] & self.i_en),
+            self.o_result.eq(deskew.o), self.o_valid.eq(later[0] & moved),
             self.o_last.eq(later[1]), deskew.i_bypass.eq(later[2:]),
         ]  # fmt: skip
 

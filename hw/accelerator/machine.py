@@ -384,9 +384,14 @@ class Machine(SharedComponent):
         if other is not gemm:
             m.d.comb += other.i_rounds.eq(job.rounds)
         reading = Signal()  # addresses are left
-        # A word comes out of the memory; a word is there.
+        # An address is there; a word comes out of the memory; a word is there.
+        asking = Signal()
         coming = Signal()
         fill = Signal()
+        asked = Signal(ADDRESS, reset_less=True)
+        asked_first = Signal(bits, reset_less=True)
+        asked_last = Signal(bits, reset_less=True)
+        free = Signal()  # for the next address
         moves = Signal()
         read = Signal()
         take = Signal()
@@ -399,19 +404,27 @@ class Machine(SharedComponent):
         rows = (self.i_load_left + inside + self.word - 1) >> size  # that are not whole
         ahead = Signal(ADDRESS - size)
         m.d.comb += [
-            ahead.eq(address[size:] + 1 - row),
+            ahead.eq(asked[size:] + 1 - row),
             blocked.eq(self.i_loading & (ahead <= rows)),
             storing.eq(~front.running),  # after an abort, too, while a burst is being written
             take.eq(engine.o_word & en & fill),
             moves.eq(Mux(storing, self.i_store, ~fill | take)),
-            read.eq(reading & moves & ~blocked & ~memory.o_clash),
-            *(reader.i_next.eq(read & (stream == n)) for n, reader in enumerate(readers)),
+            read.eq(asking & moves & ~blocked & ~memory.o_clash),
+            free.eq(~asking | read),
+            *(
+                reader.i_next.eq(reading & free & (stream == n))
+                for n, reader in enumerate(readers)
+            ),
             memory.i_read_en.eq(moves),
-            memory.i_read_address.eq(Mux(storing, self.i_store_address, address)),
+            memory.i_read_address.eq(Mux(storing, self.i_store_address, asked)),
         ]  # fmt: skip
+        with m.If(free):
+            m.d.sync += [
+                asking.eq(reading), asked.eq(address), asked_first.eq(first), asked_last.eq(last),
+            ]  # fmt: skip
         with m.If(begin):
             m.d.sync += reading.eq(1)
-        with m.Elif(read & ends):
+        with m.Elif(free & ends):
             m.d.sync += reading.eq(0)
 
         # What is padding becomes the zero point on its way out of the memory.
@@ -424,11 +437,11 @@ class Machine(SharedComponent):
         )
         with m.If(moves):
             m.d.sync += [
-                coming.eq(read), fill.eq(coming), first_q.eq(first), last_q.eq(last),
+                coming.eq(read), fill.eq(coming), first_q.eq(asked_first), last_q.eq(asked_last),
                 word.eq(padded),
             ]  # fmt: skip
         m.d.comb += [engine.i_word.eq(word), self.o_store.eq(word)]
-        return fill, ~(reading | coming | fill)
+        return fill, ~(reading | asking | coming | fill)
 
     def _commands(self, m: Module, engine: Engine, job: Any, stream: Value, front: Front) -> Value:
         """Give the array its commands, and the engine a GEMM's beats once the first is there.
@@ -532,10 +545,12 @@ class Machine(SharedComponent):
                 (gemm.o_round, other.o_round), (gemm.o_last, other.o_last),
             )
         )  # fmt: skip
+        kept_result = Mux(kept_stream, other.o_kept, 1) if other is not gemm else Const(1)
         m.d.comb += [
             front.last.eq(valid & last),
             front.freed.eq(Mux(kept_combine, Mux(front.last, 2, 0), valid & round_ends)),
             self.o_load.eq(~valid),
+            memory.i_write_en.eq(Mux(valid, kept_result, self.i_load.any())),
             memory.i_write.eq(Mux(valid, mask, self.i_load)),
             memory.i_write_address.eq(Mux(valid, address, self.i_load_address)),
             memory.i_write_data.eq(Mux(valid, result, self.i_load_data)),

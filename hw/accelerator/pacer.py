@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Const, Module, Mux, Signal, Value
 from amaranth.lib.data import StructLayout, View
 from amaranth.lib.wiring import In, Out
 
@@ -90,7 +90,11 @@ class GemmPacer(SharedComponent):
         self.cols, self.every = cols, every
 
     def body(self, platform: object) -> Module:
-        """Build the counters and the two ages."""
+        """Build the counters, the two ages, and what the next word has to wait for.
+
+        Whether a beat may enter decides whether the whole array moves: it has to be known early in
+        a cycle. So what changes with a word or with a tile is in registers, as of the next beat.
+        """
         m = Module()
         job = View(pace_job, self.i_job)
         busy = Signal()
@@ -105,23 +109,30 @@ class GemmPacer(SharedComponent):
         steps = range((self.cols << bits) + 1)
         sum_age = Signal(steps, init=steps[-1])  # since the last beat of the tile before
         width = Signal(steps)  # that its results take
+        # Of the next beat: it begins a word, a round; it is of the last word of its tile; its word
+        # is a long one, its tile a large one.
+        begins = Signal()
+        new = Signal()
+        last_word = Signal()
+        long = Signal()
+        large = Signal()
+        gap = Signal(range(-(1 << 9), steps.stop))  # what `sum_age` has to be above, for that word
 
-        large = number < job.large
-        pixels = job.pixels + large
-        length = job.length + (word < job.long)
-        begins = byte == 0
+        pixels = Signal(range(self.cols + 1))
+        length = job.length + long
         word_ends = byte + 1 == length
-        last_word = (word + 1 == job.words) & (run + 1 == job.runs)
+        run_ends = word + 1 == job.words
+        following = Mux(run_ends, 0, word + 1)
         tile_ends = word_ends & last_word
         round_ends = tile_ends & (number + 1 == job.tiles)
         ends = round_ends & (round_ + 1 == job.rounds)
-        apart = Mux(width > pixels, width, pixels)
-        room = ~last_word | (sum_age + length > apart)
-        new = (word == 0) & (run == 0) & (number == 0)
-        ready = ~new | (round_ != self.i_ready)
-        open_ = ~begins | ((word_age >= pixels) & room & ready)
-
+        one_run, one_word = job.runs == 1, job.words == 1
+        last_length = job.length + (job.words == job.long)
+        apart = (word_age >= job.pixels) & ~(large & (word_age == job.pixels))
+        room = ~last_word | (sum_age > gap)
+        open_ = ~begins | (apart & room & (~new | (round_ != self.i_ready)))
         m.d.comb += [
+            pixels.eq(job.pixels + large),
             self.o_busy.eq(busy),
             self.o_beat.eq(busy & open_),
             self.o_group.eq(begins),
@@ -136,26 +147,42 @@ class GemmPacer(SharedComponent):
                 word_age.eq(self._older(word_age)), sum_age.eq(self._older(sum_age)),
             ]  # fmt: skip
         with m.If(go):
-            m.d.sync += byte.eq(byte + 1)
+            m.d.sync += [byte.eq(byte + 1), begins.eq(word_ends), new.eq(0)]
             with m.If(begins):
                 m.d.sync += word_age.eq(1)
             with m.If(word_ends):
-                m.d.sync += [byte.eq(0), word.eq(word + 1)]
-                with m.If(word + 1 == job.words):
-                    m.d.sync += [word.eq(0), run.eq(run + 1)]
+                m.d.sync += [
+                    byte.eq(0), word.eq(following), long.eq(following < job.long),
+                    last_word.eq((following + 1 == job.words) & (run + run_ends + 1 == job.runs)),
+                ]  # fmt: skip
+                with m.If(run_ends):
+                    m.d.sync += run.eq(run + 1)
             with m.If(tile_ends):
-                m.d.sync += [run.eq(0), number.eq(number + 1), sum_age.eq(1)]
-                m.d.sync += width.eq(Cat(Const(0, bits), pixels))
+                m.d.sync += [
+                    run.eq(0), number.eq(number + 1), last_word.eq(one_run & one_word),
+                    sum_age.eq(1), width.eq(pixels << bits), large.eq(number + 1 < job.large),
+                    gap.eq((pixels << bits) - last_length),
+                ]  # fmt: skip
             with m.If(round_ends):
-                m.d.sync += [number.eq(0), round_.eq(round_ + 1)]
+                m.d.sync += [
+                    number.eq(0), round_.eq(round_ + 1), new.eq(1), large.eq(job.large.any()),
+                ]  # fmt: skip
+                if (
+                    self.every == 1
+                ):  # only the first tile of a round may be larger than the one before
+                    m.d.sync += gap.eq(job.pixels + job.large.any() - last_length)
             with m.If(ends):
                 m.d.sync += busy.eq(0)
-        with m.If(self.i_begin & self.i_after):
-            m.d.sync += [sum_age.eq(0), width.eq(steps[-1])]
         with m.If(self.i_begin):
+            first = job.pixels + job.large.any()
+            before = Mux(self.i_after, steps[-1], width)
             m.d.sync += [
                 busy.eq(1), byte.eq(0), word.eq(0), run.eq(0), number.eq(0), round_.eq(0),
+                begins.eq(1), new.eq(1), last_word.eq(one_run & one_word), long.eq(job.long.any()),
+                large.eq(job.large.any()), gap.eq(Mux(before > first, before, first) - last_length),
             ]  # fmt: skip
+        with m.If(self.i_begin & self.i_after):
+            m.d.sync += [sum_age.eq(0), width.eq(steps[-1])]
         return m
 
     def _older(self, age: Signal) -> Value:

@@ -229,7 +229,9 @@ class StreamWriter(SharedComponent):
     Members
     -------
     i_begin, i_new, i_job, i_next, o_address, o_bytes, o_round, o_last
-        As of `GemmWriter`, with `stream_write_job`; dropped outputs write no byte.
+        As of `GemmWriter`, with `stream_write_job`.
+    o_kept : Out(1)
+        The output is written; others are dropped.
 
     Latency: none; the counters are registers.
     """
@@ -240,6 +242,7 @@ class StreamWriter(SharedComponent):
     i_next: Signal
     o_address: Signal
     o_bytes: Signal
+    o_kept: Signal
     o_round: Signal
     o_last: Signal
 
@@ -251,6 +254,7 @@ class StreamWriter(SharedComponent):
             "i_next": In(1),
             "o_address": Out(address),
             "o_bytes": Out(word),
+            "o_kept": Out(1),
             "o_round": Out(1),
             "o_last": Out(1),
         }
@@ -304,12 +308,12 @@ class StreamWriter(SharedComponent):
                 origin.eq(start), left.eq(Mux(self.i_begin, new.count, job.count) - 1),
             ]  # fmt: skip
         width = Mux(last_band, job.last_width, job.width)
-        kept = (across == 0) & (down == 0) & (column < width)
         count = Mux(final, job.rest, job.rows)
         m.d.comb += [
             self.o_address.eq(here),
             self.o_round.eq(signal_ends & last_band),
             self.o_last.eq(signal_ends & last_band & final),
-            *(self.o_bytes[n].eq(kept & (n < count)) for n in range(self.word)),
+            self.o_kept.eq((across == 0) & (down == 0) & (column < width)),
+            *(self.o_bytes[n].eq(n < count) for n in range(self.word)),
         ]
         return m

@@ -209,12 +209,11 @@ class _Work:
             self.beats = -(-(job.own["bytes"] + self.offset % size) // size)
 
 
-def _clash(read: int, write: int, count: int, config: AcceleratorConfig) -> bool:
-    """Return whether a word is read in a row of a bank in which some bytes are written."""
+def _clash(read: int, write: int, config: AcceleratorConfig) -> bool:
+    """Return whether a word is read in a row of a bank in which some bytes may be written."""
     word, words = config.word, 2 << (config.bank_rows - 1).bit_length()  # that addresses have
-    near = read // word % words
-    here = (near, (near + 1) % words)
-    return any(n in here for n in (write // word, (write + count - 1) // word))
+    behind = (write // word - read // word) % words
+    return behind in (0, 1) or (behind == words - 1 and write % word > 0)
 
 
 def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as the gateware has it
@@ -251,10 +250,9 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
     job_ring, ring = _Ring(config.program_words), _Ring(config.ring_words)
     parts = [0, 0]
     loading = OUTSTANDING * BURST // size
-    # A load on its way: where its next beat belongs, what is left from there on, bytes of the beat
-    # in front of it, and beats in the queue.
+    # A load on its way: where its next beat belongs, what is left, and beats in the queue.
     arriving = shows = False
-    mark = left = skip = queued = 0
+    mark = left = queued = 0
     # Addresses of the job's words, and of the results that leave, with their bytes.
     addresses: Iterator[tuple[int, int, int]] = iter(())
     address_next = 0
@@ -285,7 +283,8 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
     tile = number = band = round_ = 0
     # Words.
     reading = 0
-    coming = fill = False
+    asking = coming = fill = False
+    moved_on = False  # the array moved in the cycle before
     # The pacer.
     busy = False
     byte = w = tile_index = pace_round = 0
@@ -344,9 +343,9 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
         job = now_work
         kind = job.kind if job else None
         combine = kind == Kind.COMBINE and running and loaded == job.rounds  # type: ignore[union-attr]
-        idle = not (reading or coming or fill)
+        idle = not (reading or asking or coming or fill)
         blocked = False
-        if arriving and reading:
+        if arriving and asking:
             rows_on = (address_next // word + 1 - mark // word) % ((1 << ADDRESS) // word)
             blocked = rows_on <= (left + mark % word + word - 1) // word
         # The loader.
@@ -430,8 +429,8 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
         # Results.
         last = round_end = False
         stores_beat = shows
-        here = (mark + skip, min(left, size) - skip) if shows else (0, 0)  # what is written
-        if en and leaving and leaving[0][0] == step:
+        here = (mark, size) if shows else (0, 0)  # what is written
+        if moved_on and leaving and leaving[0][0] == step:
             stores_beat = False
             here = next(results)
             one = leaving[0]
@@ -440,7 +439,7 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
             if not one[1]:
                 round_end, last = bool(one[3]), bool(one[4])
                 leaving.popleft()
-        clash = reading > 0 and here[1] > 0 and _clash(address_next, *here, config)
+        clash = asking and here[1] > 0 and _clash(address_next, here[0], config)
         freed = (
             (2 if last else 0) if back_work and back_work.kind == Kind.COMBINE else int(round_end)
         )
@@ -519,7 +518,6 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
         if stores_beat:
             mark += size
             left = max(0, left - size)
-            skip = 0
         stays = shows and not stores_beat
         shows = stays or queued > 0
         queued += (beat_of == 2) - (shows and not stays)
@@ -600,9 +598,8 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
             if kind == Kind.LOAD:
                 load.begin(job.offset // size, job.beats)
                 arriving = True
-                skip = job.offset % size
-                mark = job.local - skip
-                left = job.bytes + skip
+                mark = job.local - job.offset % size
+                left = job.bytes + job.offset % size
             else:
                 store.begin(job.offset // size, job.beats)
         moving = o_transfer and not transferred
@@ -677,17 +674,19 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
         begin_pacer = taken
         taken = new_taken
 
+        reads_word = False
         if not fill or take:
-            reads_word = reading > 0 and not blocked and not clash
+            reads_word = asking and not blocked and not clash
             coming, fill = reads_word, coming
-            reading -= reads_word
-            if reads_word:
-                address_next = next(addresses, (0, 0, 0))[0]
+        if not asking or reads_word:
+            asking = reading > 0
+            if reading:
+                address_next = next(addresses)[0]
+                reading -= 1
         if begin:
             assert job is not None
             reading = job.words
             addresses = reads(job.job, config)
-            address_next = next(addresses)[0]
 
         if en:
             if word_age < cols:
@@ -807,6 +806,7 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
                 c_index = (c_index + 1) % every
             c_entries += c_entry
             step += 1
+        moved_on = en
         if not combine:
             c_entries = 0
 
