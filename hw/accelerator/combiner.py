@@ -159,7 +159,7 @@ class Combiner(SharedComponent):
             m.d.sync += entries.eq(entries + 1)
 
         # --- Words ---
-        final = count + 1 == job.depth
+        final = Signal()  # the last word of a result
         waits = Mux(pair, ~holds, job.mode == Mode.HOLD) | (most & ~final)  # no result yet
         index: Value = Const(0, 0)  # of the bytes of a lane
         if self.every > 1:
@@ -186,8 +186,12 @@ class Combiner(SharedComponent):
                 m.d.sync += [
                     kept.eq(Mux(most, Cat(one[:8] for one in greater), Mux(held, kept, word))),
                     count.eq(Mux(final | ~most, 0, count + 1)),
+                    final.eq(Mux(final | ~most, job.depth == 1, count + 2 == job.depth)),
                     holds.eq(pair & ~holds),
                 ]
+
+        with m.If(~self.i_active):
+            m.d.sync += final.eq(job.depth == 1)
 
         # --- Lanes ---
         bits = len(index)

@@ -69,42 +69,42 @@ class Loader(SharedComponent):
         self.word, self.cols = word, cols
 
     def body(self, platform: object) -> Module:
-        """Build the lines of tokens, and the age of the newest group that has a word."""
+        """Build the lines of tokens, and the age of the newest group that has a word.
+
+        What a step needs to know is in registers, as of the lines of that step: it is known early.
+        """
         m = Module()
         cols = self.cols
         # a group of either kind is at a column
         small = Signal(cols)
         large = Signal(cols)
-        with m.If(self.i_en):
-            m.d.sync += [
-                small.eq(Cat(self.i_group & ~self.i_large, small)),
-                large.eq(Cat(self.i_group & self.i_large, large)),
-            ]
-        here, first = [], []
-        for c in range(cols):
-            # Columns cols - P and on have a pixel.
-            for line, pixels in ((small, self.i_pixels), (large, self.i_pixels + 1)):
-                here.append(line[c] & (pixels >= cols - c))
-                first.append(line[c] & (pixels == cols - c))
-        column = Signal(range(cols + 1))
-        starts = Signal()
-        some = Signal()
-        m.d.comb += [
-            some.eq(Cat(*here).any()),
-            starts.eq(Cat(*first).any()),
-            column.eq(cols - self.i_pixels - Cat(*first[1::2]).any()),
+        lines = (
+            (Cat(self.i_group & ~self.i_large, small[:-1]), self.i_pixels),
+            (Cat(self.i_group & self.i_large, large[:-1]), self.i_pixels + 1),
+        )
+        # Columns cols - P and on have a pixel.
+        some = Cat(line[c] & (pixels >= cols - c) for line, pixels in lines for c in range(cols))
+        first = [
+            Cat(line[c] & (pixels == cols - c) for c in range(cols)).any() for line, pixels in lines
         ]
+        starts = first[0] | first[1]
+        column = (cols - self.i_pixels - first[1])[: len(self.o_phase)]
         most = 2 * self.word - 1
+        take = Signal()
         phase = Signal.like(self.o_phase)
         before = Signal.like(self.o_before)
-        now = Mux(starts, column, phase)
+        older = Mux(phase == most, most, phase + 1)
+        with m.If(self.i_en):
+            m.d.sync += [
+                Cat(small, large).eq(Cat(lines[0][0], lines[1][0])), take.eq(some.any()),
+                phase.eq(Mux(starts, column, older)),
+                # The group before began as much earlier as its phase would be greater.
+                before.eq(Mux(starts, older - column, before)),
+            ]  # fmt: skip
         m.d.comb += [
-            self.o_take.eq(some),
-            self.o_phase.eq(now),
-            # The group before began as much earlier as its phase would be greater.
-            self.o_before.eq(Mux(starts, phase - column, before)),
+            self.o_take.eq(take),
+            self.o_phase.eq(phase),
+            self.o_before.eq(before),
             self.o_empty.eq(~(small | large).any()),
         ]
-        with m.If(self.i_en):
-            m.d.sync += [phase.eq(Mux(now == most, most, now + 1)), before.eq(self.o_before)]
         return m

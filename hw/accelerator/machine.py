@@ -183,9 +183,9 @@ class Machine(SharedComponent):
         combine = Signal()
         if config.st_os:
             m.d.comb += stream.eq(job.kind == Kind.STREAM)
-        m.d.comb += combine.eq(
-            (job.kind == Kind.COMBINE) & front.running & (front.loaded == job.rounds)
-        )
+        loaded = Signal()  # all rounds of the job, in the cycle before
+        m.d.sync += loaded.eq(front.loaded == job.rounds)
+        m.d.comb += combine.eq((job.kind == Kind.COMBINE) & front.running & loaded)
         parameters, limits = self._program(m, program, front)
         fill, idle = self._words(m, memory, readers, engine, front, stream, en)
         giving = self._commands(m, engine, job, stream, front)
@@ -388,10 +388,12 @@ class Machine(SharedComponent):
         asking = Signal()
         coming = Signal()
         fill = Signal()
-        asked = Signal(ADDRESS, reset_less=True)
-        asked_first = Signal(bits, reset_less=True)
-        asked_last = Signal(bits, reset_less=True)
-        free = Signal()  # for the next address
+        # The address, and one more: whether the readers go on is known early in a cycle.
+        new = Cat(address, first, last)
+        asked = Signal(len(new), reset_less=True)
+        spare = Signal(len(new), reset_less=True)
+        spared = Signal()
+        free = Signal()  # the address is, or will be, another one
         moves = Signal()
         read = Signal()
         take = Signal()
@@ -404,7 +406,7 @@ class Machine(SharedComponent):
         rows = (self.i_load_left + inside + self.word - 1) >> size  # that are not whole
         ahead = Signal(ADDRESS - size)
         m.d.comb += [
-            ahead.eq(asked[size:] + 1 - row),
+            ahead.eq(asked[size:ADDRESS] + 1 - row),
             blocked.eq(self.i_loading & (ahead <= rows)),
             storing.eq(~front.running),  # after an abort, too, while a burst is being written
             take.eq(engine.o_word & en & fill),
@@ -412,19 +414,20 @@ class Machine(SharedComponent):
             read.eq(asking & moves & ~blocked & ~memory.o_clash),
             free.eq(~asking | read),
             *(
-                reader.i_next.eq(reading & free & (stream == n))
+                reader.i_next.eq(reading & ~spared & (stream == n))
                 for n, reader in enumerate(readers)
             ),
             memory.i_read_en.eq(moves),
-            memory.i_read_address.eq(Mux(storing, self.i_store_address, asked)),
+            memory.i_read_address.eq(Mux(storing, self.i_store_address, asked[:ADDRESS])),
         ]  # fmt: skip
+        m.d.sync += spared.eq(~free & (reading | spared))
+        with m.If(~spared):
+            m.d.sync += spare.eq(new)
         with m.If(free):
-            m.d.sync += [
-                asking.eq(reading), asked.eq(address), asked_first.eq(first), asked_last.eq(last),
-            ]  # fmt: skip
+            m.d.sync += [asking.eq(reading | spared), asked.eq(Mux(spared, spare, new))]
         with m.If(begin):
             m.d.sync += reading.eq(1)
-        with m.Elif(free & ends):
+        with m.Elif(~spared & ends):
             m.d.sync += reading.eq(0)
 
         # What is padding becomes the zero point on its way out of the memory.
@@ -437,7 +440,7 @@ class Machine(SharedComponent):
         )
         with m.If(moves):
             m.d.sync += [
-                coming.eq(read), fill.eq(coming), first_q.eq(asked_first), last_q.eq(asked_last),
+                coming.eq(read), fill.eq(coming), Cat(first_q, last_q).eq(asked[ADDRESS:]),
                 word.eq(padded),
             ]  # fmt: skip
         m.d.comb += [engine.i_word.eq(word), self.o_store.eq(word)]
@@ -513,11 +516,12 @@ class Machine(SharedComponent):
         kept_combine = Signal()
         hold = (job.kind == Kind.COMBINE) & (job.own.gemm.combine.mode == Mode.HOLD)
         begins = front.begin & ~hold
-        switch = Signal()  # the writers go on to the job of the front
         valid = engine.o_valid
-        m.d.comb += switch.eq(
-            (begins & (~front.writing | front.last)) | (front.pending & front.last)
-        )
+        # The writers go on, and if they do, to the job of the front.
+        step = valid | (begins & ~front.writing)
+        turns = Signal()
+        switch = Signal()
+        m.d.comb += switch.eq(step & turns)
         with m.If(switch):
             m.d.sync += [
                 kept.eq(Mux(stream, jobs[-1], jobs[0])), kept_stream.eq(stream),
@@ -531,10 +535,10 @@ class Machine(SharedComponent):
         gemm, other = writers[0], writers[-1]
         for index, (writer, new) in enumerate(zip(writers, jobs, strict=True)):
             m.d.comb += [
-                writer.i_begin.eq(switch & (stream == index)),
+                writer.i_begin.eq(turns & (stream == index)),
                 writer.i_new.eq(new),
                 writer.i_job.eq(kept[: len(new)]),
-                writer.i_next.eq(valid & (kept_stream == index)),
+                writer.i_next.eq(step),
             ]  # fmt: skip
         width = 8 * (self.word - self.config.rows)
         result = Cat(engine.o_result, Const(0, width)) if width else engine.o_result
@@ -547,6 +551,7 @@ class Machine(SharedComponent):
         )  # fmt: skip
         kept_result = Mux(kept_stream, other.o_kept, 1) if other is not gemm else Const(1)
         m.d.comb += [
+            turns.eq((begins & (~front.writing | last)) | (front.pending & last)),
             front.last.eq(valid & last),
             front.freed.eq(Mux(kept_combine, Mux(front.last, 2, 0), valid & round_ends)),
             self.o_load.eq(~valid),

@@ -51,7 +51,7 @@ class GemmPacer(SharedComponent):
     i_after : In(1)
         What came before was ST-OS: as if a tile of `cols` pixels had just ended.
     i_ready : In(16)
-        Rounds of the job that may begin.
+        Rounds of the job that may begin in the next cycle.
     o_beat : Out(1)
         A beat enters in this step, if the array moves.
     o_group : Out(1)
@@ -116,7 +116,11 @@ class GemmPacer(SharedComponent):
         last_word = Signal()
         long = Signal()
         large = Signal()
-        gap = Signal(range(-(1 << 9), steps.stop))  # what `sum_age` has to be above, for that word
+        # What `sum_age` has to be above for that word, and whether it is; the round may not begin.
+        gap = Signal(range(-(1 << 9), steps.stop))
+        room = Signal()
+        waits = Signal()
+        spaced = Signal()  # the word before is old enough
 
         pixels = Signal(range(self.cols + 1))
         length = job.length + long
@@ -128,9 +132,8 @@ class GemmPacer(SharedComponent):
         ends = round_ends & (round_ + 1 == job.rounds)
         one_run, one_word = job.runs == 1, job.words == 1
         last_length = job.length + (job.words == job.long)
-        apart = (word_age >= job.pixels) & ~(large & (word_age == job.pixels))
-        room = ~last_word | (sum_age > gap)
-        open_ = ~begins | (apart & room & (~new | (round_ != self.i_ready)))
+        wide = pixels << bits  # what the results of the tile take
+        open_ = ~begins | (spaced & (~last_word | room) & ~(new & waits))
         m.d.comb += [
             pixels.eq(job.pixels + large),
             self.o_busy.eq(busy),
@@ -142,14 +145,23 @@ class GemmPacer(SharedComponent):
         ]
         go = Signal()
         m.d.comb += go.eq(self.i_en & busy & open_)
+        few = job.pixels[: len(word_age)]
+
+        def enough(age: Value, large: Value) -> Value:
+            """Return whether all words of a group are read when it is that old."""
+            return (age >= few) & ~(large & (age == few))
+
+        older, word_older = self._older(sum_age), self._older(word_age)
+        m.d.sync += waits.eq(round_ == self.i_ready)
         with m.If(self.i_en):
             m.d.sync += [
-                word_age.eq(self._older(word_age)), sum_age.eq(self._older(sum_age)),
+                word_age.eq(word_older), spaced.eq(enough(word_older, large)), sum_age.eq(older),
+                room.eq(older > gap),
             ]  # fmt: skip
         with m.If(go):
             m.d.sync += [byte.eq(byte + 1), begins.eq(word_ends), new.eq(0)]
             with m.If(begins):
-                m.d.sync += word_age.eq(1)
+                m.d.sync += [word_age.eq(1), spaced.eq((few == 1) & ~large)]
             with m.If(word_ends):
                 m.d.sync += [
                     byte.eq(0), word.eq(following), long.eq(following < job.long),
@@ -158,28 +170,35 @@ class GemmPacer(SharedComponent):
                 with m.If(run_ends):
                     m.d.sync += run.eq(run + 1)
             with m.If(tile_ends):
+                larger = Mux(number + 1 == job.tiles, job.large.any(), number + 1 < job.large)
                 m.d.sync += [
                     run.eq(0), number.eq(number + 1), last_word.eq(one_run & one_word),
-                    sum_age.eq(1), width.eq(pixels << bits), large.eq(number + 1 < job.large),
-                    gap.eq((pixels << bits) - last_length),
+                    sum_age.eq(1), width.eq(wide), large.eq(larger),
+                    spaced.eq(Mux(begins, (few == 1) & ~larger, enough(word_older, larger))),
+                    gap.eq(wide - last_length), room.eq(wide <= last_length),
                 ]  # fmt: skip
             with m.If(round_ends):
                 m.d.sync += [
-                    number.eq(0), round_.eq(round_ + 1), new.eq(1), large.eq(job.large.any()),
+                    number.eq(0), round_.eq(round_ + 1), waits.eq(round_ + 1 == self.i_ready),
+                    new.eq(1),
                 ]  # fmt: skip
-                if (
-                    self.every == 1
-                ):  # only the first tile of a round may be larger than the one before
-                    m.d.sync += gap.eq(job.pixels + job.large.any() - last_length)
+                if self.every == 1:  # only this tile may be larger than the one before
+                    largest = job.pixels + job.large.any()
+                    m.d.sync += [gap.eq(largest - last_length), room.eq(largest <= last_length)]
             with m.If(ends):
                 m.d.sync += busy.eq(0)
         with m.If(self.i_begin):
             first = job.pixels + job.large.any()
             before = Mux(self.i_after, steps[-1], width)
+            need = Mux(before > first, before, first) - last_length
+            age = Mux(self.i_after, 0, Mux(self.i_en, older, sum_age))
+            word_now = Mux(self.i_en, word_older, word_age)
             m.d.sync += [
                 busy.eq(1), byte.eq(0), word.eq(0), run.eq(0), number.eq(0), round_.eq(0),
+                waits.eq(self.i_ready == 0), gap.eq(need), room.eq(age > need),
+                spaced.eq(enough(word_now, job.large.any())),
                 begins.eq(1), new.eq(1), last_word.eq(one_run & one_word), long.eq(job.long.any()),
-                large.eq(job.large.any()), gap.eq(Mux(before > first, before, first) - last_length),
+                large.eq(job.large.any()),
             ]  # fmt: skip
         with m.If(self.i_begin & self.i_after):
             m.d.sync += [sum_age.eq(0), width.eq(steps[-1])]

@@ -122,6 +122,7 @@ class GemmReader(SharedComponent):
             return {
                 "base": Signal(wide, name=f"{name}_base"), "x": Signal(wide, name=f"{name}_x"),
                 "row": Signal(signed(17), name=f"{name}_row"), "at": Signal(16, name=f"{name}_at"),
+                "ends": Signal(name=f"{name}_ends"),  # it is the last one of its line
             }  # fmt: skip
 
         pixel, tile = place("pixel"), place("tile")  # this one, and the first one of the tile
@@ -135,21 +136,27 @@ class GemmReader(SharedComponent):
         down = Signal(self.address)  # of the run, from the first one
         turn = Signal(2)
         origin = Signal(self.address)  # of the round
-        first = {"base": job.base, "x": job.x, "row": job.top, "at": 0}
+        first = {"base": job.base, "x": job.x, "row": job.top, "at": 0, "ends": job.line == 1}
+        # It is the last word of its run, run of the image, turn, tile of its round, round.
+        last_word, last_run, last_turn, last_tile, final = (
+            Signal(name=name)
+            for name in ("last_word", "last_run", "last_turn", "last_tile", "last_round")
+        )
 
-        line_ends = pixel["at"] + 1 == job.line
+        line_ends = pixel["ends"]
         following: dict[str, Value] = {
             "base": Mux(line_ends, pixel["base"] + job.jump, pixel["base"]),
             "x": Mux(line_ends, job.x, pixel["x"] + job.step),
             "row": Mux(line_ends, pixel["row"] + job.stride, pixel["row"]),
             "at": Mux(line_ends, 0, pixel["at"] + 1),
+            "ends": Mux(line_ends, job.line == 1, pixel["at"] + 2 == job.line),
         }
         length = job.length + (word < job.long)
         pixel_ends = left == 0
-        word_ends = pixel_ends & (word + 1 == job.words)
-        window_ends = word_ends & (run + 1 == job.rows)
-        run_ends = window_ends & (turn + 1 == job.turns)
-        tile_ends = run_ends & (number + 1 == job.tiles)
+        word_ends = pixel_ends & last_word
+        window_ends = word_ends & last_run
+        run_ends = window_ends & last_turn
+        tile_ends = run_ends & last_tile
 
         def size(index: Value | int) -> Value:
             """Return the pixels of a tile, but one."""
@@ -163,20 +170,30 @@ class GemmReader(SharedComponent):
                 m.d.sync += left.eq(size(number))
                 m.d.sync += [signal.eq(tile[key]) for key, signal in pixel.items()]
                 m.d.sync += [word.eq(word + 1), offset.eq(offset + length + job.skip)]
+                m.d.sync += last_word.eq(word + 2 == job.words)
             with m.If(word_ends):
                 m.d.sync += [word.eq(0), offset.eq(0), run.eq(run + 1), down.eq(down + job.pitch)]
+                m.d.sync += [last_word.eq(job.words == 1), last_run.eq(run + 2 == job.rows)]
             with m.If(window_ends):
                 m.d.sync += [run.eq(0), down.eq(0), turn.eq(turn + 1)]
+                m.d.sync += [last_run.eq(job.rows == 1), last_turn.eq(turn + 2 == job.turns)]
             with m.If(run_ends):
                 m.d.sync += [turn.eq(0), number.eq(number + 1)]
+                m.d.sync += [last_turn.eq(job.turns == 1), last_tile.eq(number + 2 == job.tiles)]
                 m.d.sync += left.eq(size(number + 1))
                 for where in (pixel, tile):
                     m.d.sync += [signal.eq(following[key]) for key, signal in where.items()]
             with m.If(tile_ends):
                 m.d.sync += [number.eq(0), round_.eq(round_ + 1), origin.eq(origin + job.block)]
+                m.d.sync += [last_tile.eq(job.tiles == 1), final.eq(round_ + 2 == job.rounds)]
         with m.If(self.i_begin):
             m.d.sync += [word.eq(0), offset.eq(0), run.eq(0), down.eq(0), number.eq(0)]
             m.d.sync += [round_.eq(0), origin.eq(0), turn.eq(0)]
+            m.d.sync += [
+                last_word.eq(job.words == 1), last_run.eq(job.rows == 1),
+                last_turn.eq(job.turns == 1), last_tile.eq(job.tiles == 1),
+                final.eq(job.rounds == 1),
+            ]  # fmt: skip
         with m.If(self.i_begin | (self.i_next & tile_ends)):
             m.d.sync += left.eq(size(0))
             for where in (pixel, tile):
@@ -193,6 +210,6 @@ class GemmReader(SharedComponent):
             self.o_address.eq(pixel["base"] + origin + down + x),
             self.o_first.eq(Mux(before < 0, 0, Mux(before < length, before, length))),
             self.o_bytes.eq(Mux(inside, most, 0)),
-            self.o_last.eq(tile_ends & (round_ + 1 == job.rounds)),
+            self.o_last.eq(tile_ends & final),
         ]
         return m

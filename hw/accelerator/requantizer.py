@@ -98,7 +98,7 @@ class Requantizer(SharedComponent):
 
         total = Signal(signed(32), reset_less=True)
         multiplier = Signal(31, reset_less=True)
-        shifts = [Signal(6, name=f"shift_{n}", reset_less=True) for n in range(2)]
+        shifts = [Signal(6, name=f"shift_{n}", reset_less=True) for n in range(2)]  # less 1
         twice = Signal(reset_less=True)
         product = Signal(signed(PRODUCT), reset_less=True)
         # One bit more than the result: the half that rounds it.
@@ -113,7 +113,7 @@ class Requantizer(SharedComponent):
             Mux(negative, Const(-(1 << 30), signed(32)), Const(1 << 30, signed(32))),
             Mux(away & negative, Const(-1, signed(32)), Const(0, signed(32))),
         )
-        down, fits = self._shift(product, (shifts[1] - 1)[:6])
+        down, fits = self._shift(product, shifts[1])
         value = Signal(signed(12))
         m.d.comb += value.eq((shifted[1:11].as_signed() + shifted[0]) + limits.zero)
         below = Mux(far[0], far[1], value < limits.low)
@@ -122,7 +122,7 @@ class Requantizer(SharedComponent):
             m.d.sync += [
                 total.eq(self.i_sum.as_signed() + given.bias + self.i_carry),
                 multiplier.eq(given.multiplier),
-                Cat(*shifts).eq(Cat(given.shift, *shifts[:-1])),
+                Cat(*shifts).eq(Cat((given.shift - 1)[:6], shifts[0])),
                 twice.eq(given.twice),
                 Cat(*odds).eq(Cat(self.i_odd, *odds[:-1])),
                 product.eq(total * multiplier + change),

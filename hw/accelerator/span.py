@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib.wiring import In, Out
 
 from ..share import SharedComponent
@@ -38,7 +38,7 @@ class Span(SharedComponent):
         Where byte 0 of the beat lies in the range, modulo ``2**offset``; before its beginning in a
         first beat.
 
-    Latency: none; the counters are registers.
+    Latency: none; all of it is in registers.
     """
 
     i_begin: Signal
@@ -65,26 +65,29 @@ class Span(SharedComponent):
         m = Module()
         size, bits = self.axi_bytes, self.axi_bytes.bit_length() - 1
         left = Signal(33)
-        first = Signal(bits)  # bytes of this beat in front of the range
+        strobe = Signal(size)
         offset = Signal.like(self.o_offset)
-        full = left[bits:].any()  # the beat, or more
         m.d.comb += [
-            self.o_left.eq(left),
-            self.o_offset.eq(offset),
-            self.o_strobe.eq(
-                Cat(*((n >= first) & (full | (left[:bits] > n)) for n in range(size - 1)), full)
-            ),
-        ]
+            self.o_left.eq(left), self.o_offset.eq(offset), self.o_strobe.eq(strobe),
+        ]  # fmt: skip
+
+        def upto(full: Value, rest: Value) -> Value:
+            """Return the bytes of a beat that are all in the range, or so many."""
+            return Cat(*(full | (rest > n) for n in range(size - 1)), full)
+
+        full = left[bits:].any()  # the beat, or more
         with m.If(self.i_next):
             m.d.sync += [
-                left.eq(Mux(full, Cat(left[:bits], left[bits:] - 1), 0)), first.eq(0),
-                offset.eq(offset + size),
+                left.eq(Mux(full, Cat(left[:bits], left[bits:] - 1), 0)), offset.eq(offset + size),
+                strobe.eq(upto(left[bits:] > 1, left[:bits] & full.replicate(bits))),
             ]  # fmt: skip
         with m.If(self.i_end):
-            m.d.sync += left.eq(0)
+            m.d.sync += [left.eq(0), strobe.eq(0)]
         with m.If(self.i_begin):
+            total = self.i_bytes + self.i_inside
+            inside = Cat(n >= self.i_inside for n in range(size))
             m.d.sync += [
-                left.eq(self.i_bytes + self.i_inside), first.eq(self.i_inside),
+                left.eq(total), strobe.eq(upto(total[bits:].any(), total[:bits]) & inside),
                 offset.eq(-self.i_inside),
             ]  # fmt: skip
         return m

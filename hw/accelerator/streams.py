@@ -100,11 +100,13 @@ class StreamReader(SharedComponent):
                 "x": Signal(signed(18), name=f"{name}_x"),
                 "in": Signal(self.address, name=f"{name}_in"), "at": Signal(16, name=f"{name}_at"),
                 "row": Signal(signed(18), name=f"{name}_row"),
+                "ends": Signal(name=f"{name}_ends"),  # it is the last one of its line
             }  # fmt: skip
 
         here, fold, later = place("here"), place("fold"), place("later")
         first: dict[str, Value] = {
             "line": job.base, "x": job.x, "in": Const(0), "at": Const(0), "row": job.top,
+            "ends": job.pitch == 1,
         }  # fmt: skip
         # Of the signal: byte and element that its lines begin with. Of the block: that byte.
         origin = Signal(wide)
@@ -112,13 +114,14 @@ class StreamReader(SharedComponent):
         corner = Signal(wide)
         band = Signal(16)
         round_ = Signal(16)
-        ends_line = here["at"] + 1 == job.pitch
+        ends_line = here["ends"]
         following: dict[str, Value] = {
             "line": Mux(ends_line, here["line"] + job.line, here["line"]),
             "x": Mux(ends_line, left, here["x"] + 1),
             "in": Mux(ends_line, 0, here["in"] + job.pixel),
             "at": Mux(ends_line, 0, here["at"] + 1),
             "row": Mux(ends_line, here["row"] + job.step, here["row"]),
+            "ends": Mux(ends_line, job.pitch == 1, here["at"] + 2 == job.pitch),
         }
         # of the fold or the fill; folds of the pass
         beat = Signal(10)
@@ -131,11 +134,16 @@ class StreamReader(SharedComponent):
         single = job.passes == 1
         # A pass takes cols - 1 beats, one for every tap, and cols more for every further fold.
         long = self.cols - 1 + job.depth
-        pass_ends = (beat + 1 == long) & (~single | (piece + 1 == job.folds))
-        wraps = single & (beat + 1 == long)
-        fold_ends = pass_ends & (number + 1 == job.passes)
-        signal_ends = fold_ends & (single | (done + 1 == job.folds))
-        last_band = band + 1 == job.bands
+        # It is the last beat of a fold, the last fold of its pass, pass of its fold, row of the
+        # kernel, fold of its signal, band of its block, block.
+        last_beat, last_piece, last_pass, last_row, last_fold, last_band, final = (
+            Signal(name=f"last_{name}")
+            for name in ("beat", "piece", "pass", "row", "fold", "band", "round")
+        )
+        pass_ends = last_beat & (~single | last_piece)
+        wraps = single & last_beat
+        fold_ends = pass_ends & last_pass
+        signal_ends = fold_ends & (single | last_fold)
         marks = (beat == self.cols - 1) & (number == 0)
         after: dict[str, Value] = {
             key: Mux(marks, following[key], signal) for key, signal in later.items()
@@ -143,19 +151,26 @@ class StreamReader(SharedComponent):
 
         with m.If(self.i_next):
             m.d.sync += [signal.eq(following[key]) for key, signal in here.items()]
-            m.d.sync += beat.eq(beat + 1)
+            m.d.sync += [beat.eq(beat + 1), last_beat.eq(beat + 2 == long)]
             with m.If(marks):
                 m.d.sync += [signal.eq(following[key]) for key, signal in later.items()]
             with m.If(wraps):
                 m.d.sync += [beat.eq(long - self.cols), piece.eq(piece + 1)]
+                m.d.sync += [last_beat.eq(self.cols == 1), last_piece.eq(piece + 2 == job.folds)]
             with m.If(pass_ends):
                 m.d.sync += [beat.eq(0), number.eq(number + 1)]
+                m.d.sync += [last_beat.eq(long == 1), last_pass.eq(number + 2 == job.passes)]
                 m.d.sync += [kernel.eq(kernel + 1), down.eq(down + job.row)]
-                with m.If(kernel + 1 == job.kernel):
-                    m.d.sync += [kernel.eq(0), down.eq(0)]
+                m.d.sync += last_row.eq(kernel + 2 == job.kernel)
+                with m.If(last_row):
+                    m.d.sync += [kernel.eq(0), down.eq(0), last_row.eq(job.kernel == 1)]
                 m.d.sync += [signal.eq(fold[key]) for key, signal in here.items()]
             with m.If(fold_ends):
                 m.d.sync += [number.eq(0), kernel.eq(0), down.eq(0), done.eq(done + 1)]
+                m.d.sync += [
+                    last_pass.eq(single), last_row.eq(job.kernel == 1),
+                    last_fold.eq(done + 2 == job.folds),
+                ]  # fmt: skip
                 for where in (here, fold):
                     m.d.sync += [signal.eq(after[key]) for key, signal in where.items()]
         with m.If(self.i_next & signal_ends):
@@ -163,9 +178,15 @@ class StreamReader(SharedComponent):
             begin = Mux(last_band, below, origin + job.band)
             x = Mux(last_band, job.x, left + job.band_x)
             m.d.sync += [piece.eq(0), done.eq(0), origin.eq(begin), left.eq(x)]
-            m.d.sync += band.eq(Mux(last_band, 0, band + 1))
+            m.d.sync += [
+                band.eq(Mux(last_band, 0, band + 1)),
+                last_band.eq(Mux(last_band, job.bands == 1, band + 2 == job.bands)),
+                last_piece.eq(job.folds == 1), last_fold.eq(job.folds == 1),
+            ]  # fmt: skip
             with m.If(last_band):
-                m.d.sync += [corner.eq(below), round_.eq(round_ + 1)]
+                m.d.sync += [
+                    corner.eq(below), round_.eq(round_ + 1), final.eq(round_ + 2 == self.i_rounds),
+                ]  # fmt: skip
             for where in (here, fold):
                 start = {**first, "line": begin, "x": x}
                 m.d.sync += [signal.eq(start[key]) for key, signal in where.items()]
@@ -178,7 +199,11 @@ class StreamReader(SharedComponent):
                 origin.eq(job.base),
                 corner.eq(job.base),
             ]
-            m.d.sync += left.eq(job.x)
+            m.d.sync += [
+                left.eq(job.x), last_beat.eq(long == 1), last_piece.eq(job.folds == 1),
+                last_pass.eq(single), last_row.eq(job.kernel == 1), last_fold.eq(job.folds == 1),
+                last_band.eq(job.bands == 1), final.eq(self.i_rounds == 1),
+            ]  # fmt: skip
             for where in (here, fold):
                 m.d.sync += [signal.eq(first[key]) for key, signal in where.items()]
 
@@ -188,7 +213,7 @@ class StreamReader(SharedComponent):
             row.eq(here["row"] + kernel),
             self.o_address.eq(here["line"] + here["in"] + down),
             self.o_bytes.eq(Mux(inside, self.word, 0)),
-            self.o_last.eq(signal_ends & last_band & (round_ + 1 == self.i_rounds)),
+            self.o_last.eq(signal_ends & last_band & final),
         ]
         return m
 
@@ -281,11 +306,11 @@ class StreamWriter(SharedComponent):
         ends_line = at + 1 == job.pitch
         steps = across + 1 == job.across
         below = down + 1 == job.down
-        signal_ends = left == 0
-        last_band = band + 1 == job.bands
-        final = round_ + 1 == job.rounds
+        # It is the last output of its signal, the last band of its block, the last block.
+        signal_ends, last_band, final = Signal(), Signal(), Signal()
         with m.If(self.i_next):
             m.d.sync += [at.eq(at + 1), left.eq(left - 1), across.eq(Mux(steps, 0, across + 1))]
+            m.d.sync += signal_ends.eq(left == 1)
             with m.If(steps):
                 m.d.sync += [column.eq(column + 1), here.eq(here + job.pixel)]
             with m.If(ends_line):
@@ -295,17 +320,24 @@ class StreamWriter(SharedComponent):
                     line.eq(following), here.eq(following),
                 ]  # fmt: skip
             with m.If(signal_ends):
-                m.d.sync += band.eq(Mux(last_band, 0, band + 1))
+                m.d.sync += [band.eq(band + 1), last_band.eq(band + 2 == job.bands)]
                 with m.If(last_band):
-                    m.d.sync += [corner.eq(corner + job.block), round_.eq(round_ + 1)]
+                    m.d.sync += [
+                        band.eq(0), last_band.eq(job.bands == 1), round_.eq(round_ + 1),
+                        final.eq(round_ + 2 == job.rounds), corner.eq(corner + job.block),
+                    ]  # fmt: skip
         begin = Mux(last_band, corner + job.block, origin + job.band)
-        with m.If(self.i_begin):
-            m.d.sync += [corner.eq(new.base), band.eq(0), round_.eq(0)]
-        with m.If(self.i_begin | (self.i_next & signal_ends)):
+        with m.If(self.i_next & self.i_begin):
+            m.d.sync += [
+                corner.eq(new.base), band.eq(0), round_.eq(0), last_band.eq(new.bands == 1),
+                final.eq(new.rounds == 1),
+            ]  # fmt: skip
+        with m.If(self.i_next & (self.i_begin | signal_ends)):
             start = Mux(self.i_begin, new.base, begin)
             m.d.sync += [
                 at.eq(0), across.eq(0), column.eq(0), down.eq(0), line.eq(start), here.eq(start),
-                origin.eq(start), left.eq(Mux(self.i_begin, new.count, job.count) - 1),
+                origin.eq(start), left.eq(Mux(self.i_begin, new.count - 1, job.count - 1)),
+                signal_ends.eq(Mux(self.i_begin, new.count == 1, job.count == 1)),
             ]  # fmt: skip
         width = Mux(last_band, job.last_width, job.width)
         count = Mux(final, job.rest, job.rows)

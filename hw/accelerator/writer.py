@@ -46,14 +46,14 @@ class GemmWriter(SharedComponent):
 
     Members
     -------
+    i_next : In(1)
+        The address is taken; the next one is there in the next cycle.
     i_begin : In(1)
-        Begin with the job; its first address is there in the next cycle.
+        It is the first one of a new job.
     i_new : In(write_job(address))
         The job that begins.
     i_job : In(write_job(address))
         The same from the next cycle on, until the last address was taken.
-    i_next : In(1)
-        The address is taken.
     o_address : Out(address)
         Of the word.
     o_bytes : Out(word)
@@ -108,26 +108,37 @@ class GemmWriter(SharedComponent):
             wide = Mux(index < of.large, of.step, 0)
             return (of.reach + wide)[: self.address]
 
-        tile_ends = left == 0
-        round_ends = tile_ends & (number + 1 == job.tiles)
+        # It is the last pixel of its tile, the last tile of its round, the last round.
+        tile_ends, last_tile, final = Signal(), Signal(), Signal()
+        round_ends = tile_ends & last_tile
         next_start = start + job.rows
         with m.If(self.i_next):
-            m.d.sync += [left.eq(left - 1), here.eq(here - job.step)]
+            m.d.sync += [left.eq(left - 1), tile_ends.eq(left == 1), here.eq(here - job.step)]
             with m.If(tile_ends):
                 end = top + reach(number + 1)
                 m.d.sync += [number.eq(number + 1), left.eq(size(number + 1) - 1)]
+                m.d.sync += [
+                    last_tile.eq(number + 2 == job.tiles), tile_ends.eq(size(number + 1) == 1),
+                ]  # fmt: skip
                 m.d.sync += [here.eq(end), top.eq(end)]
             with m.If(round_ends):
                 end = next_start + reach(0)
                 m.d.sync += [number.eq(0), round_.eq(round_ + 1), left.eq(size(0) - 1)]
                 m.d.sync += [here.eq(end), top.eq(end), start.eq(next_start)]
-        with m.If(self.i_begin):
+                m.d.sync += [
+                    last_tile.eq(job.tiles == 1), tile_ends.eq(size(0) == 1),
+                    final.eq(round_ + 2 == job.rounds),
+                ]  # fmt: skip
+        with m.If(self.i_next & self.i_begin):
             before = new.base - new.step
             end = before + reach(0, new)
             m.d.sync += [number.eq(0), round_.eq(0), left.eq(size(0, new) - 1)]
             m.d.sync += [here.eq(end), top.eq(end), start.eq(before)]
+            m.d.sync += [
+                last_tile.eq(new.tiles == 1), tile_ends.eq(size(0, new) == 1),
+                final.eq(new.rounds == 1),
+            ]  # fmt: skip
 
-        final = round_ + 1 == job.rounds
         count = Mux(final, job.rest, job.rows)
         m.d.comb += [
             self.o_address.eq(here),

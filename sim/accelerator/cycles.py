@@ -289,6 +289,8 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
     busy = False
     byte = w = tile_index = pace_round = 0
     word_age, sum_age = cols, every * cols
+    # Of the cycle before: the next round is not loaded; all of the job are.
+    pace_waits = all_loaded = False
     width = 0
     # The loader: groups as (step of their first beat, pixels).
     groups: deque[tuple[int, int]] = deque()
@@ -342,7 +344,8 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
         # ------------------------------------------------------------ the machine: what there is
         job = now_work
         kind = job.kind if job else None
-        combine = kind == Kind.COMBINE and running and loaded == job.rounds  # type: ignore[union-attr]
+        combine = kind == Kind.COMBINE and running and all_loaded
+        loaded_before = loaded
         idle = not (reading or asking or coming or fill)
         blocked = False
         if arriving and asking:
@@ -368,7 +371,7 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
                 apart_now = max(every * width, size_now)
                 room = not last_word or sum_age + length > apart_now
                 new = w == 0 and tile_index == 0
-                beat = word_age >= size_now and room and (not new or pace_round != loaded)
+                beat = word_age >= size_now and room and not (new and pace_waits)
             else:
                 beat = True
         wants_weights = beat and not ring.valid
@@ -807,6 +810,8 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
             c_entries += c_entry
             step += 1
         moved_on = en
+        pace_waits = pace_round == loaded_before
+        all_loaded = job is not None and loaded_before == job.rounds
         if not combine:
             c_entries = 0
 

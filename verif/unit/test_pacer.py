@@ -39,14 +39,17 @@ def test_steps(seed: int, every: int) -> None:
             }  # fmt: skip
             job = encode(pace_job, fields)
             after = dice.randint(0, 1)
-            yield {"i_begin": 1, "i_job": job, "i_en": 1, "i_after": after}
+            opens = [
+                step + 1 + dice.randint(0, 40) for _ in range(rounds)
+            ]  # when a round may begin
+            opens = list(itertools.accumulate(opens, max))
+            ready = sum(opened <= step + 1 for opened in opens)
+            yield {"i_begin": 1, "i_job": job, "i_en": 1, "i_after": after, "i_ready": ready}
             step += 1
             if after:
                 ended, before = step, cols
             wanted: dict[int, tuple[int, int, int]] = {}
             at = step
-            opens = [step + dice.randint(0, 40) for _ in range(rounds)]  # when a round may begin
-            opens = list(itertools.accumulate(opens, max))
             for opened in opens:
                 at = max(at, opened)
                 for pixels in tiles:
@@ -65,7 +68,7 @@ def test_steps(seed: int, every: int) -> None:
             last = max(wanted)
             while step <= last:
                 moves = int(dice.random() < 0.8)
-                ready = sum(opened <= step for opened in opens)
+                ready = sum(opened <= step + moves for opened in opens)  # in the next cycle
                 seen = yield {
                     "i_begin": 0,
                     "i_after": None,

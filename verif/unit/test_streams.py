@@ -140,7 +140,7 @@ def test_signals(seed: int) -> None:
     )
 
     def write() -> Drive:
-        yield {"i_begin": 1, "i_new": write_job, "i_next": 0}
+        yield {"i_begin": 1, "i_new": write_job, "i_next": 1}
         for index, (address, ok, round_) in enumerate(writes):
             taken = 0
             while not taken:

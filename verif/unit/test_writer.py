@@ -46,7 +46,7 @@ def test_pixels(seed: int) -> None:
     )
 
     def drive() -> Drive:
-        yield {"i_begin": 1, "i_new": job, "i_next": 0}
+        yield {"i_begin": 1, "i_new": job, "i_next": 1}
         for index, (address, mask) in enumerate(wanted):
             taken = 0
             while not taken:
