@@ -50,6 +50,10 @@ class Front:
         # This job.
         self.descriptor = Signal(bits, reset_less=True)
         self.job: Any = View(JOB, self.descriptor[: JOB.size])
+        # It is one of the kinds that compute, ST-OS, a COMBINE that only holds a word.
+        self.computes = Signal()
+        self.stream = Signal()
+        self.holds = Signal()
         self.whole = Signal()  # its check is right
         self.index = Signal(16)
         self.loaded = Signal(16)
@@ -179,10 +183,8 @@ class Machine(SharedComponent):
         job = front.job
         combiner = job.own.gemm.combine
         en = Signal()
-        stream = Signal()
+        stream = front.stream
         combine = Signal()
-        if config.st_os:
-            m.d.comb += stream.eq(job.kind == Kind.STREAM)
         loaded = Signal()  # all rounds of the job, in the cycle before
         m.d.sync += loaded.eq(front.loaded == job.rounds)
         m.d.comb += combine.eq((job.kind == Kind.COMBINE) & front.running & loaded)
@@ -190,7 +192,7 @@ class Machine(SharedComponent):
         fill, idle = self._words(m, memory, readers, engine, front, stream, en)
         giving = self._commands(m, engine, job, stream, front)
         self._results(m, memory, writers, engine, front, stream)
-        hold = combine & (combiner.mode == Mode.HOLD)
+        hold = combine & front.holds
         entered = idle & ~giving & ~engine.o_busy  # all operands of the job are in the array
         m.d.comb += front.ends.eq(Mux(job.kind == Kind.COMBINE, hold & idle | front.last, entered))
         asked = Signal(16)
@@ -325,7 +327,8 @@ class Machine(SharedComponent):
         later, job = front.later, front.job
         started = Signal()  # there was a job before
         compute = [Kind.GEMM, Kind.COMBINE, *[Kind.STREAM] * self.config.st_os]
-        alone = ~(Cat(later.kind == one for one in compute).any() & later.overlap)
+        computes = Cat(later.kind == one for one in compute).any()
+        alone = ~(computes & later.overlap)
         with m.FSM(name="front"):
             with m.State("IDLE"):
                 quiet = ~front.writing & ~self.i_loading
@@ -333,16 +336,21 @@ class Machine(SharedComponent):
                 with m.If(front.take):
                     m.d.sync += [
                         front.descriptor.eq(front.following), front.index.eq(front.index + started),
-                        started.eq(1), front.after.eq(job.kind == Kind.STREAM),
+                        started.eq(1), front.after.eq(front.stream), front.computes.eq(computes),
+                        front.stream.eq((later.kind == Kind.STREAM) & self.config.st_os),
+                        front.holds.eq(
+                            (later.kind == Kind.COMBINE)
+                            & (later.own.gemm.combine.mode == Mode.HOLD)
+                        ),
                     ]  # fmt: skip
                     m.next = "BEGIN"
             with m.State("BEGIN"):
                 base = job.own.transfer.base
                 to_host = (base == Base.OUTPUT) | (base == Base.SCRATCH)
                 legal = front.whole & ((job.kind != Kind.STORE) | to_host)
+                m.d.comb += front.begin.eq(front.whole & front.computes)
                 with m.Switch(Mux(legal, job.kind, _NONE)):
                     with m.Case(*compute):
-                        m.d.comb += front.begin.eq(1)
                         m.d.sync += front.running.eq(1)
                         m.next = "RUN"
                     with m.Case(Kind.LOAD, Kind.STORE):
@@ -460,49 +468,75 @@ class Machine(SharedComponent):
         giving = Signal()
         band = Signal(16)
         round_ = Signal(16)
-        taken = Signal()  # the first command was taken in the cycle before
+        # The next command is in a register: that it is taken is known late in a cycle.
+        held = Signal()
+        command = Signal(COMMAND.size + 1, reset_less=True)
+        taken = Signal()  # the first one of a GEMM was taken in the cycle before
         give = Signal()
-        first = (tile == 0) & (round_ == 0)
-        m.d.comb += give.eq(giving & (~stream | (round_ != front.loaded)))
-        m.d.sync += taken.eq(give & engine.o_cmd_ready & first & ~stream)
+        starts = front.begin & (job.kind != Kind.COMBINE)
+        m.d.comb += give.eq((starts | giving) & (~stream | (round_ != front.loaded)) & ~held)
+        m.d.sync += [
+            held.eq(give | (held & ~engine.o_cmd_ready)),
+            taken.eq(held & engine.o_cmd_ready & command[-1] & ~stream),
+        ]
+        # It is the last pass of its fold, fold or tile of its signal, band of its round, round.
+        last_pass, last_tile, last_band, last_round = (
+            Signal(name=f"last_{name}") for name in ("pass", "tile", "band", "round")
+        )
         single = passes.passes == 1
-        last_pass = number + 1 == passes.passes
-        last_fold = tile + 1 == passes.folds
-        word = View(COMMAND, Signal(COMMAND.size, name="command"))
+        tiles = Mux(stream, passes.folds, gemm.tiles)
+        bands = Mux(stream, passes.bands, 1)
+        word = View(COMMAND, Signal(COMMAND.size, name="command_word"))
         m.d.comb += [
             word.depth.eq(Mux(stream, passes.depth, job.depth)),
             word.folds.eq(Mux(stream & single, passes.folds, 1)),
             word.emit.eq(gemm.pixels + (tile < gemm.large)),
             word.st_os.eq(stream),
             word.accumulate.eq(stream & (number != 0)),
-            engine.i_cmd.eq(word.as_value()),
-            engine.i_cmd_valid.eq(give),
+            engine.i_cmd.eq(command[: COMMAND.size]),
+            engine.i_cmd_valid.eq(held),
             engine.i_begin.eq(taken),
             engine.i_after.eq(front.after),
             engine.i_pixels.eq(gemm.pixels),
             engine.i_job.eq(Cat(getattr(gemm, name) for name, _ in pace_job)),
         ]
         with m.If(stream):
-            full = Mux(single | last_fold, passes.last, self.config.cols)
+            full = Mux(single | last_tile, passes.last, self.config.cols)
             m.d.comb += word.emit.eq(Mux(last_pass, full, 0))
-        signal_ends = Mux(stream, last_pass & (single | last_fold), tile + 1 == gemm.tiles)
-        round_ends = signal_ends & (~stream | (band + 1 == passes.bands))
-        with m.If(front.begin):
+        signal_ends = Mux(stream, last_pass & (single | last_tile), last_tile)
+        round_ends = signal_ends & last_band
+        with m.If(~held):
+            m.d.sync += command.eq(Cat(word, (tile == 0) & (round_ == 0)))
+        with m.If(starts):
+            m.d.sync += giving.eq(1)
+        with m.If(front.take):
+            later, its = front.later, front.later.own.stream.read
+            streams = (later.kind == Kind.STREAM) & self.config.st_os
             m.d.sync += [
-                giving.eq(job.kind != Kind.COMBINE), tile.eq(0), number.eq(0), band.eq(0),
-                round_.eq(0),
+                tile.eq(0), number.eq(0), band.eq(0), round_.eq(0), last_pass.eq(its.passes == 1),
+                last_tile.eq(Mux(streams, its.folds, later.own.gemm.read.tiles) == 1),
+                last_band.eq(~streams | (its.bands == 1)), last_round.eq(later.rounds == 1),
             ]  # fmt: skip
-        with m.Elif(give & engine.o_cmd_ready):
-            m.d.sync += number.eq(number + 1)
+        with m.Elif(give):
+            m.d.sync += [number.eq(number + 1), last_pass.eq(number + 2 == passes.passes)]
             with m.If(~stream | last_pass):
-                m.d.sync += [number.eq(0), tile.eq(tile + 1)]
+                m.d.sync += [
+                    number.eq(0), last_pass.eq(single), tile.eq(tile + 1),
+                    last_tile.eq(tile + 2 == tiles),
+                ]  # fmt: skip
             with m.If(signal_ends):
-                m.d.sync += [tile.eq(0), band.eq(band + 1)]
+                m.d.sync += [
+                    tile.eq(0), last_tile.eq(tiles == 1), band.eq(band + 1),
+                    last_band.eq(band + 2 == bands),
+                ]  # fmt: skip
             with m.If(round_ends):
-                m.d.sync += [band.eq(0), round_.eq(round_ + 1)]
-                with m.If(round_ + 1 == job.rounds):
+                m.d.sync += [
+                    band.eq(0), last_band.eq(bands == 1), round_.eq(round_ + 1),
+                    last_round.eq(round_ + 2 == job.rounds),
+                ]  # fmt: skip
+                with m.If(last_round):
                     m.d.sync += giving.eq(0)
-        return giving | taken
+        return giving | held | taken
 
     def _results(
         self, m: Module, memory: ActivationMemory, writers: list[Any], engine: Engine, front: Front,
@@ -514,7 +548,7 @@ class Machine(SharedComponent):
         kept = Signal(max(map(len, jobs)), reset_less=True)
         kept_stream = Signal()
         kept_combine = Signal()
-        hold = (job.kind == Kind.COMBINE) & (job.own.gemm.combine.mode == Mode.HOLD)
+        hold = front.holds
         begins = front.begin & ~hold
         valid = engine.o_valid
         # The writers go on, and if they do, to the job of the front.
@@ -542,10 +576,10 @@ class Machine(SharedComponent):
             ]  # fmt: skip
         width = 8 * (self.word - self.config.rows)
         result = Cat(engine.o_result, Const(0, width)) if width else engine.o_result
-        mask, address, round_ends, last = (
+        count, address, round_ends, last = (
             Mux(kept_stream, two, one)
             for one, two in (
-                (gemm.o_bytes, other.o_bytes), (gemm.o_address, other.o_address),
+                (gemm.o_count, other.o_count), (gemm.o_address, other.o_address),
                 (gemm.o_round, other.o_round), (gemm.o_last, other.o_last),
             )
         )  # fmt: skip
@@ -556,7 +590,7 @@ class Machine(SharedComponent):
             front.freed.eq(Mux(kept_combine, Mux(front.last, 2, 0), valid & round_ends)),
             self.o_load.eq(~valid),
             memory.i_write_en.eq(Mux(valid, kept_result, self.i_load.any())),
-            memory.i_write.eq(Mux(valid, mask, self.i_load)),
+            memory.i_write.eq(Mux(valid, Cat(n < count for n in range(self.word)), self.i_load)),
             memory.i_write_address.eq(Mux(valid, address, self.i_load_address)),
             memory.i_write_data.eq(Mux(valid, result, self.i_load_data)),
         ]

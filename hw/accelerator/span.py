@@ -30,6 +30,8 @@ class Span(SharedComponent):
         Go on to the next beat.
     i_end : In(1)
         There are no more beats.
+    o_more : Out(1)
+        There is a beat.
     o_left : Out(33)
         Bytes from byte 0 of this beat to the end of the range; 0 after the last beat.
     o_strobe : Out(axi_bytes)
@@ -46,6 +48,7 @@ class Span(SharedComponent):
     i_bytes: Signal
     i_next: Signal
     i_end: Signal
+    o_more: Signal
     o_left: Signal
     o_strobe: Signal
     o_offset: Signal
@@ -53,8 +56,8 @@ class Span(SharedComponent):
     def __init__(self, *, axi_bytes: int, offset: int) -> None:
         signature: dict[str, Any] = {
             "i_begin": In(1), "i_inside": In(range(axi_bytes)), "i_bytes": In(32),
-            "i_next": In(1), "i_end": In(1), "o_left": Out(33), "o_strobe": Out(axi_bytes),
-            "o_offset": Out(offset),
+            "i_next": In(1), "i_end": In(1), "o_more": Out(1), "o_left": Out(33),
+            "o_strobe": Out(axi_bytes), "o_offset": Out(offset),
         }  # fmt: skip
         parameters = (axi_bytes, offset)
         super().__init__(kind="span", parameters=parameters, signature=signature, resets=True)
@@ -65,10 +68,12 @@ class Span(SharedComponent):
         m = Module()
         size, bits = self.axi_bytes, self.axi_bytes.bit_length() - 1
         left = Signal(33)
+        more = Signal()
         strobe = Signal(size)
         offset = Signal.like(self.o_offset)
         m.d.comb += [
-            self.o_left.eq(left), self.o_offset.eq(offset), self.o_strobe.eq(strobe),
+            self.o_more.eq(more), self.o_left.eq(left), self.o_offset.eq(offset),
+            self.o_strobe.eq(strobe),
         ]  # fmt: skip
 
         def upto(full: Value, rest: Value) -> Value:
@@ -78,16 +83,17 @@ class Span(SharedComponent):
         full = left[bits:].any()  # the beat, or more
         with m.If(self.i_next):
             m.d.sync += [
+                more.eq((left[bits:] > 1) | (full & left[:bits].any())),
                 left.eq(Mux(full, Cat(left[:bits], left[bits:] - 1), 0)), offset.eq(offset + size),
                 strobe.eq(upto(left[bits:] > 1, left[:bits] & full.replicate(bits))),
             ]  # fmt: skip
         with m.If(self.i_end):
-            m.d.sync += [left.eq(0), strobe.eq(0)]
+            m.d.sync += [more.eq(0), left.eq(0), strobe.eq(0)]
         with m.If(self.i_begin):
             total = self.i_bytes + self.i_inside
             inside = Cat(n >= self.i_inside for n in range(size))
             m.d.sync += [
-                left.eq(total), strobe.eq(upto(total[bits:].any(), total[:bits]) & inside),
-                offset.eq(-self.i_inside),
+                more.eq(1), left.eq(total), offset.eq(-self.i_inside),
+                strobe.eq(upto(total[bits:].any(), total[:bits]) & inside),
             ]  # fmt: skip
         return m

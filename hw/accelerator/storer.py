@@ -95,7 +95,7 @@ class Storer(SharedComponent):
         place = Signal(within)
         opens = Signal(init=1)  # it is the first one of a burst
         moves = Signal()
-        more = span.o_left.any()
+        more = span.o_more
         halts = self.i_stop & opens
         read = more & ~halts & moves
         fits = Signal(range(per_burst + 1))  # beats from this one to the end of its burst

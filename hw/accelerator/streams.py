@@ -253,7 +253,7 @@ class StreamWriter(SharedComponent):
 
     Members
     -------
-    i_begin, i_new, i_job, i_next, o_address, o_bytes, o_round, o_last
+    i_begin, i_new, i_job, i_next, o_address, o_count, o_round, o_last
         As of `GemmWriter`, with `stream_write_job`.
     o_kept : Out(1)
         The output is written; others are dropped.
@@ -266,7 +266,7 @@ class StreamWriter(SharedComponent):
     i_job: Signal
     i_next: Signal
     o_address: Signal
-    o_bytes: Signal
+    o_count: Signal
     o_kept: Signal
     o_round: Signal
     o_last: Signal
@@ -278,7 +278,7 @@ class StreamWriter(SharedComponent):
             "i_job": In(stream_write_job(address).size),
             "i_next": In(1),
             "o_address": Out(address),
-            "o_bytes": Out(word),
+            "o_count": Out(range(word + 1)),
             "o_kept": Out(1),
             "o_round": Out(1),
             "o_last": Out(1),
@@ -287,7 +287,7 @@ class StreamWriter(SharedComponent):
         self.address, self.word = address, word
 
     def body(self, platform: object) -> Module:
-        """Build the place in the line, the phases of both strides, and the mask."""
+        """Build the place in the line, and the phases of both strides."""
         m = Module()
         job = View(stream_write_job(self.address), self.i_job)
         new = View(stream_write_job(self.address), self.i_new)
@@ -308,6 +308,7 @@ class StreamWriter(SharedComponent):
         below = down + 1 == job.down
         # It is the last output of its signal, the last band of its block, the last block.
         signal_ends, last_band, final = Signal(), Signal(), Signal()
+        count = Signal.like(self.o_count)
         with m.If(self.i_next):
             m.d.sync += [at.eq(at + 1), left.eq(left - 1), across.eq(Mux(steps, 0, across + 1))]
             m.d.sync += signal_ends.eq(left == 1)
@@ -325,12 +326,13 @@ class StreamWriter(SharedComponent):
                     m.d.sync += [
                         band.eq(0), last_band.eq(job.bands == 1), round_.eq(round_ + 1),
                         final.eq(round_ + 2 == job.rounds), corner.eq(corner + job.block),
+                        count.eq(Mux(round_ + 2 == job.rounds, job.rest, job.rows)),
                     ]  # fmt: skip
         begin = Mux(last_band, corner + job.block, origin + job.band)
         with m.If(self.i_next & self.i_begin):
             m.d.sync += [
                 corner.eq(new.base), band.eq(0), round_.eq(0), last_band.eq(new.bands == 1),
-                final.eq(new.rounds == 1),
+                final.eq(new.rounds == 1), count.eq(Mux(new.rounds == 1, new.rest, new.rows)),
             ]  # fmt: skip
         with m.If(self.i_next & (self.i_begin | signal_ends)):
             start = Mux(self.i_begin, new.base, begin)
@@ -340,12 +342,11 @@ class StreamWriter(SharedComponent):
                 signal_ends.eq(Mux(self.i_begin, new.count == 1, job.count == 1)),
             ]  # fmt: skip
         width = Mux(last_band, job.last_width, job.width)
-        count = Mux(final, job.rest, job.rows)
         m.d.comb += [
             self.o_address.eq(here),
             self.o_round.eq(signal_ends & last_band),
             self.o_last.eq(signal_ends & last_band & final),
             self.o_kept.eq((across == 0) & (down == 0) & (column < width)),
-            *(self.o_bytes[n].eq(n < count) for n in range(self.word)),
+            self.o_count.eq(count),
         ]
         return m

@@ -56,8 +56,8 @@ class GemmWriter(SharedComponent):
         The same from the next cycle on, until the last address was taken.
     o_address : Out(address)
         Of the word.
-    o_bytes : Out(word)
-        Which bytes of it are written.
+    o_count : Out(range(word + 1))
+        Bytes of it that are written.
     o_round, o_last : Out(1) each
         It is the last address of a round; of the job.
 
@@ -69,7 +69,7 @@ class GemmWriter(SharedComponent):
     i_job: Signal
     i_next: Signal
     o_address: Signal
-    o_bytes: Signal
+    o_count: Signal
     o_round: Signal
     o_last: Signal
 
@@ -80,7 +80,7 @@ class GemmWriter(SharedComponent):
             "i_job": In(write_job(address).size),
             "i_next": In(1),
             "o_address": Out(address),
-            "o_bytes": Out(word),
+            "o_count": Out(range(word + 1)),
             "o_round": Out(1),
             "o_last": Out(1),
         }
@@ -88,7 +88,7 @@ class GemmWriter(SharedComponent):
         self.address, self.word = address, word
 
     def body(self, platform: object) -> Module:
-        """Build the counters of pixels, tiles and rounds, and the mask."""
+        """Build the counters of pixels, tiles and rounds."""
         m = Module()
         job = View(write_job(self.address), self.i_job)
         new = View(write_job(self.address), self.i_new)
@@ -110,6 +110,7 @@ class GemmWriter(SharedComponent):
 
         # It is the last pixel of its tile, the last tile of its round, the last round.
         tile_ends, last_tile, final = Signal(), Signal(), Signal()
+        count = Signal.like(self.o_count)
         round_ends = tile_ends & last_tile
         next_start = start + job.rows
         with m.If(self.i_next):
@@ -128,6 +129,7 @@ class GemmWriter(SharedComponent):
                 m.d.sync += [
                     last_tile.eq(job.tiles == 1), tile_ends.eq(size(0) == 1),
                     final.eq(round_ + 2 == job.rounds),
+                    count.eq(Mux(round_ + 2 == job.rounds, job.rest, job.rows)),
                 ]  # fmt: skip
         with m.If(self.i_next & self.i_begin):
             before = new.base - new.step
@@ -136,14 +138,13 @@ class GemmWriter(SharedComponent):
             m.d.sync += [here.eq(end), top.eq(end), start.eq(before)]
             m.d.sync += [
                 last_tile.eq(new.tiles == 1), tile_ends.eq(size(0, new) == 1),
-                final.eq(new.rounds == 1),
+                final.eq(new.rounds == 1), count.eq(Mux(new.rounds == 1, new.rest, new.rows)),
             ]  # fmt: skip
 
-        count = Mux(final, job.rest, job.rows)
         m.d.comb += [
             self.o_address.eq(here),
             self.o_round.eq(round_ends),
             self.o_last.eq(round_ends & final),
-            *(self.o_bytes[n].eq(n < count) for n in range(self.word)),
+            self.o_count.eq(count),
         ]
         return m

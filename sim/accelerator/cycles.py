@@ -280,6 +280,7 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
     back_work: _Work | None = None
     # Commands.
     giving = taken = False
+    held: tuple[tuple[int, int, int, bool], bool] | None = None  # the next one, and if it is first
     tile = number = band = round_ = 0
     # Words.
     reading = 0
@@ -447,19 +448,15 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
             (2 if last else 0) if back_work and back_work.kind == Kind.COMBINE else int(round_end)
         )
 
-        # Commands.
-        give = False
-        if giving:
-            assert job is not None
-            give = kind == Kind.GEMM or round_ != loaded
-        accepted = give and cmd_ready
-
         # ------------------------------------------------------------ the front
         o_transfer = f_state == "TRANSFER"
         transferred = o_transfer and moving and (kind == Kind.LOAD or not store.busy)
         begin_transfer = o_transfer and not moving
         begin = f_state == "BEGIN" and kind in (Kind.GEMM, Kind.STREAM, Kind.COMBINE)
         done = f_state == "BEGIN" and kind == Kind.END
+        give = held is None and (giving or (begin and kind != Kind.COMBINE))
+        give = give and (kind == Kind.GEMM or round_ != loaded)
+        accepted = held is not None and cmd_ready
         f_take = False
         if f_state == "IDLE" and valid and not pending:
             follows = works[p_index]
@@ -467,7 +464,7 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
                 follows.overlap and follows.kind in (Kind.GEMM, Kind.STREAM, Kind.COMBINE)
             )
         o_busy_engine = busy or bool(groups) and step - groups[-1][0] <= cols
-        entered = idle and not giving and not taken and not o_busy_engine
+        entered = idle and not (giving or held or taken) and not o_busy_engine
         if kind == Kind.COMBINE:
             assert job is not None
             f_ends = (combine and job.hold and idle) or last
@@ -614,6 +611,7 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
                 now_work = works[p_index]
                 begins.append(cycle)
                 f_state = "BEGIN"
+                tile = number = band = round_ = 0
         elif f_state == "BEGIN":
             if begin:
                 running = True
@@ -639,12 +637,17 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
             pending = True
 
         # Commands, words, the array.
-        new_taken = accepted and kind == Kind.GEMM and tile == 0 and round_ == 0
-        command: tuple[int, int, int, bool] | None = None
+        command = held[0] if held and accepted else None
+        new_taken = bool(held and accepted and held[1] and kind == Kind.GEMM)
         if accepted:
+            held = None
+        if begin:
+            giving = kind != Kind.COMBINE
+        if give:
             assert job is not None
+            first = tile == 0 and round_ == 0
             if kind == Kind.GEMM:
-                command = (job.depth, 1, job.sizes[tile], False)
+                held = (job.depth, 1, job.sizes[tile], False), first
                 signal_ends = tile + 1 == len(job.sizes)
                 tile += 1
                 round_ends = signal_ends
@@ -653,7 +656,7 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
                 last_pass = number + 1 == job.passes
                 last_fold = tile + 1 == job.folds
                 emit = (job.last if single or last_fold else cols) if last_pass else 0
-                command = (job.taps, job.folds if single else 1, emit, True)
+                held = (job.taps, job.folds if single else 1, emit, True), first
                 number += 1
                 signal_ends = last_pass and (single or last_fold)
                 if last_pass:
@@ -670,8 +673,6 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
                     giving = False
         if begin:
             assert job is not None
-            giving = kind != Kind.COMBINE
-            tile = number = band = round_ = 0
             emitted = emits_round = rounds_done = 0
             c_count = 0
         begin_pacer = taken
