@@ -36,8 +36,8 @@ class ActivationMemory(SharedComponent):
     o_clash : Out(1)
         The word to be read may be in a row of a bank that is written in this cycle: what would be
         read may be anything, in the bytes that are not written, too.
-    i_write_en, i_write : 1, word
-        A word is written, and which bytes of it.
+    i_write_en, i_write_first, i_write_end : 1, range(word), range(word + 1)
+        Bytes of a word are written, from the first one to the one in front of the end.
     i_write_address, i_write_data : range(bytes), 8 * word
 
     Latency: a cycle; the rotator is between the memory and `o_read`. What is written is read from
@@ -49,7 +49,8 @@ class ActivationMemory(SharedComponent):
     o_read: Signal
     o_clash: Signal
     i_write_en: Signal
-    i_write: Signal
+    i_write_first: Signal
+    i_write_end: Signal
     i_write_address: Signal
     i_write_data: Signal
 
@@ -63,7 +64,8 @@ class ActivationMemory(SharedComponent):
             "o_read": Out(8 * word),
             "o_clash": Out(1),
             "i_write_en": In(1),
-            "i_write": In(word),
+            "i_write_first": In(range(word)),
+            "i_write_end": In(range(word + 1)),
             "i_write_address": In(address),
             "i_write_data": In(8 * word),
         }
@@ -88,18 +90,16 @@ class ActivationMemory(SharedComponent):
 
         offset, odd, rows = split(self.i_write_address)
         m.submodules.turn_data = turn_data = Rotator(kind="rotator", lanes=self.word, width=8)
-        m.submodules.turn_mask = turn_mask = Rotator(kind="mask_rotator", lanes=self.word, width=1)
-        m.d.comb += [
-            turn_data.i_by.eq(-offset), turn_data.i.eq(self.i_write_data),
-            turn_mask.i_by.eq(-offset), turn_mask.i.eq(self.i_write),
-        ]  # fmt: skip
-        data, mask = turn_data.o, turn_mask.o
-        # Bytes from the offset on are in the bank in which the word begins.
-        late = Cat(*(offset <= n for n in range(self.word - 1)), Const(1, 1))
+        m.d.comb += [turn_data.i_by.eq(-offset), turn_data.i.eq(self.i_write_data)]
+        # Of the row in which the word begins, and of the next one.
+        begin, end = offset + self.i_write_first, offset + self.i_write_end
+        mask = Cat((n >= begin) & (n < end) for n in range(2 * self.word))
+        near, far = mask[: self.word], mask[self.word :]
         for bank, row, own in zip(banks, rows, (~odd, odd), strict=True):
-            mine = mask & Mux(own, late, ~late) & self.i_write_en.replicate(self.word)
-            m.d.comb += bank.i_write.eq(mine)
-            m.d.comb += [bank.i_write_address.eq(row), bank.i_write_data.eq(data)]
+            m.d.comb += [
+                bank.i_write.eq(Mux(own, near, far) & self.i_write_en.replicate(self.word)),
+                bank.i_write_address.eq(row), bank.i_write_data.eq(turn_data.o),
+            ]  # fmt: skip
 
         offset, odd, rows = split(self.i_read_address)
         offset_q = Signal(bits, reset_less=True)

@@ -94,9 +94,11 @@ class Machine(SharedComponent):
         Words of jobs and their parameters.
     i_push, i_data, o_room : 1, 8 * word, range(depth + 1)
         Words of weights.
-    i_load, i_load_address, i_load_data, o_load : word, ADDRESS, 8 * word, 1
-        Bytes from memory for the activation memory; with `o_load` they are written in this cycle.
+    i_load, i_load_address, i_load_data, o_load : 1, ADDRESS, 8 * word, 1
+        A word from memory for the activation memory; with `o_load` it is written in this cycle.
         Results go first.
+    i_load_first, i_load_end : range(word), range(word + 1)
+        Its first byte, and the one behind its last.
     i_loading, i_load_left : 1, ADDRESS + 1
         Bytes are on their way; so many, from that address on, are not there. Words that have some
         of them wait, and so do jobs that may not overlap with the job before.
@@ -123,6 +125,8 @@ class Machine(SharedComponent):
     i_data: Signal
     o_room: Signal
     i_load: Signal
+    i_load_first: Signal
+    i_load_end: Signal
     i_load_address: Signal
     i_load_data: Signal
     o_load: Signal
@@ -149,7 +153,9 @@ class Machine(SharedComponent):
         signature: dict[str, Any] = {
             "i_start": In(1), "i_program": In(1), "i_program_data": In(8 * word),
             "o_program_room": Out(range(program + 1)), "i_push": In(1), "i_data": In(8 * word),
-            "o_room": Out(range(depth + 1)), "i_load": In(word), "i_load_address": In(ADDRESS),
+            "o_room": Out(range(depth + 1)), "i_load": In(1),
+            "i_load_first": In(range(word)), "i_load_end": In(range(word + 1)),
+            "i_load_address": In(ADDRESS),
             "i_load_data": In(8 * word), "o_load": Out(1), "i_loading": In(1),
             "i_load_left": In(ADDRESS + 1), "i_store": In(1), "i_store_address": In(ADDRESS),
             "o_store": Out(8 * word), "o_job": Out(JOB.size), "o_transfer": Out(1),
@@ -589,8 +595,9 @@ class Machine(SharedComponent):
             front.last.eq(valid & last),
             front.freed.eq(Mux(kept_combine, Mux(front.last, 2, 0), valid & round_ends)),
             self.o_load.eq(~valid),
-            memory.i_write_en.eq(Mux(valid, kept_result, self.i_load.any())),
-            memory.i_write.eq(Mux(valid, Cat(n < count for n in range(self.word)), self.i_load)),
+            memory.i_write_en.eq(Mux(valid, kept_result, self.i_load)),
+            memory.i_write_first.eq(Mux(valid, 0, self.i_load_first)),
+            memory.i_write_end.eq(Mux(valid, count, self.i_load_end)),
             memory.i_write_address.eq(Mux(valid, address, self.i_load_address)),
             memory.i_write_data.eq(Mux(valid, result, self.i_load_data)),
         ]

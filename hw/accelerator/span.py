@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib.wiring import In, Out
 
 from ..share import SharedComponent
@@ -34,8 +34,8 @@ class Span(SharedComponent):
         There is a beat.
     o_left : Out(33)
         Bytes from byte 0 of this beat to the end of the range; 0 after the last beat.
-    o_strobe : Out(axi_bytes)
-        Bytes of the beat that belong to the range.
+    o_first, o_end : range(axi_bytes), range(axi_bytes + 1)
+        The first byte of the beat that belongs to the range, and the one behind the last.
     o_offset : Out(offset)
         Where byte 0 of the beat lies in the range, modulo ``2**offset``; before its beginning in a
         first beat.
@@ -50,14 +50,16 @@ class Span(SharedComponent):
     i_end: Signal
     o_more: Signal
     o_left: Signal
-    o_strobe: Signal
+    o_first: Signal
+    o_end: Signal
     o_offset: Signal
 
     def __init__(self, *, axi_bytes: int, offset: int) -> None:
         signature: dict[str, Any] = {
             "i_begin": In(1), "i_inside": In(range(axi_bytes)), "i_bytes": In(32),
             "i_next": In(1), "i_end": In(1), "o_more": Out(1), "o_left": Out(33),
-            "o_strobe": Out(axi_bytes), "o_offset": Out(offset),
+            "o_first": Out(range(axi_bytes)), "o_end": Out(range(axi_bytes + 1)),
+            "o_offset": Out(offset),
         }  # fmt: skip
         parameters = (axi_bytes, offset)
         super().__init__(kind="span", parameters=parameters, signature=signature, resets=True)
@@ -69,31 +71,27 @@ class Span(SharedComponent):
         size, bits = self.axi_bytes, self.axi_bytes.bit_length() - 1
         left = Signal(33)
         more = Signal()
-        strobe = Signal(size)
+        first = Signal.like(self.o_first)
+        end = Signal.like(self.o_end)
         offset = Signal.like(self.o_offset)
         m.d.comb += [
             self.o_more.eq(more), self.o_left.eq(left), self.o_offset.eq(offset),
-            self.o_strobe.eq(strobe),
+            self.o_first.eq(first), self.o_end.eq(end),
         ]  # fmt: skip
-
-        def upto(full: Value, rest: Value) -> Value:
-            """Return the bytes of a beat that are all in the range, or so many."""
-            return Cat(*(full | (rest > n) for n in range(size - 1)), full)
-
         full = left[bits:].any()  # the beat, or more
+        rest = left[:bits] & full.replicate(bits)  # behind it, but for whole beats
         with m.If(self.i_next):
             m.d.sync += [
-                more.eq((left[bits:] > 1) | (full & left[:bits].any())),
-                left.eq(Mux(full, Cat(left[:bits], left[bits:] - 1), 0)), offset.eq(offset + size),
-                strobe.eq(upto(left[bits:] > 1, left[:bits] & full.replicate(bits))),
+                more.eq((left[bits:] > 1) | rest.any()), first.eq(0), offset.eq(offset + size),
+                left.eq(Mux(full, Cat(left[:bits], left[bits:] - 1), 0)),
+                end.eq(Mux(left[bits:] > 1, size, rest)),
             ]  # fmt: skip
         with m.If(self.i_end):
-            m.d.sync += [more.eq(0), left.eq(0), strobe.eq(0)]
+            m.d.sync += [more.eq(0), left.eq(0)]
         with m.If(self.i_begin):
             total = self.i_bytes + self.i_inside
-            inside = Cat(n >= self.i_inside for n in range(size))
             m.d.sync += [
-                more.eq(1), left.eq(total), offset.eq(-self.i_inside),
-                strobe.eq(upto(total[bits:].any(), total[:bits]) & inside),
+                more.eq(1), first.eq(self.i_inside), offset.eq(-self.i_inside), left.eq(total),
+                end.eq(Mux(total[bits:].any(), size, total[:bits])),
             ]  # fmt: skip
         return m

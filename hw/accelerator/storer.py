@@ -119,8 +119,9 @@ class Storer(SharedComponent):
              Signal(size, name=f"strobe_{n}", reset_less=True))
             for n in range(2)
         ]  # fmt: skip
+        strobes = Cat((n >= span.o_first) & (n < span.o_end) for n in range(size))
         with m.If(moves):
-            for new, old in zip(state, ((read, length, span.o_strobe), state[0]), strict=True):
+            for new, old in zip(state, ((read, length, strobes), state[0]), strict=True):
                 m.d.sync += [one.eq(other) for one, other in zip(new, old, strict=True)]
         coming, (front, left, strobe) = state[0][0], state[1]
         begun = Signal()  # the address of its burst is, or was, shown

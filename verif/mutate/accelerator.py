@@ -36,7 +36,7 @@ COMPONENTS = {
     "combiner": ["combiner", "combiner_lane"],
     "pacer": ["gemm_pacer"],
     "loader": ["loader"],
-    "corner turn": ["corner_turn", "rotator", "mask_rotator"],
+    "corner turn": ["corner_turn", "rotator"],
     "activation memory": ["activations"],
     "GEMM reader": ["gemm_reader"],
     "GEMM writer": ["gemm_writer"],

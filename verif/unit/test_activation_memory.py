@@ -29,21 +29,21 @@ def test_bytes(word: int, rows: int) -> None:
         for address in range(0, size, word):  # from garbage to something known
             now[address : address + word] = bytes(dice.getrandbits(8) for _ in range(word))
             data = int.from_bytes(now[address : address + word], "little")
-            yield {"i_read_en": 0, "i_write_en": 1, "i_write": (1 << word) - 1,
+            yield {"i_read_en": 0, "i_write_en": 1, "i_write_first": 0, "i_write_end": word,
                    "i_write_address": address, "i_write_data": data}  # fmt: skip
         wanted: int | None = None
         for _ in range(600):
             before = bytes(now)
             writes, address = dice.randint(0, 1), dice.randrange(size - word + 1)
-            mask = dice.getrandbits(word)
+            first, end = sorted((dice.randrange(word), dice.randint(0, word)))
             data, enable = dice.getrandbits(8 * word), dice.random() < 0.7
             reading = dice.randrange(size - word + 1)
-            touched = {(address + n) % size for n in range(word) if writes and mask >> n & 1}
+            touched = {(address + n) % size for n in range(first, end) if writes}
             # A word that is being written is anything.
             clash = any((reading + n) % size in touched for n in range(word))
             seen = yield {"i_read_en": int(enable), "i_read_address": reading,
-                          "i_write_en": writes, "i_write": mask, "i_write_address": address,
-                          "i_write_data": data}  # fmt: skip
+                          "i_write_en": writes, "i_write_first": first, "i_write_end": end,
+                          "i_write_address": address, "i_write_data": data}  # fmt: skip
             if wanted is not None:
                 assert seen.o_read == wanted
                 compared += 1
@@ -55,8 +55,8 @@ def test_bytes(word: int, rows: int) -> None:
             assert seen.o_clash or not clash
             if enable:
                 wanted = None if clash else word_at(bytearray(before), reading, word)
-            for n in range(word):
-                if writes and mask >> n & 1:
+            for n in range(first, end):
+                if writes:
                     now[(address + n) % size] = data >> 8 * n & 0xFF
 
     Stepper(ActivationMemory(word=word, rows=rows)).run(drive())

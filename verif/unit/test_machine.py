@@ -167,7 +167,9 @@ def test_layers(rows: int, cols: int, pace: float, kinds: str) -> None:
         for offset in range(0, len(first), word):
             part = first[offset : offset + word]
             yield quiet | {
-                "i_load": (1 << len(part)) - 1,
+                "i_load": 1,
+                "i_load_first": 0,
+                "i_load_end": len(part),
                 "i_load_address": place + offset,
                 "i_load_data": int.from_bytes(part, "little"),
             }
