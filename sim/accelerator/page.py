@@ -117,11 +117,14 @@ def drafts(folder: Path) -> dict[str, Any]:
         for variant in variants:
             file = folder / f"{name}-{variant}.tflite"
             graph = transform.recognize(read_model(file))
-            program = compile_graph(graph, machine(*_LITTLE))
+            programs = {one: compile_graph(graph, machine(one)) for one in MACHINES}
+            try:
+                little = compile_graph(graph, machine(*_LITTLE)).timing().cycles
+            except UserError:  # it cannot be cut into bands
+                little = None
             found["networks"][file.stem] = {
-                "cycles": {one: compile_graph(graph, machine(one)).timing().cycles
-                           for one in MACHINES},
-                "little": program.timing().cycles, "image_bytes": len(program.image),
+                "cycles": {one: program.timing().cycles for one, program in programs.items()},
+                "little": little, "image_bytes": len(programs["16 x 16"].image),
                 "core": network_cycles(graph.network(""), machine("16 x 16").array),
             }  # fmt: skip
             if (name, variant) == _CUT:
@@ -247,7 +250,7 @@ def _drafts(data: dict[str, Any]) -> Sheet:
             rows.append(
                 (
                     name, variant, *(f"{count_:,}" for count_ in one["cycles"].values()),
-                    f"{one['little']:,}", f"{one['core']:,}",
+                    f"{one['little']:,}" if one["little"] else "no", f"{one['core']:,}",
                     f"{plain / one['cycles']['16 x 16']:.2f}",
                     f"{one['image_bytes'] / 1024:,.0f}",
                 )

@@ -593,7 +593,7 @@ PROPERTIES = [
         "last one of its burst.",
         config=_accelerator(128),
         short=False,
-        bug=Bug("accelerator/span.py", "full | (left[:bits] > n)", "full | (left[:bits] >= n)"),
+        bug=Bug("accelerator/storer.py", "n < span.o_end", "n <= span.o_end"),
     ),
     Property(
         checker="storer",
