@@ -93,8 +93,8 @@ class ActivationMemory(SharedComponent):
         m.d.comb += [turn_data.i_by.eq(-offset), turn_data.i.eq(self.i_write_data)]
         # Of the row in which the word begins, and of the next one.
         begin, end = offset + self.i_write_first, offset + self.i_write_end
-        mask = Cat((n >= begin) & (n < end) for n in range(2 * self.word))
-        near, far = mask[: self.word], mask[self.word :]
+        mask = Cat((n >= begin) & (n < end) for n in range(2 * self.word - 1))
+        near, far = mask[: self.word], Cat(mask[self.word :], Const(0, 1))
         for bank, row, own in zip(banks, rows, (~odd, odd), strict=True):
             m.d.comb += [
                 bank.i_write.eq(Mux(own, near, far) & self.i_write_en.replicate(self.word)),

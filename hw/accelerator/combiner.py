@@ -159,7 +159,7 @@ class Combiner(SharedComponent):
             m.d.sync += entries.eq(entries + 1)
 
         # --- Words ---
-        final = Signal()  # the last word of a result
+        final = Signal(name="last_word")  # of a result
         waits = Mux(pair, ~holds, job.mode == Mode.HOLD) | (most & ~final)  # no result yet
         index: Value = Const(0, 0)  # of the bytes of a lane
         if self.every > 1:

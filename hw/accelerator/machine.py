@@ -404,7 +404,7 @@ class Machine(SharedComponent):
         fill = Signal()
         # The address, and one more: whether the readers go on is known early in a cycle.
         new = Cat(address, first, last)
-        asked = Signal(len(new), reset_less=True)
+        next_read = Signal(len(new), reset_less=True)
         spare = Signal(len(new), reset_less=True)
         spared = Signal()
         free = Signal()  # the address is, or will be, another one
@@ -420,7 +420,7 @@ class Machine(SharedComponent):
         rows = (self.i_load_left + inside + self.word - 1) >> size  # that are not whole
         ahead = Signal(ADDRESS - size)
         m.d.comb += [
-            ahead.eq(asked[size:ADDRESS] + 1 - row),
+            ahead.eq(next_read[size:ADDRESS] + 1 - row),
             blocked.eq(self.i_loading & (ahead <= rows)),
             storing.eq(~front.running),  # after an abort, too, while a burst is being written
             take.eq(engine.o_word & en & fill),
@@ -432,13 +432,13 @@ class Machine(SharedComponent):
                 for n, reader in enumerate(readers)
             ),
             memory.i_read_en.eq(moves),
-            memory.i_read_address.eq(Mux(storing, self.i_store_address, asked[:ADDRESS])),
+            memory.i_read_address.eq(Mux(storing, self.i_store_address, next_read[:ADDRESS])),
         ]  # fmt: skip
         m.d.sync += spared.eq(~free & (reading | spared))
         with m.If(~spared):
             m.d.sync += spare.eq(new)
         with m.If(free):
-            m.d.sync += [asking.eq(reading | spared), asked.eq(Mux(spared, spare, new))]
+            m.d.sync += [asking.eq(reading | spared), next_read.eq(Mux(spared, spare, new))]
         with m.If(begin):
             m.d.sync += reading.eq(1)
         with m.Elif(~spared & ends):
@@ -454,7 +454,7 @@ class Machine(SharedComponent):
         )
         with m.If(moves):
             m.d.sync += [
-                coming.eq(read), fill.eq(coming), Cat(first_q, last_q).eq(asked[ADDRESS:]),
+                coming.eq(read), fill.eq(coming), Cat(first_q, last_q).eq(next_read[ADDRESS:]),
                 word.eq(padded),
             ]  # fmt: skip
         m.d.comb += [engine.i_word.eq(word), self.o_store.eq(word)]

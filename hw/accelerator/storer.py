@@ -119,7 +119,8 @@ class Storer(SharedComponent):
              Signal(size, name=f"strobe_{n}", reset_less=True))
             for n in range(2)
         ]  # fmt: skip
-        strobes = Cat((n >= span.o_first) & (n < span.o_end) for n in range(size))
+        parts = [(n >= span.o_first) & (n < span.o_end) for n in range(size - 1)]
+        strobes = Cat(*parts, span.o_end[-1])
         with m.If(moves):
             for new, old in zip(state, ((read, length, strobes), state[0]), strict=True):
                 m.d.sync += [one.eq(other) for one, other in zip(new, old, strict=True)]

@@ -307,7 +307,8 @@ class StreamWriter(SharedComponent):
         steps = across + 1 == job.across
         below = down + 1 == job.down
         # It is the last output of its signal, the last band of its block, the last block.
-        signal_ends, last_band, final = Signal(), Signal(), Signal()
+        signal_ends, last_band = Signal(name="signal_ends"), Signal(name="last_band")
+        final = Signal(name="last_round")
         count = Signal.like(self.o_count)
         with m.If(self.i_next):
             m.d.sync += [at.eq(at + 1), left.eq(left - 1), across.eq(Mux(steps, 0, across + 1))]

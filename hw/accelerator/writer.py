@@ -109,7 +109,8 @@ class GemmWriter(SharedComponent):
             return (of.reach + wide)[: self.address]
 
         # It is the last pixel of its tile, the last tile of its round, the last round.
-        tile_ends, last_tile, final = Signal(), Signal(), Signal()
+        tile_ends, last_tile = Signal(name="tile_ends"), Signal(name="last_tile")
+        final = Signal(name="last_round")
         count = Signal.like(self.o_count)
         round_ends = tile_ends & last_tile
         next_start = start + job.rows
