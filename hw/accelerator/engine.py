@@ -56,8 +56,8 @@ class Engine(SharedComponent):
         Words are for `Combiner`, with the parameters of two rounds. As `i_stream`.
     i_odd : In(1)
         The first one of these rounds is an odd one.
-    o_beat, o_take : Out(1) each
-        A GEMM needs a word of weights, or of activations, in this cycle.
+    o_beat, o_take, o_next_beat, o_next_take : Out(1) each
+        A GEMM needs a word of weights, or of activations, in this cycle; in the next one.
     i_weights, o_weights : 8 * rows, 1
         The next word of weights, taps or tables; it is taken in this cycle if the array moves.
     i_weights_valid : In(1)
@@ -97,6 +97,8 @@ class Engine(SharedComponent):
     i_odd: Signal
     o_beat: Signal
     o_take: Signal
+    o_next_beat: Signal
+    o_next_take: Signal
     i_weights: Signal
     o_weights: Signal
     i_weights_valid: Signal
@@ -116,7 +118,8 @@ class Engine(SharedComponent):
             "i_begin": In(1), "i_after": In(1), "i_job": In(pace_job.size), "i_ready": In(16),
             "i_pixels": In(range(config.cols + 1)), "i_emits": In(16), "i_stream": In(1),
             "i_combine": In(1), "i_combiner": In(COMBINE.size), "i_odd": In(1),
-            "o_beat": Out(1), "o_take": Out(1), "i_weights": In(8 * config.rows),
+            "o_beat": Out(1), "o_take": Out(1), "o_next_beat": Out(1), "o_next_take": Out(1),
+            "i_weights": In(8 * config.rows),
             "o_weights": Out(1),
             "i_weights_valid": In(1), "i_word": In(8 * word), "o_word": Out(1),
             "i_word_valid": In(1), "i_parameters": In(2 * config.rows * PARAMETERS.size),
@@ -154,6 +157,8 @@ class Engine(SharedComponent):
             pacer.i_ready.eq(self.i_ready),
             self.o_beat.eq(beat),
             self.o_take.eq(loader.o_take),
+            self.o_next_beat.eq(pacer.o_next),
+            self.o_next_take.eq(loader.o_next),
             loader.i_group.eq(beat & pacer.o_group),
             loader.i_large.eq(pacer.o_large),
             loader.i_pixels.eq(self.i_pixels),

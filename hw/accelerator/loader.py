@@ -34,8 +34,8 @@ class Loader(SharedComponent):
         Its tile has one more pixel.
     i_pixels : In(range(cols + 1))
         Pixels of the other tiles. It is to stay until `o_empty`.
-    o_take : Out(1)
-        The corner turn takes a word in this step.
+    o_take, o_next : Out(1) each
+        The corner turn takes a word in this step; and whether this will be so in the next cycle.
     o_phase, o_before : range(2 * word), range(word + 1)
         As `CornerTurn` takes them.
     o_empty : Out(1)
@@ -49,6 +49,7 @@ class Loader(SharedComponent):
     i_large: Signal
     i_pixels: Signal
     o_take: Signal
+    o_next: Signal
     o_phase: Signal
     o_before: Signal
     o_empty: Signal
@@ -61,6 +62,7 @@ class Loader(SharedComponent):
             "i_large": In(1),
             "i_pixels": In(range(cols + 1)),
             "o_take": Out(1),
+            "o_next": Out(1),
             "o_phase": Out(bits + 1),
             "o_before": Out(bits + 1),
             "o_empty": Out(1),
@@ -96,12 +98,14 @@ class Loader(SharedComponent):
         older = Mux(phase == most, most, phase + 1)
         with m.If(self.i_en):
             m.d.sync += [
-                Cat(small, large).eq(Cat(lines[0][0], lines[1][0])), take.eq(some.any()),
+                Cat(small, large).eq(Cat(lines[0][0], lines[1][0])),
                 phase.eq(Mux(starts, column, older)),
                 # The group before began as much earlier as its phase would be greater.
                 before.eq(Mux(starts, older - column, before)),
             ]  # fmt: skip
+        m.d.sync += take.eq(self.o_next)
         m.d.comb += [
+            self.o_next.eq(Mux(self.i_en, some.any(), take)),
             self.o_take.eq(take),
             self.o_phase.eq(phase),
             self.o_before.eq(before),

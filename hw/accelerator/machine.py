@@ -188,14 +188,14 @@ class Machine(SharedComponent):
         front = Front(word)
         job = front.job
         combiner = job.own.gemm.combine
-        en = Signal()
+        en = Signal(init=1)
         stream = front.stream
         combine = Signal()
         loaded = Signal()  # all rounds of the job, in the cycle before
         m.d.sync += loaded.eq(front.loaded == job.rounds)
         m.d.comb += combine.eq((job.kind == Kind.COMBINE) & front.running & loaded)
         parameters, limits = self._program(m, program, front)
-        fill, idle = self._words(m, memory, readers, engine, front, stream, en)
+        fill, filled, idle = self._words(m, memory, readers, engine, front, stream, en)
         giving = self._commands(m, engine, job, stream, front)
         self._results(m, memory, writers, engine, front, stream)
         hold = combine & front.holds
@@ -208,9 +208,11 @@ class Machine(SharedComponent):
         with m.Elif(ring.i_block & ring.o_block):
             m.d.sync += asked.eq(asked + 1)
 
-        # A GEMM's operands are asked for, and all waits; those of ST-OS are offered.
+        # A GEMM's operands are asked for, and all waits; those of ST-OS are offered. That it waits
+        # is known a cycle ahead: the enable goes everywhere.
         wants_weights = engine.o_beat & ~ring.o_valid
         wants_word = engine.o_take & ~fill
+        m.d.sync += en.eq(~(engine.o_next_beat & ~ring.o_next) & ~(engine.o_next_take & ~filled))
         m.d.comb += [
             program.i_push.eq(self.i_program),
             program.i_data.eq(self.i_program_data),
@@ -224,7 +226,6 @@ class Machine(SharedComponent):
             ring.i_times.eq(job.times),
             ring.i_pop.eq(engine.o_weights & en),
             engine.i_weights.eq(ring.o_data[: 8 * config.rows]),
-            en.eq(~wants_weights & ~wants_word),
             engine.i_en.eq(en),
             engine.i_stream.eq(stream),
             engine.i_combine.eq(combine),
@@ -380,10 +381,11 @@ class Machine(SharedComponent):
     def _words(
         self, m: Module, memory: ActivationMemory, readers: list[Any], engine: Engine,
         front: Front, stream: Value, en: Value,
-    ) -> tuple[Value, Value]:  # fmt: skip
+    ) -> tuple[Value, Value, Value]:  # fmt: skip
         """Read words of activations ahead of the engine.
 
-        Return whether one is there, and whether all of the job are taken.
+        Return whether one is there, whether one will be in the next cycle, and whether all of the
+        job are taken.
         """
         job, begin = front.job, front.begin
         gemm, other = readers[0], readers[-1]
@@ -458,7 +460,7 @@ class Machine(SharedComponent):
                 word.eq(padded),
             ]  # fmt: skip
         m.d.comb += [engine.i_word.eq(word), self.o_store.eq(word)]
-        return fill, ~(reading | asking | coming | fill)
+        return fill, Mux(moves, coming, fill), ~(reading | asking | coming | fill)
 
     def _commands(self, m: Module, engine: Engine, job: Any, stream: Value, front: Front) -> Value:
         """Give the array its commands, and the engine a GEMM's beats once the first is there.

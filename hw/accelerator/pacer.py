@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 from amaranth.hdl import Const, Module, Mux, Signal, Value
@@ -52,8 +53,9 @@ class GemmPacer(SharedComponent):
         What came before was ST-OS: as if a tile of `cols` pixels had just ended.
     i_ready : In(16)
         Rounds of the job that may begin in the next cycle.
-    o_beat : Out(1)
-        A beat enters in this step, if the array moves.
+    o_beat, o_next : Out(1) each
+        A beat enters in this step, if the array moves; and whether this will be so in the next
+        cycle.
     o_group : Out(1)
         It is the first one of a word.
     o_large : Out(1)
@@ -72,6 +74,7 @@ class GemmPacer(SharedComponent):
     i_after: Signal
     i_ready: Signal
     o_beat: Signal
+    o_next: Signal
     o_group: Signal
     o_large: Signal
     o_tile: Signal
@@ -82,8 +85,8 @@ class GemmPacer(SharedComponent):
         signature: dict[str, Any] = {
             "i_en": In(1), "i_begin": In(1), "i_job": In(pace_job.size), "i_after": In(1),
             "i_ready": In(16),
-            "o_beat": Out(1), "o_group": Out(1), "o_large": Out(1), "o_tile": Out(1),
-            "o_last": Out(1), "o_busy": Out(1),
+            "o_beat": Out(1), "o_next": Out(1), "o_group": Out(1), "o_large": Out(1),
+            "o_tile": Out(1), "o_last": Out(1), "o_busy": Out(1),
         }  # fmt: skip
         parameters = (cols, every)
         super().__init__(kind="gemm_pacer", parameters=parameters, signature=signature, resets=True)
@@ -92,12 +95,10 @@ class GemmPacer(SharedComponent):
     def body(self, platform: object) -> Module:
         """Build the counters, the two ages, and what the next word has to wait for.
 
-        Whether a beat may enter decides whether the whole array moves: it has to be known early in
-        a cycle. So what changes with a word or with a tile is in registers, as of the next beat.
+        Whether a beat may enter decides whether the whole array moves: it is known a cycle ahead.
         """
         m = Module()
         job = View(pace_job, self.i_job)
-        busy = Signal()
         byte = Signal(9)
         word = Signal(16)
         run = Signal(8)
@@ -109,84 +110,98 @@ class GemmPacer(SharedComponent):
         steps = range((self.cols << bits) + 1)
         sum_age = Signal(steps, init=steps[-1])  # since the last beat of the tile before
         width = Signal(steps)  # that its results take
-        # Of the next beat: it begins a word, a round; it is of the last word of its tile; its word
-        # is a long one, its tile a large one.
-        begins = Signal()
-        new = Signal()
-        last_word = Signal()
+        # Of the next beat: its word is a long one, its tile a large one; what `sum_age` has to be
+        # above if it begins the last word of a tile.
         long = Signal()
         large = Signal()
-        # What `sum_age` has to be above for that word, and whether it is; the round may not begin.
         gap = Signal(range(-(1 << 9), steps.stop))
-        room = Signal()
-        waits = Signal()
-        spaced = Signal()  # the word before is old enough
+        # These decide whether it may enter. There is one; it begins a word, or a round; it is of
+        # the last word of its tile; the word before is old enough, and so is the tile before; the
+        # round may not begin.
+        names = ("busy", "begins", "new", "last_word", "spaced", "room", "waits")
+        now, then = (
+            SimpleNamespace(**{name: Signal(name=f"{name}{suffix}") for name in names})
+            for suffix in ("", "_next")
+        )
+        for name in names:
+            m.d.comb += getattr(then, name).eq(getattr(now, name))
+            m.d.sync += getattr(now, name).eq(getattr(then, name))
+        beat = Signal()
+        m.d.comb += self.o_next.eq(
+            then.busy
+            & (
+                ~then.begins
+                | (then.spaced & (~then.last_word | then.room) & ~(then.new & then.waits))
+            )
+        )
+        m.d.sync += beat.eq(self.o_next)
 
         pixels = Signal(range(self.cols + 1))
         length = job.length + long
         word_ends = byte + 1 == length
         run_ends = word + 1 == job.words
         following = Mux(run_ends, 0, word + 1)
-        tile_ends = word_ends & last_word
+        tile_ends = word_ends & now.last_word
         round_ends = tile_ends & (number + 1 == job.tiles)
         ends = round_ends & (round_ + 1 == job.rounds)
-        one_run, one_word = job.runs == 1, job.words == 1
+        one_word = (job.runs == 1) & (job.words == 1)
         last_length = job.length + (job.words == job.long)
         wide = pixels << bits  # what the results of the tile take
-        open_ = ~begins | (spaced & (~last_word | room) & ~(new & waits))
-        m.d.comb += [
-            pixels.eq(job.pixels + large),
-            self.o_busy.eq(busy),
-            self.o_beat.eq(busy & open_),
-            self.o_group.eq(begins),
-            self.o_large.eq(large),
-            self.o_tile.eq(tile_ends),
-            self.o_last.eq(ends),
-        ]
-        go = Signal()
-        m.d.comb += go.eq(self.i_en & busy & open_)
         few = job.pixels[: len(word_age)]
 
         def enough(age: Value, large: Value) -> Value:
             """Return whether all words of a group are read when it is that old."""
             return (age >= few) & ~(large & (age == few))
 
+        go = Signal()
+        m.d.comb += [
+            pixels.eq(job.pixels + large),
+            self.o_busy.eq(now.busy),
+            self.o_beat.eq(beat),
+            self.o_group.eq(now.begins),
+            self.o_large.eq(large),
+            self.o_tile.eq(tile_ends),
+            self.o_last.eq(ends),
+            go.eq(self.i_en & beat),
+        ]
         older, word_older = self._older(sum_age), self._older(word_age)
-        m.d.sync += waits.eq(round_ == self.i_ready)
+        m.d.comb += then.waits.eq(round_ == self.i_ready)
         with m.If(self.i_en):
-            m.d.sync += [
-                word_age.eq(word_older), spaced.eq(enough(word_older, large)), sum_age.eq(older),
-                room.eq(older > gap),
-            ]  # fmt: skip
+            m.d.sync += [word_age.eq(word_older), sum_age.eq(older)]
+            m.d.comb += [then.spaced.eq(enough(word_older, large)), then.room.eq(older > gap)]
         with m.If(go):
-            m.d.sync += [byte.eq(byte + 1), begins.eq(word_ends), new.eq(0)]
-            with m.If(begins):
-                m.d.sync += [word_age.eq(1), spaced.eq((few == 1) & ~large)]
+            m.d.sync += byte.eq(byte + 1)
+            m.d.comb += [then.begins.eq(word_ends), then.new.eq(0)]
+            with m.If(now.begins):
+                m.d.sync += word_age.eq(1)
+                m.d.comb += then.spaced.eq((few == 1) & ~large)
             with m.If(word_ends):
-                m.d.sync += [
-                    byte.eq(0), word.eq(following), long.eq(following < job.long),
-                    last_word.eq((following + 1 == job.words) & (run + run_ends + 1 == job.runs)),
-                ]  # fmt: skip
+                m.d.sync += [byte.eq(0), word.eq(following), long.eq(following < job.long)]
+                last_run = run + run_ends + 1 == job.runs
+                m.d.comb += then.last_word.eq((following + 1 == job.words) & last_run)
                 with m.If(run_ends):
                     m.d.sync += run.eq(run + 1)
             with m.If(tile_ends):
                 larger = Mux(number + 1 == job.tiles, job.large.any(), number + 1 < job.large)
                 m.d.sync += [
-                    run.eq(0), number.eq(number + 1), last_word.eq(one_run & one_word),
-                    sum_age.eq(1), width.eq(wide), large.eq(larger),
-                    spaced.eq(Mux(begins, (few == 1) & ~larger, enough(word_older, larger))),
-                    gap.eq(wide - last_length), room.eq(wide <= last_length),
+                    run.eq(0), number.eq(number + 1), sum_age.eq(1), width.eq(wide),
+                    large.eq(larger), gap.eq(wide - last_length),
+                ]  # fmt: skip
+                m.d.comb += [
+                    then.last_word.eq(one_word), then.room.eq(wide <= last_length),
+                    then.spaced.eq(
+                        Mux(now.begins, (few == 1) & ~larger, enough(word_older, larger))
+                    ),
                 ]  # fmt: skip
             with m.If(round_ends):
-                m.d.sync += [
-                    number.eq(0), round_.eq(round_ + 1), waits.eq(round_ + 1 == self.i_ready),
-                    new.eq(1),
-                ]  # fmt: skip
+                m.d.sync += [number.eq(0), round_.eq(round_ + 1)]
+                m.d.comb += [then.new.eq(1), then.waits.eq(round_ + 1 == self.i_ready)]
                 if self.every == 1:  # only this tile may be larger than the one before
                     largest = job.pixels + job.large.any()
-                    m.d.sync += [gap.eq(largest - last_length), room.eq(largest <= last_length)]
+                    m.d.sync += gap.eq(largest - last_length)
+                    m.d.comb += then.room.eq(largest <= last_length)
             with m.If(ends):
-                m.d.sync += busy.eq(0)
+                m.d.comb += then.busy.eq(0)
         with m.If(self.i_begin):
             first = job.pixels + job.large.any()
             before = Mux(self.i_after, steps[-1], width)
@@ -194,11 +209,13 @@ class GemmPacer(SharedComponent):
             age = Mux(self.i_after, 0, Mux(self.i_en, older, sum_age))
             word_now = Mux(self.i_en, word_older, word_age)
             m.d.sync += [
-                busy.eq(1), byte.eq(0), word.eq(0), run.eq(0), number.eq(0), round_.eq(0),
-                waits.eq(self.i_ready == 0), gap.eq(need), room.eq(age > need),
-                spaced.eq(enough(word_now, job.large.any())),
-                begins.eq(1), new.eq(1), last_word.eq(one_run & one_word), long.eq(job.long.any()),
-                large.eq(job.large.any()),
+                byte.eq(0), word.eq(0), run.eq(0), number.eq(0), round_.eq(0), gap.eq(need),
+                long.eq(job.long.any()), large.eq(job.large.any()),
+            ]  # fmt: skip
+            m.d.comb += [
+                then.busy.eq(1), then.begins.eq(1), then.new.eq(1), then.last_word.eq(one_word),
+                then.waits.eq(self.i_ready == 0), then.room.eq(age > need),
+                then.spaced.eq(enough(word_now, job.large.any())),
             ]  # fmt: skip
         with m.If(self.i_begin & self.i_after):
             m.d.sync += [sum_age.eq(0), width.eq(steps[-1])]

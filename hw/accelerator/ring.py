@@ -35,8 +35,8 @@ class Ring(SharedComponent):
         The next block: its words, at least 1, and how often it is read, at least once. It is taken
         in a cycle with both `i_block` and `o_block`. A block larger than the ring must be read
         once only. In its last reading every word is freed at once.
-    o_valid, o_data : 1, width
-        The next word.
+    o_valid, o_data, o_next : 1, width, 1
+        The next word; and whether there is one in the next cycle.
     i_pop : In(1)
         It is taken.
 
@@ -53,6 +53,7 @@ class Ring(SharedComponent):
     o_block: Signal
     o_valid: Signal
     o_data: Signal
+    o_next: Signal
     i_pop: Signal
 
     def __init__(self, *, depth: int, width: int, kind: str = "ring") -> None:
@@ -68,6 +69,7 @@ class Ring(SharedComponent):
             "o_block": Out(1),
             "o_valid": Out(1),
             "o_data": Out(width),
+            "o_next": Out(1),
             "i_pop": In(1),
         }
         super().__init__(kind=kind, parameters=(depth, width), signature=signature, resets=True)
@@ -99,7 +101,8 @@ class Ring(SharedComponent):
             ram.i_read.eq(read),
             ram.i_read_address.eq(base + offset),
         ]
-        m.d.sync += valid.eq(read | stays)
+        m.d.comb += self.o_next.eq(read | stays)
+        m.d.sync += valid.eq(self.o_next)
 
         last = times == 1  # the last reading: the block becomes shorter with every word
         ends = Mux(last, words == 1, offset + 1 == words)

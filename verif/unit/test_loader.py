@@ -27,6 +27,7 @@ class North(SharedComponent):
     i_pixels: Signal
     i_word: Signal
     o_take: Signal
+    o_next: Signal
     o_beat: Signal
     o_busy: Signal
     o_empty: Signal
@@ -40,6 +41,7 @@ class North(SharedComponent):
             "i_pixels": In(9),
             "i_word": In(8 * word),
             "o_take": Out(1),
+            "o_next": Out(1),
             "o_beat": Out(1),
             "o_busy": Out(1),
             "o_empty": Out(1),
@@ -69,6 +71,7 @@ class North(SharedComponent):
             turn.i_phase.eq(loader.o_phase),
             turn.i_before.eq(loader.o_before),
             self.o_take.eq(loader.o_take),
+            self.o_next.eq(loader.o_next),
             self.o_beat.eq(pacer.o_beat),
             self.o_busy.eq(pacer.o_busy),
             self.o_empty.eq(loader.o_empty),
@@ -117,7 +120,8 @@ def test_wave(seed: int) -> None:
                     for k in range(length):
                         columns = range(cols - pixels, cols)
                         beats.append({c: one[k] for c, one in zip(columns, group, strict=True)})
-            yield {"i_begin": 1, "i_en": 1, "i_word": None, **common}
+            seen = yield {"i_begin": 1, "i_en": 1, "i_word": None, **common}
+            following = seen.o_next  # whether it takes a word in the next cycle
             entered: dict[int, int] = {}  # step of every beat
             step = taken = 0
             while len(entered) < len(beats) or step <= max(entered.values()) + cols + 1:
@@ -136,6 +140,8 @@ def test_wave(seed: int) -> None:
                     if c in beats[beat]:
                         assert seen.o >> 8 * c & 0xFF == beats[beat][c], (beat, c)
                         compared += 1
+                assert seen.o_take == following
+                following = seen.o_next
                 taken += seen.o_take
                 if seen.o_beat:
                     entered[len(entered)] = step

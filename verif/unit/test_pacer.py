@@ -39,12 +39,13 @@ def test_steps(seed: int, every: int) -> None:
             }  # fmt: skip
             job = encode(pace_job, fields)
             after = dice.randint(0, 1)
-            opens = [
-                step + 1 + dice.randint(0, 40) for _ in range(rounds)
-            ]  # when a round may begin
+            opens = [step + 1 + dice.randint(0, 40) for _ in range(rounds)]  # rounds may begin
             opens = list(itertools.accumulate(opens, max))
             ready = sum(opened <= step + 1 for opened in opens)
-            yield {"i_begin": 1, "i_job": job, "i_en": 1, "i_after": after, "i_ready": ready}
+            seen = yield {
+                "i_begin": 1, "i_job": job, "i_en": 1, "i_after": after, "i_ready": ready,
+            }  # fmt: skip
+            beat = seen.o_next  # of the next cycle
             step += 1
             if after:
                 ended, before = step, cols
@@ -77,7 +78,8 @@ def test_steps(seed: int, every: int) -> None:
                     "i_ready": ready,
                 }
                 assert seen.o_busy == 1
-                assert seen.o_beat == (step in wanted), step
+                assert seen.o_beat == (step in wanted) == beat, step
+                beat = seen.o_next
                 if step in wanted:
                     group, tile, large = wanted[step]
                     assert (seen.o_group, seen.o_tile, seen.o_large) == (group, tile, large)

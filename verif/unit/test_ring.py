@@ -27,7 +27,7 @@ def test_blocks(seed: int) -> None:
     pace = dice.choice([0.3, 1.0])
 
     def drive() -> Drive:
-        pushed = asked = 0
+        pushed = asked = there = 0
         room = depth
         for _ in range(5000):
             if len(found) == len(wanted):
@@ -40,6 +40,8 @@ def test_blocks(seed: int) -> None:
                 "i_push": push, "i_data": words[pushed] if push else None, "i_block": block,
                 "i_words": count, "i_times": times, "i_pop": pop,
             }  # fmt: skip
+            assert seen.o_valid == there
+            there = seen.o_next
             pushed += push
             asked += block & seen.o_block
             if pop and seen.o_valid:
