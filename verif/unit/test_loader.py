@@ -121,7 +121,7 @@ def test_wave(seed: int) -> None:
                         columns = range(cols - pixels, cols)
                         beats.append({c: one[k] for c, one in zip(columns, group, strict=True)})
             seen = yield {"i_begin": 1, "i_en": 1, "i_word": None, **common}
-            following = seen.o_next  # whether it takes a word in the next cycle
+            takes = seen.o_next  # whether it takes a word in the next cycle
             entered: dict[int, int] = {}  # step of every beat
             step = taken = 0
             while len(entered) < len(beats) or step <= max(entered.values()) + cols + 1:
@@ -140,8 +140,8 @@ def test_wave(seed: int) -> None:
                     if c in beats[beat]:
                         assert seen.o >> 8 * c & 0xFF == beats[beat][c], (beat, c)
                         compared += 1
-                assert seen.o_take == following
-                following = seen.o_next
+                assert seen.o_take == takes
+                takes = seen.o_next
                 taken += seen.o_take
                 if seen.o_beat:
                     entered[len(entered)] = step
