@@ -5,7 +5,7 @@
 # make test         lint, type check, and prove the core right
 # make check        a fast part of that (about a minute)
 # make planted      plant bugs in the gateware, and see who notices (minutes)
-# make coverage     what the core's suite covers (minutes)
+# make coverage     what the suites cover (minutes)
 # make soak         random cores, accelerators, networks, attacks (MINUTES=10)
 # make mutate       the share of small faults in the netlist that the suite notices, for
 #                   docs/mutation.md (half an hour)

@@ -89,7 +89,7 @@ class ActivationMemory(SharedComponent):
             return address[:bits], number[0], [(first + number[0])[: len(first)], first]
 
         offset, odd, rows = split(self.i_write_address)
-        m.submodules.turn_data = turn_data = Rotator(kind="rotator", lanes=self.word, width=8)
+        m.submodules.turn_data = turn_data = Rotator(lanes=self.word, width=8)
         m.d.comb += [turn_data.i_by.eq(-offset), turn_data.i.eq(self.i_write_data)]
         # Of the row in which the word begins, and of the next one.
         begin, end = offset + self.i_write_first, offset + self.i_write_end
@@ -116,7 +116,7 @@ class ActivationMemory(SharedComponent):
         first = Mux(odd_q, odd_data, even_data)
         second = Mux(odd_q, even_data, odd_data)
         early = Cat(*((offset_q > n).replicate(8) for n in range(self.word - 1)), Const(0, 8))
-        m.submodules.turn_read = turn_read = Rotator(kind="rotator", lanes=self.word, width=8)
+        m.submodules.turn_read = turn_read = Rotator(lanes=self.word, width=8)
         m.d.comb += [
             turn_read.i_by.eq(offset_q), turn_read.i.eq((first & ~early) | (second & early)),
         ]  # fmt: skip

@@ -75,7 +75,7 @@ class CornerTurn(SharedComponent):
         m.d.comb += [skew.i_en.eq(self.i_en), skew.i.eq(self.i_word)]
         # Lane -j, so that column c sees lane `shift - c` after a rotation by `-shift`.
         back = Cat(skew.o.word_select((-j) % self.word, 8) for j in range(self.word))
-        now, before = (Rotator(kind="rotator", lanes=self.word, width=8) for _ in range(2))
+        now, before = (Rotator(lanes=self.word, width=8) for _ in range(2))
         m.submodules.turn_now, m.submodules.turn_before = now, before
         m.d.comb += [
             now.i_by.eq(-self.i_phase), now.i.eq(back),

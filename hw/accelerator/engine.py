@@ -284,13 +284,13 @@ class Engine(SharedComponent):
             by_two = combine & combiner.o_twice
             bypass = Cat(bypass & ~by_two, by_two)
         later: Value = Cat(drain.o_valid | combiner.o_valid, drain.o_last, bypass)
-        valid = Signal()  # one is there, and was not in the cycle before
+        coming = later
         for step in range(Requantizer.STEPS):
-            m.d.sync += valid.eq(later[0] & self.i_en)  # of the last step
-            now = Signal(len(later), name=f"flags_{step}")
+            coming, later = later, Signal(len(later), name=f"flags_{step}")
             with m.If(self.i_en):
-                m.d.sync += now.eq(later)
-            later = now
+                m.d.sync += later.eq(coming)
+        valid = Signal()  # one is there, and was not in the cycle before
+        m.d.sync += valid.eq(coming[0] & self.i_en)
         m.d.comb += [
             self.o_result.eq(deskew.o), self.o_valid.eq(valid),
             self.o_last.eq(later[1]), deskew.i_bypass.eq(later[2:]),

@@ -26,8 +26,6 @@ from .writer import GemmWriter
 
 __all__ = ["Machine"]
 
-_NONE = 15  # no kind of a job
-
 
 class Front:
     """The job whose operands enter, the one that follows, and what the parts say of both.
@@ -47,6 +45,7 @@ class Front:
         self.ahead = Signal(16, name="following_loaded")
         self.later_odd = Signal(name="following_odd")
         self.later_check = Signal(16, name="following_check")  # 0 if the job is whole
+        self.later_stream = Signal(name="following_stream")  # it is ST-OS
         # This job.
         self.descriptor = Signal(bits, reset_less=True)
         self.job: Any = View(JOB, self.descriptor[: JOB.size])
@@ -190,6 +189,8 @@ class Machine(SharedComponent):
         combiner = job.own.gemm.combine
         en = Signal(init=1)
         stream = front.stream
+        if config.st_os:
+            m.d.comb += front.later_stream.eq(front.later.kind == Kind.STREAM)
         combine = Signal()
         loaded = Signal()  # all rounds of the job, in the cycle before
         m.d.sync += loaded.eq(front.loaded == job.rounds)
@@ -344,7 +345,7 @@ class Machine(SharedComponent):
                     m.d.sync += [
                         front.descriptor.eq(front.following), front.index.eq(front.index + started),
                         started.eq(1), front.after.eq(front.stream), front.computes.eq(computes),
-                        front.stream.eq((later.kind == Kind.STREAM) & self.config.st_os),
+                        front.stream.eq(front.later_stream),
                         front.holds.eq(
                             (later.kind == Kind.COMBINE)
                             & (later.own.gemm.combine.mode == Mode.HOLD)
@@ -356,17 +357,16 @@ class Machine(SharedComponent):
                 to_host = (base == Base.OUTPUT) | (base == Base.SCRATCH)
                 legal = front.whole & ((job.kind != Kind.STORE) | to_host)
                 m.d.comb += front.begin.eq(front.whole & front.computes)
-                with m.Switch(Mux(legal, job.kind, _NONE)):
-                    with m.Case(*compute):
-                        m.d.sync += front.running.eq(1)
-                        m.next = "RUN"
-                    with m.Case(Kind.LOAD, Kind.STORE):
-                        m.next = "TRANSFER"
-                    with m.Default():
-                        m.d.comb += [
-                            self.o_done.eq(1), self.o_illegal.eq(~legal | (job.kind != Kind.END)),
-                        ]  # fmt: skip
-                        m.next = "END"
+                with m.If(front.begin):
+                    m.d.sync += front.running.eq(1)
+                    m.next = "RUN"
+                with m.Elif(legal & ((job.kind == Kind.LOAD) | (job.kind == Kind.STORE))):
+                    m.next = "TRANSFER"
+                with m.Else():
+                    m.d.comb += [
+                        self.o_done.eq(1), self.o_illegal.eq(~legal | (job.kind != Kind.END)),
+                    ]  # fmt: skip
+                    m.next = "END"
             with m.State("RUN"):
                 with m.If(front.ends):
                     m.d.sync += front.running.eq(0)
@@ -518,8 +518,7 @@ class Machine(SharedComponent):
         with m.If(starts):
             m.d.sync += giving.eq(1)
         with m.If(front.take):
-            later, its = front.later, front.later.own.stream.read
-            streams = (later.kind == Kind.STREAM) & self.config.st_os
+            later, its, streams = front.later, front.later.own.stream.read, front.later_stream
             m.d.sync += [
                 tile.eq(0), number.eq(0), band.eq(0), round_.eq(0), last_pass.eq(its.passes == 1),
                 last_tile.eq(Mux(streams, its.folds, later.own.gemm.read.tiles) == 1),

@@ -107,9 +107,7 @@ class Ring(SharedComponent):
         last = times == 1  # the last reading: the block becomes shorter with every word
         ends = Mux(last, words == 1, offset + 1 == words)
         frees = read & last
-        m.d.comb += self.o_block.eq(
-            ~busy | ((offset < held) & last & ends & ~stays)
-        )  # frees & ends
+        m.d.comb += self.o_block.eq(~busy | (frees & ends))
         with m.If(read):
             m.d.sync += offset.eq(Mux(ends | last, 0, offset + 1))
             with m.If(ends):

@@ -17,8 +17,6 @@ class Rotator(SharedComponent):
 
     Parameters
     ----------
-    kind : str
-        Name of the module.
     lanes : int
         A power of two.
     width : int
@@ -37,18 +35,20 @@ class Rotator(SharedComponent):
     i: Signal
     o: Signal
 
-    def __init__(self, *, kind: str, lanes: int, width: int) -> None:
+    def __init__(self, *, lanes: int, width: int) -> None:
         if lanes < 2 or lanes & (lanes - 1):
             raise ValueError(f"lanes must be a power of two, at least 2, not {lanes}")
         signature: dict[str, Any] = {
             "i_by": In(lanes.bit_length() - 1), "i": In(lanes * width), "o": Out(lanes * width),
         }  # fmt: skip
-        super().__init__(kind=kind, parameters=(lanes, width), signature=signature, planes=width)
+        super().__init__(
+            kind="rotator", parameters=(lanes, width), signature=signature, planes=width
+        )
         self.lanes, self.width = lanes, width
 
     def plane(self) -> Rotator:
         """Return the rotator of one bit of every lane."""
-        return Rotator(kind=self.kind, lanes=self.lanes, width=1)
+        return Rotator(lanes=self.lanes, width=1)
 
     def body(self, platform: object) -> Module:
         """Build a stage for every bit of the distance."""
