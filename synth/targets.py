@@ -96,9 +96,11 @@ class Target:
         """Whether a cell type is a register."""
         return any(fnmatchcase(cell, pattern) for pattern in self.flip_flops)
 
-    def commands(self, config: ArrayConfig, top: str, *, flat: bool = False) -> str:
-        """Return the Yosys script for a design that has been read."""
-        script = self.script
+    def commands(
+        self, config: ArrayConfig, top: str, *, flat: bool = False, script: str | None = None
+    ) -> str:
+        """Return the Yosys script for a design that has been read, or another one in its place."""
+        script = self.script if script is None else script
         if self.prepare is not None:
             script = self.prepare(config, top)[0] + script
         flatten, noflatten = ("-flatten", "") if flat else ("", "-noflatten")

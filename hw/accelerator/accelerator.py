@@ -126,8 +126,8 @@ class Accelerator(SharedComponent):
         m.submodules.fetch_program, m.submodules.fetch_weights = program, weights
         m.submodules.fetch_tensor = load
         m.submodules.load_fifo = fifo = Fifo(depth=loading, width=8 * size, kind="load_fifo")
-        m.submodules.load_span = span = Span(axi_bytes=size, offset=ADDRESS)
-        m.submodules.store = store = Storer(axi_bytes=size, address=address, offset=ADDRESS)
+        m.submodules.load_span = span = Span(axi_bytes=size, local=ADDRESS)
+        m.submodules.store = store = Storer(axi_bytes=size, address=address, local=ADDRESS)
         for name in registers.signature.members:
             if name.startswith("s_axi"):
                 one, other = getattr(registers, name), getattr(self, name)
@@ -192,31 +192,31 @@ class Accelerator(SharedComponent):
                          registers.o_scratch)  # in the order of `Base`
         )  # fmt: skip
         assert [one.value for one in Base] == [0, 1, 2, 3]
-        place = (bases.word_select(job.base, address) + job.offset)[:address]
+        place = Signal(address)  # in memory; a job is there for a cycle before it is carried out
+        m.d.sync += place.eq(bases.word_select(job.base, address) + job.offset)
         signs = Cat(Const(0, 7), job.flip).replicate(size)
         moving = Signal()
         arriving = Signal()
-        # Of the load that is on its way.
-        local = Signal(ADDRESS)
-        flip = Signal()
+        flip = Signal()  # of the load that is on its way
         begin = Signal()
         is_load = kind == Kind.LOAD
         m.d.comb += [
             begin.eq(machine.o_transfer & ~moving),
             load.i_begin.eq(begin & is_load), load.i_address.eq(place), load.i_bytes.eq(job.bytes),
             store.i_begin.eq(begin & ~is_load), store.i_address.eq(place),
-            store.i_bytes.eq(job.bytes),
+            store.i_bytes.eq(job.bytes), store.i_local.eq(job.local),
             span.i_begin.eq(load.i_begin), span.i_inside.eq(place[: size.bit_length() - 1]),
-            span.i_bytes.eq(job.bytes), span.i_next.eq(fifo.o_valid & machine.o_load),
+            span.i_bytes.eq(job.bytes), span.i_local.eq(job.local),
+            span.i_next.eq(fifo.o_valid & machine.o_load),
             fifo.i_push.eq(load.i_beat), fifo.i_data.eq(ports.m_axi_rdata),
             fifo.i_pop.eq(machine.o_load),
             machine.i_load.eq(fifo.o_valid),
             machine.i_load_first.eq(span.o_first), machine.i_load_end.eq(span.o_end),
-            machine.i_load_address.eq(local + span.o_offset),
+            machine.i_load_address.eq(span.o_local),
             machine.i_load_data.eq(fifo.o_data ^ Cat(Const(0, 7), flip).replicate(size)),
             machine.i_loading.eq(arriving), machine.i_load_left.eq(span.o_left[: ADDRESS + 1]),
             machine.i_store.eq(store.o_read),
-            machine.i_store_address.eq(job.local + store.o_offset),
+            machine.i_store_address.eq(store.o_local),
             machine.i_transferred.eq(moving & (is_load | ~store.o_busy)),
             ports.m_axi_awvalid.eq(store.o_aw_valid), ports.m_axi_awaddr.eq(store.o_aw_address),
             ports.m_axi_awlen.eq(store.o_aw_len), store.i_aw_ready.eq(ports.m_axi_awready),
@@ -230,7 +230,7 @@ class Accelerator(SharedComponent):
             arriving.eq(load.i_begin | (arriving & (load.o_busy | fifo.o_busy))),
         ]
         with m.If(load.i_begin):
-            m.d.sync += [local.eq(job.local), flip.eq(job.flip)]
+            m.d.sync += flip.eq(job.flip)
 
         parts = [*fetchers.values(), store]
         self._run(m, registers, machine, parts, header, heading, clear, arriving)
@@ -350,6 +350,8 @@ class Accelerator(SharedComponent):
                 m.next = "STOP"
                 with m.If(good & ~fault.any()):
                     m.d.sync += code.eq(0)
+                    m.next = "RUN"
+                with m.If(good):  # all of these stop again if there is a fault
                     m.d.comb += [
                         program.i_begin.eq(1), program.i_address.eq(image + HEADER),
                         program.i_bytes.eq(program_bytes), weights.i_begin.eq(weights_bytes.any()),
@@ -357,7 +359,6 @@ class Accelerator(SharedComponent):
                         weights.i_bytes.eq(weights_bytes),
                         machine.i_start.eq(1),
                     ]  # fmt: skip
-                    m.next = "RUN"
             with m.State("RUN"):
                 m.d.sync += index.eq(machine.o_index)
                 with m.If(fault.any()):

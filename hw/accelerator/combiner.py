@@ -69,6 +69,7 @@ class Combiner(SharedComponent):
     i_active : In(1)
         Words are for this part. It stays until the last result is out.
     i_job : In(COMBINE)
+        The job, from the cycle before `i_active` on.
     i_word, i_word_valid, o_word : 8 * rows, 1, 1
         The next word; it is taken in this step, and stays until then.
     i_entry, i_entry_valid, o_entry : 8 * rows, 1, 1
@@ -140,10 +141,11 @@ class Combiner(SharedComponent):
         holds = Signal()
         count = Signal(16)
         phase = Signal()  # first passes enter in steps with 1, second ones in steps with 0
-        most, pair, held = (job.mode == one for one in (Mode.MOST, Mode.PAIR, Mode.HELD))
-        twice = Signal()
-        table = Signal(name="by_table")
-        m.d.comb += [twice.eq(pair | held), table.eq(job.mode == Mode.TABLE)]
+        modes = (Mode.MOST, Mode.PAIR, Mode.HOLD, Mode.HELD, Mode.TABLE)
+        flags = [Signal(name=f"by_{mode.name.lower()}") for mode in modes]
+        most, pair, hold, held, table = flags
+        twice = pair | held
+        m.d.sync += [flag.eq(job.mode == mode) for flag, mode in zip(flags, modes, strict=True)]
 
         # --- Tables ---
         entries = Signal(range(ENTRIES + 1))  # that are there
@@ -160,7 +162,7 @@ class Combiner(SharedComponent):
 
         # --- Words ---
         final = Signal(name="last_word")  # of a result
-        waits = Mux(pair, ~holds, job.mode == Mode.HOLD) | (most & ~final)  # no result yet
+        waits = Mux(pair, ~holds, hold) | (most & ~final)  # no result yet
         index: Value = Const(0, 0)  # of the bytes of a lane
         if self.every > 1:
             index = Signal(range(self.every), name="index")
@@ -325,20 +327,18 @@ class CombinerLane(SharedComponent):
             with m.If(self.i_phase):  # a second operand moves every other step
                 m.d.sync += [new.eq(old) for new, old in zip(seconds[1:], seconds, strict=False)]
         now, old = seconds[0], seconds[-1]
-        one = Signal(signed(9), name="only")  # of one operand
         turned = Signal()
-        m.d.comb += [
-            one.eq(Mux(self.i_table, choose(found, index).as_signed(), first)),
-            turned.eq(job.negate_first ^ (job.multiply & old[-1])),
-        ]
+        m.d.comb += turned.eq(job.negate_first ^ (job.multiply & old[-1]))
         left = Mux(
             job.multiply, Cat(Const(0, 1), first, first[-1].replicate(22)),
             Mux(self.i_twice, Cat(Const(0, LEFT), first, first[-1].replicate(3)),
-                Cat(one, one[-1].replicate(23))),
+                Cat(first, first[-1].replicate(23))),
         )  # fmt: skip
+        other = Mux(self.i_again, self.i_wide[1:] ^ turned.replicate(32), left)
+        entry = choose(found, index)  # late in the cycle, as it comes from a memory
         addend = Cat(Const(0, LEFT - 1), old, old[-1].replicate(4))
         m.d.comb += [
-            self.o_sum.eq(Mux(self.i_again, self.i_wide[1:] ^ turned.replicate(32), left)),
+            self.o_sum.eq(Mux(self.i_table, Cat(entry, entry[-1].replicate(24)), other)),
             self.o_carry.eq(self.i_again & (self.i_wide[0] ^ turned)),
             self.o_addend.eq(Mux(self.i_again & ~job.multiply, addend, 0)),
             self.o_factor.eq(Mux(now[-1], -now, now)),

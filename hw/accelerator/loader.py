@@ -33,7 +33,8 @@ class Loader(SharedComponent):
     i_large : In(1)
         Its tile has one more pixel.
     i_pixels : In(range(cols + 1))
-        Pixels of the other tiles. It is to stay until `o_empty`.
+        Pixels of the other tiles. It is to be there in the cycle before `i_group`, and until
+        `o_empty`.
     o_take, o_next : Out(1) each
         The corner turn takes a word in this step; and whether this will be so in the next cycle.
     o_phase, o_before : range(2 * word), range(word + 1)
@@ -80,9 +81,16 @@ class Loader(SharedComponent):
         # a group of either kind is at a column
         small = Signal(cols)
         large = Signal(cols)
+        # Pixels of both kinds of tiles, and the columns in front of them.
+        sizes = [
+            Signal(len(self.i_pixels) + 1, name=f"pixels_{kind}") for kind in ("small", "large")
+        ]
+        fronts = [Signal.like(self.o_phase, name=f"front_{kind}") for kind in ("small", "large")]
+        for more, (pixels, front) in enumerate(zip(sizes, fronts, strict=True)):
+            m.d.sync += [pixels.eq(self.i_pixels + more), front.eq(cols - self.i_pixels - more)]
         lines = (
-            (Cat(self.i_group & ~self.i_large, small[:-1]), self.i_pixels),
-            (Cat(self.i_group & self.i_large, large[:-1]), self.i_pixels + 1),
+            (Cat(self.i_group & ~self.i_large, small[:-1]), sizes[0]),
+            (Cat(self.i_group & self.i_large, large[:-1]), sizes[1]),
         )
         # Columns cols - P and on have a pixel.
         some = Cat(line[c] & (pixels >= cols - c) for line, pixels in lines for c in range(cols))
@@ -90,7 +98,7 @@ class Loader(SharedComponent):
             Cat(line[c] & (pixels == cols - c) for c in range(cols)).any() for line, pixels in lines
         ]
         starts = first[0] | first[1]
-        column = (cols - self.i_pixels - first[1])[: len(self.o_phase)]
+        column = Mux(first[1], fronts[1], fronts[0])
         most = 2 * self.word - 1
         take = Signal()
         phase = Signal.like(self.o_phase)

@@ -49,9 +49,10 @@ class Front:
         # This job.
         self.descriptor = Signal(bits, reset_less=True)
         self.job: Any = View(JOB, self.descriptor[: JOB.size])
-        # It is one of the kinds that compute, ST-OS, a COMBINE that only holds a word.
+        # It is one of the kinds that compute, ST-OS, a COMBINE, one that only holds a word.
         self.computes = Signal()
         self.stream = Signal()
+        self.combines = Signal()
         self.holds = Signal()
         self.whole = Signal()  # its check is right
         self.index = Signal(16)
@@ -191,23 +192,26 @@ class Machine(SharedComponent):
         stream = front.stream
         if config.st_os:
             m.d.comb += front.later_stream.eq(front.later.kind == Kind.STREAM)
+        # A COMBINE enters, once all its rounds are loaded.
         combine = Signal()
-        loaded = Signal()  # all rounds of the job, in the cycle before
-        m.d.sync += loaded.eq(front.loaded == job.rounds)
-        m.d.comb += combine.eq((job.kind == Kind.COMBINE) & front.running & loaded)
+        m.d.sync += combine.eq(
+            front.combines & (front.begin | (front.running & ~front.ends))
+            & (front.loaded == job.rounds)
+        )  # fmt: skip
         parameters, limits = self._program(m, program, front)
         fill, filled, idle = self._words(m, memory, readers, engine, front, stream, en)
         giving = self._commands(m, engine, job, stream, front)
         self._results(m, memory, writers, engine, front, stream)
         hold = combine & front.holds
         entered = idle & ~giving & ~engine.o_busy  # all operands of the job are in the array
-        m.d.comb += front.ends.eq(Mux(job.kind == Kind.COMBINE, hold & idle | front.last, entered))
+        m.d.comb += front.ends.eq(Mux(front.combines, hold & idle | front.last, entered))
         asked = Signal(16)
-        blocks = Mux(job.kind == Kind.COMBINE, combiner.mode == Mode.TABLE, job.rounds)
+        blocks = Mux(front.combines, combiner.mode == Mode.TABLE, job.rounds)
+        asks = Signal()  # there are more blocks
         with m.If(front.begin):
-            m.d.sync += asked.eq(0)
+            m.d.sync += [asked.eq(0), asks.eq(blocks.any())]
         with m.Elif(ring.i_block & ring.o_block):
-            m.d.sync += asked.eq(asked + 1)
+            m.d.sync += [asked.eq(asked + 1), asks.eq(asked + 1 != blocks)]
 
         # A GEMM's operands are asked for, and all waits; those of ST-OS are offered. That it waits
         # is known a cycle ahead: the enable goes everywhere.
@@ -222,7 +226,7 @@ class Machine(SharedComponent):
             ring.i_push.eq(self.i_push),
             ring.i_data.eq(self.i_data),
             self.o_room.eq(ring.o_room),
-            ring.i_block.eq(front.running & (asked != blocks)),
+            ring.i_block.eq(front.running & asks),
             ring.i_words.eq(job.depth),
             ring.i_times.eq(job.times),
             ring.i_pop.eq(engine.o_weights & en),
@@ -242,7 +246,7 @@ class Machine(SharedComponent):
             self.o_index.eq(front.index),
             self.o_weights.eq(wants_weights),
             self.o_activations.eq(~wants_weights & wants_word),
-            self.o_array.eq(engine.o_weights & en & (job.kind != Kind.COMBINE)),
+            self.o_array.eq(engine.o_weights & en & ~front.combines),
         ]
         self._sequence(m, front)
         return m
@@ -336,6 +340,7 @@ class Machine(SharedComponent):
         started = Signal()  # there was a job before
         compute = [Kind.GEMM, Kind.COMBINE, *[Kind.STREAM] * self.config.st_os]
         computes = Cat(later.kind == one for one in compute).any()
+        combines = later.kind == Kind.COMBINE
         alone = ~(computes & later.overlap)
         with m.FSM(name="front"):
             with m.State("IDLE"):
@@ -345,11 +350,8 @@ class Machine(SharedComponent):
                     m.d.sync += [
                         front.descriptor.eq(front.following), front.index.eq(front.index + started),
                         started.eq(1), front.after.eq(front.stream), front.computes.eq(computes),
-                        front.stream.eq(front.later_stream),
-                        front.holds.eq(
-                            (later.kind == Kind.COMBINE)
-                            & (later.own.gemm.combine.mode == Mode.HOLD)
-                        ),
+                        front.stream.eq(front.later_stream), front.combines.eq(combines),
+                        front.holds.eq(combines & (later.own.gemm.combine.mode == Mode.HOLD)),
                     ]  # fmt: skip
                     m.next = "BEGIN"
             with m.State("BEGIN"):
@@ -393,13 +395,14 @@ class Machine(SharedComponent):
         address = Mux(stream, other.o_address, gemm.o_address)
         first = Mux(stream, 0, gemm.o_first)
         last = Mux(stream, other.o_bytes, gemm.o_bytes)
-        ends = Mux(stream, other.o_last, gemm.o_last)
         jobs = (job.own.gemm.read.as_value(), job.own.stream.read.as_value())
         for index, (reader, own) in enumerate(zip(readers, jobs, strict=False)):
             m.d.comb += [reader.i_begin.eq(begin & (stream == index)), reader.i_job.eq(own)]
         if other is not gemm:
             m.d.comb += other.i_rounds.eq(job.rounds)
-        reading = Signal()  # addresses are left
+        # Addresses are left, of one of the readers.
+        active = [Signal(name=f"reading_{n}") for n in range(len(readers))]
+        reading = Cat(*active).any()
         # An address is there; a word comes out of the memory; a word is there.
         asking = Signal()
         coming = Signal()
@@ -430,8 +433,7 @@ class Machine(SharedComponent):
             read.eq(asking & moves & ~blocked & ~memory.o_clash),
             free.eq(~asking | read),
             *(
-                reader.i_next.eq(reading & ~spared & (stream == n))
-                for n, reader in enumerate(readers)
+                reader.i_next.eq(own & ~spared) for own, reader in zip(active, readers, strict=True)
             ),
             memory.i_read_en.eq(moves),
             memory.i_read_address.eq(Mux(storing, self.i_store_address, next_read[:ADDRESS])),
@@ -441,10 +443,11 @@ class Machine(SharedComponent):
             m.d.sync += spare.eq(new)
         with m.If(free):
             m.d.sync += [asking.eq(reading | spared), next_read.eq(Mux(spared, spare, new))]
-        with m.If(begin):
-            m.d.sync += reading.eq(1)
-        with m.Elif(~spared & ends):
-            m.d.sync += reading.eq(0)
+        for index, (own, reader) in enumerate(zip(active, readers, strict=True)):
+            with m.If(begin):
+                m.d.sync += own.eq(stream == index)
+            with m.Elif(~spared & reader.o_last):
+                m.d.sync += own.eq(0)
 
         # What is padding becomes the zero point on its way out of the memory.
         first_q = Signal(bits, reset_less=True)
@@ -481,7 +484,7 @@ class Machine(SharedComponent):
         command = Signal(COMMAND.size + 1, reset_less=True)
         taken = Signal()  # the first one of a GEMM was taken in the cycle before
         give = Signal()
-        starts = front.begin & (job.kind != Kind.COMBINE)
+        starts = front.begin & ~front.combines
         m.d.comb += give.eq((starts | giving) & (~stream | (round_ != front.loaded)) & ~held)
         m.d.sync += [
             held.eq(give | (held & ~engine.o_cmd_ready)),
@@ -566,7 +569,7 @@ class Machine(SharedComponent):
         with m.If(switch):
             m.d.sync += [
                 kept.eq(Mux(stream, jobs[-1], jobs[0])), kept_stream.eq(stream),
-                kept_combine.eq(job.kind == Kind.COMBINE),
+                kept_combine.eq(front.combines),
                 front.writing.eq(1), front.pending.eq(0),
             ]  # fmt: skip
         with m.Elif(front.last):

@@ -48,7 +48,7 @@ class GemmPacer(SharedComponent):
     i_begin : In(1)
         Begin with the job; its first beat may come in the next step.
     i_job : In(pace_job)
-        The job, which is to stay until its last beat.
+        The job, which is to be there in the cycle before `i_begin`, and until its last beat.
     i_after : In(1)
         What came before was ST-OS: as if a tile of `cols` pixels had just ended.
     i_ready : In(16)
@@ -139,13 +139,22 @@ class GemmPacer(SharedComponent):
         pixels = Signal(range(self.cols + 1))
         length = job.length + long
         word_ends = byte + 1 == length
-        run_ends = word + 1 == job.words
-        following = Mux(run_ends, 0, word + 1)
+        run_ends = Signal()  # the word is the last one of its run
+        # Of the job: a run, or a tile, has a single word; bytes of a last word, and pixels of the
+        # first tile.
+        one_word = Signal()
+        one_in_all = Signal()
+        last_length = Signal(10)
+        first = Signal(10)
+        m.d.sync += [
+            one_word.eq(job.words == 1), one_in_all.eq((job.runs == 1) & (job.words == 1)),
+            last_length.eq(job.length + (job.words == job.long)),
+            first.eq(job.pixels + job.large.any()),
+        ]  # fmt: skip
+        next_ends = Mux(run_ends, one_word, word + 2 == job.words)  # the word after it is
         tile_ends = word_ends & now.last_word
         round_ends = tile_ends & (number + 1 == job.tiles)
         ends = round_ends & (round_ + 1 == job.rounds)
-        one_word = (job.runs == 1) & (job.words == 1)
-        last_length = job.length + (job.words == job.long)
         wide = pixels << bits  # what the results of the tile take
         few = job.pixels[: len(word_age)]
 
@@ -176,9 +185,12 @@ class GemmPacer(SharedComponent):
                 m.d.sync += word_age.eq(1)
                 m.d.comb += then.spaced.eq((few == 1) & ~large)
             with m.If(word_ends):
-                m.d.sync += [byte.eq(0), word.eq(following), long.eq(following < job.long)]
-                last_run = run + run_ends + 1 == job.runs
-                m.d.comb += then.last_word.eq((following + 1 == job.words) & last_run)
+                m.d.sync += [
+                    byte.eq(0), word.eq(Mux(run_ends, 0, word + 1)), run_ends.eq(next_ends),
+                    long.eq(Mux(run_ends, job.long.any(), word + 1 < job.long)),
+                ]  # fmt: skip
+                last_run = Mux(run_ends, run + 2, run + 1) == job.runs
+                m.d.comb += then.last_word.eq(next_ends & last_run)
                 with m.If(run_ends):
                     m.d.sync += run.eq(run + 1)
             with m.If(tile_ends):
@@ -188,7 +200,7 @@ class GemmPacer(SharedComponent):
                     large.eq(larger), gap.eq(wide - last_length),
                 ]  # fmt: skip
                 m.d.comb += [
-                    then.last_word.eq(one_word), then.room.eq(wide <= last_length),
+                    then.last_word.eq(one_in_all), then.room.eq(wide <= last_length),
                     then.spaced.eq(
                         Mux(now.begins, (few == 1) & ~larger, enough(word_older, larger))
                     ),
@@ -197,24 +209,24 @@ class GemmPacer(SharedComponent):
                 m.d.sync += [number.eq(0), round_.eq(round_ + 1)]
                 m.d.comb += [then.new.eq(1), then.waits.eq(round_ + 1 == self.i_ready)]
                 if self.every == 1:  # only this tile may be larger than the one before
-                    largest = job.pixels + job.large.any()
-                    m.d.sync += gap.eq(largest - last_length)
-                    m.d.comb += then.room.eq(largest <= last_length)
+                    m.d.sync += gap.eq(first - last_length)
+                    m.d.comb += then.room.eq(first <= last_length)
             with m.If(ends):
                 m.d.comb += then.busy.eq(0)
         with m.If(self.i_begin):
-            first = job.pixels + job.large.any()
             before = Mux(self.i_after, steps[-1], width)
             need = Mux(before > first, before, first) - last_length
             age = Mux(self.i_after, 0, Mux(self.i_en, older, sum_age))
+            sooner = age + last_length
+            roomy = (sooner > before) & (sooner > first)
             word_now = Mux(self.i_en, word_older, word_age)
             m.d.sync += [
                 byte.eq(0), word.eq(0), run.eq(0), number.eq(0), round_.eq(0), gap.eq(need),
-                long.eq(job.long.any()), large.eq(job.large.any()),
+                long.eq(job.long.any()), large.eq(job.large.any()), run_ends.eq(one_word),
             ]  # fmt: skip
             m.d.comb += [
-                then.busy.eq(1), then.begins.eq(1), then.new.eq(1), then.last_word.eq(one_word),
-                then.waits.eq(self.i_ready == 0), then.room.eq(age > need),
+                then.busy.eq(1), then.begins.eq(1), then.new.eq(1), then.last_word.eq(one_in_all),
+                then.waits.eq(self.i_ready == 0), then.room.eq(roomy),
                 then.spaced.eq(enough(word_now, job.large.any())),
             ]  # fmt: skip
         with m.If(self.i_begin & self.i_after):

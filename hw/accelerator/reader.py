@@ -127,6 +127,7 @@ class GemmReader(SharedComponent):
 
         pixel, tile = place("pixel"), place("tile")  # this one, and the first one of the tile
         left = Signal(9)  # pixels of the tile after this one
+        pixel_ends = Signal()  # there is none
         # of the run, of the window
         word = Signal(16)
         run = Signal(8)
@@ -152,22 +153,23 @@ class GemmReader(SharedComponent):
             "ends": Mux(line_ends, job.line == 1, pixel["at"] + 2 == job.line),
         }
         length = job.length + (word < job.long)
-        pixel_ends = left == 0
         word_ends = pixel_ends & last_word
         window_ends = word_ends & last_run
         run_ends = window_ends & last_turn
         tile_ends = run_ends & last_tile
 
-        def size(index: Value | int) -> Value:
-            """Return the pixels of a tile, but one."""
-            return job.pixels + (index < job.large) - 1
+        def fill(index: Value | int) -> list[Any]:
+            """Return what begins a tile with its first pixel."""
+            more = index < job.large
+            one = Mux(more, job.pixels == 0, job.pixels == 1)
+            return [left.eq(job.pixels + more - 1), pixel_ends.eq(one)]
 
         with m.If(self.i_next):
             with m.If(~pixel_ends):
-                m.d.sync += left.eq(left - 1)
+                m.d.sync += [left.eq(left - 1), pixel_ends.eq(left == 1)]
                 m.d.sync += [signal.eq(following[key]) for key, signal in pixel.items()]
             with m.Else():
-                m.d.sync += left.eq(size(number))
+                m.d.sync += fill(number)
                 m.d.sync += [signal.eq(tile[key]) for key, signal in pixel.items()]
                 m.d.sync += [word.eq(word + 1), offset.eq(offset + length + job.skip)]
                 m.d.sync += last_word.eq(word + 2 == job.words)
@@ -180,7 +182,7 @@ class GemmReader(SharedComponent):
             with m.If(run_ends):
                 m.d.sync += [turn.eq(0), number.eq(number + 1)]
                 m.d.sync += [last_turn.eq(job.turns == 1), last_tile.eq(number + 2 == job.tiles)]
-                m.d.sync += left.eq(size(number + 1))
+                m.d.sync += fill(number + 1)
                 for where in (pixel, tile):
                     m.d.sync += [signal.eq(following[key]) for key, signal in where.items()]
             with m.If(tile_ends):
@@ -195,7 +197,7 @@ class GemmReader(SharedComponent):
                 final.eq(job.rounds == 1),
             ]  # fmt: skip
         with m.If(self.i_begin | (self.i_next & tile_ends)):
-            m.d.sync += left.eq(size(0))
+            m.d.sync += fill(0)
             for where in (pixel, tile):
                 m.d.sync += [signal.eq(first[key]) for key, signal in where.items()]
 

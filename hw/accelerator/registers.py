@@ -176,7 +176,7 @@ class Registers(SharedComponent):
     i_{cycles,...} : In(64)
         The counters.
     o_start, o_abort : Out(1)
-        A run is to begin, or to stop.
+        A run is to begin, or to stop; the latter a cycle later.
     o_busy : Out(1)
         From the cycle after `o_start` to that of `i_done`.
     o_{image,input,output,scratch} : Out(64)
@@ -244,6 +244,7 @@ class Registers(SharedComponent):
         halves = {name.upper(): address for name, address in addresses.items()}
         mask = Cat(bit.replicate(8) for bit in strobe)
         start = Signal()
+        abort = Signal()
         legal = Signal()
         control = strobe[0] & data[0]
         m.d.comb += [
@@ -262,7 +263,7 @@ class Registers(SharedComponent):
                             m.d.comb += [
                                 legal.eq(~(control & busy)),
                                 start.eq(write & control & ~busy),
-                                self.o_abort.eq(write & strobe[0] & data[1] & busy),
+                                abort.eq(write & strobe[0] & data[1] & busy),
                             ]
                         elif register.name == "IRQ_PENDING":
                             m.d.comb += legal.eq(1)
@@ -281,6 +282,7 @@ class Registers(SharedComponent):
         offset = next(one.offset for one in REGISTERS if one.name == "IRQ_PENDING")
         with m.If(write & (index == offset // 4) & strobe[0]):
             m.d.comb += cleared.eq(data[:2])
+        m.d.sync += self.o_abort.eq(abort)
         m.d.sync += pending.eq((pending & ~cleared) | events)
         with m.If(start):
             m.d.sync += [busy.eq(1), done.eq(0), error.eq(0), code.eq(0)]

@@ -98,6 +98,7 @@ class Requantizer(SharedComponent):
 
         total = Signal(signed(32), reset_less=True)
         multiplier = Signal(31, reset_less=True)
+        some = Signal(reset_less=True)  # the multiplier is not 0
         shifts = [Signal(6, name=f"shift_{n}", reset_less=True) for n in range(2)]  # less 1
         twice = Signal(reset_less=True)
         product = Signal(signed(PRODUCT), reset_less=True)
@@ -107,7 +108,7 @@ class Requantizer(SharedComponent):
         result = Signal(8, reset_less=True)
 
         # floor((P + 2**(s - 1)) / 2**s) is floor(P / 2**s) plus the bit below it.
-        negative = total[-1] & multiplier.any()
+        negative = total[-1] & some
         change = Mux(
             twice,
             Mux(negative, Const(-(1 << 30), signed(32)), Const(1 << 30, signed(32))),
@@ -120,8 +121,9 @@ class Requantizer(SharedComponent):
         above = Mux(far[0], ~far[1], value > limits.high)
         with m.If(self.i_en):
             m.d.sync += [
-                total.eq(self.i_sum.as_signed() + given.bias + self.i_carry),
-                multiplier.eq(given.multiplier),
+                # The carry comes in by an adder that is one bit longer.
+                total.eq((Cat(Const(1, 1), self.i_sum) + Cat(self.i_carry, given.bias))[1:33]),
+                multiplier.eq(given.multiplier), some.eq(given.multiplier.any()),
                 Cat(*shifts).eq(Cat((given.shift - 1)[:6], shifts[0])),
                 twice.eq(given.twice),
                 Cat(*odds).eq(Cat(self.i_odd, *odds[:-1])),

@@ -104,20 +104,28 @@ class Ring(SharedComponent):
         m.d.comb += self.o_next.eq(read | stays)
         m.d.sync += valid.eq(self.o_next)
 
-        last = times == 1  # the last reading: the block becomes shorter with every word
-        ends = Mux(last, words == 1, offset + 1 == words)
+        # In the last reading the block becomes shorter with every word. The next word is the last
+        # one of its reading.
+        last = Signal(name="last_reading")
+        ends = Signal()
         frees = read & last
         m.d.comb += self.o_block.eq(~busy | (frees & ends))
         with m.If(read):
-            m.d.sync += offset.eq(Mux(ends | last, 0, offset + 1))
+            m.d.sync += [
+                offset.eq(Mux(ends | last, 0, offset + 1)),
+                ends.eq(Mux(ends, words == 1, Mux(last, words == 2, offset + 2 == words))),
+            ]  # fmt: skip
             with m.If(ends):
-                m.d.sync += times.eq(times - 1)
+                m.d.sync += [times.eq(times - 1), last.eq(times == 2)]
         with m.If(frees):
             m.d.sync += [base.eq(base + 1), words.eq(words - 1)]
             with m.If(ends):
                 m.d.sync += busy.eq(0)
         with m.If(self.i_block & self.o_block):
-            m.d.sync += [busy.eq(1), words.eq(self.i_words), times.eq(self.i_times)]
+            m.d.sync += [
+                busy.eq(1), words.eq(self.i_words), times.eq(self.i_times),
+                last.eq(self.i_times == 1), ends.eq(self.i_words == 1),
+            ]  # fmt: skip
         m.d.sync += held.eq(held + self.i_push - frees)
         with m.If(self.i_push):
             m.d.sync += write.eq(write + 1)

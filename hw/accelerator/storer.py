@@ -18,8 +18,8 @@ class Storer(SharedComponent):
     """Write a range of bytes in bursts that end at multiples of `BURST`.
 
     Its data come from a memory that can be read at any byte address, in two steps: for a beat at
-    bus address a it asks for the bytes of the range from ``a - address`` on. Both steps stand still
-    while a beat waits for the bus. The address of a burst is shown together with its first beat,
+    bus address a it asks for the bytes at ``i_local + a - i_address``. Both steps stand still while
+    a beat waits for the bus. The address of a burst is shown together with its first beat,
     and neither channel waits for the other one: a memory may take data before their address.
 
     Parameters
@@ -28,16 +28,16 @@ class Storer(SharedComponent):
         Of a beat, a power of two from 4 to 64.
     address : int
         Bits of an address.
-    offset : int
-        Bits of an offset.
+    local : int
+        Bits of an address of the memory that is read.
 
     Members
     -------
-    i_begin, i_address, i_bytes : 1, address, 32
+    i_begin, i_address, i_bytes, i_local : 1, address, 32, local
         Begin with a range of at least one byte. Not while busy.
-    o_read, o_offset : 1, offset
-        The memory goes a step on, and reads the beat that begins at this byte of the range
-        (modulo ``2**offset``: a first beat may begin in front of it), if there is one.
+    o_read, o_local : 1, local
+        The memory goes a step on, and reads the beat that begins at this address, if there is one;
+        a first beat may begin in front of the range.
     i_data : In(8 * axi_bytes)
         What was asked for two steps before.
     i_stop : In(1)
@@ -56,8 +56,9 @@ class Storer(SharedComponent):
     i_begin: Signal
     i_address: Signal
     i_bytes: Signal
+    i_local: Signal
     o_read: Signal
-    o_offset: Signal
+    o_local: Signal
     i_stop: Signal
     o_aw_valid: Signal
     i_aw_ready: Signal
@@ -70,18 +71,18 @@ class Storer(SharedComponent):
     i_b: Signal
     o_busy: Signal
 
-    def __init__(self, *, axi_bytes: int, address: int, offset: int) -> None:
+    def __init__(self, *, axi_bytes: int, address: int, local: int) -> None:
         signature: dict[str, Any] = {
-            "i_begin": In(1), "i_address": In(address), "i_bytes": In(32), "o_read": Out(1),
-            "o_offset": Out(offset), "i_stop": In(1),
+            "i_begin": In(1), "i_address": In(address), "i_bytes": In(32),
+            "i_local": In(local), "o_read": Out(1), "o_local": Out(local), "i_stop": In(1),
             "o_aw_valid": Out(1), "i_aw_ready": In(1), "o_aw_address": Out(address),
             "o_aw_len": Out(8), "o_w_valid": Out(1), "i_w_ready": In(1),
             "o_w_strobe": Out(axi_bytes), "o_w_last": Out(1),
             "i_b": In(1), "o_busy": Out(1),
         }  # fmt: skip
-        parameters = (axi_bytes, address, offset)
+        parameters = (axi_bytes, address, local)
         super().__init__(kind="storer", parameters=parameters, signature=signature, resets=True)
-        self.axi_bytes, self.address, self.offset = axi_bytes, address, offset
+        self.axi_bytes, self.address, self.local = axi_bytes, address, local
 
     def body(self, platform: object) -> Module:
         """Build the beats to be read, the two steps of the memory, and the channels."""
@@ -89,7 +90,7 @@ class Storer(SharedComponent):
         size, bits = self.axi_bytes, self.axi_bytes.bit_length() - 1
         per_burst = BURST // size
         within = per_burst.bit_length() - 1  # bits of a beat's place in its burst
-        m.submodules.span = span = Span(axi_bytes=size, offset=self.offset)
+        m.submodules.span = span = Span(axi_bytes=size, local=self.local)
 
         # The beat to be read.
         place = Signal(within)
@@ -135,7 +136,7 @@ class Storer(SharedComponent):
         m.d.comb += [
             moves.eq(~front | pop),
             self.o_read.eq(moves & (more | coming | front)),
-            self.o_offset.eq(span.o_offset),
+            self.o_local.eq(span.o_local),
             self.o_w_valid.eq(front & begun),
             self.o_w_strobe.eq(strobe),
             self.o_w_last.eq(last),
@@ -160,6 +161,7 @@ class Storer(SharedComponent):
         inside = self.i_address[:bits]
         m.d.comb += [
             span.i_begin.eq(self.i_begin), span.i_inside.eq(inside), span.i_bytes.eq(self.i_bytes),
+            span.i_local.eq(self.i_local),
         ]  # fmt: skip
         with m.If(self.i_begin):
             first = self.i_address[bits:]

@@ -131,7 +131,7 @@ class StreamReader(SharedComponent):
         done = Signal(16)
         down = Signal(self.address)  # of the pass
         kernel = Signal(8)  # its row of the kernel
-        single = job.passes == 1
+        single = Signal()  # there is one pass
         # A pass takes cols - 1 beats, one for every tap, and cols more for every further fold.
         long = self.cols - 1 + job.depth
         # It is the last beat of a fold, the last fold of its pass, pass of its fold, row of the
@@ -201,7 +201,8 @@ class StreamReader(SharedComponent):
             ]
             m.d.sync += [
                 left.eq(job.x), last_beat.eq(long == 1), last_piece.eq(job.folds == 1),
-                last_pass.eq(single), last_row.eq(job.kernel == 1), last_fold.eq(job.folds == 1),
+                last_pass.eq(job.passes == 1), single.eq(job.passes == 1),
+                last_row.eq(job.kernel == 1), last_fold.eq(job.folds == 1),
                 last_band.eq(job.bands == 1), final.eq(self.i_rounds == 1),
             ]  # fmt: skip
             for where in (here, fold):

@@ -3,21 +3,22 @@
 module check_storer(
     input clk, rst, i_begin, i_stop, i_aw_ready, i_w_ready, i_b,
     input [`ADDRESS-1:0] i_address,
-    input [31:0] i_bytes
+    input [31:0] i_bytes,
+    input [22:0] i_local
 );
-    localparam OFFSET = 23, BITS = $clog2(`BUS), PLACE = 8 - BITS;
+    localparam LOCAL = 23, BITS = $clog2(`BUS), PLACE = 8 - BITS;
     reg first = 1;
     always @(posedge clk) first <= 0;
     wire reset = rst || first;  // as the first cycle has it
     always @* if (first) assume(rst);
 
     wire o_read, o_aw_valid, o_w_valid, o_w_last, o_busy;
-    wire [OFFSET-1:0] o_offset;
+    wire [LOCAL-1:0] o_local;
     wire [`ADDRESS-1:0] o_aw_address;
     wire [7:0] o_aw_len;
     wire [`BUS-1:0] o_w_strobe;
     stos_accelerator_storer dut(
-        .clk, .rst(reset), .i_begin, .i_address, .i_bytes, .o_read, .o_offset, .i_stop,
+        .clk, .rst(reset), .i_begin, .i_address, .i_bytes, .i_local, .o_read, .o_local, .i_stop,
         .o_aw_valid, .i_aw_ready, .o_aw_address, .o_aw_len, .o_w_valid, .i_w_ready,
         .o_w_strobe, .o_w_last, .i_b, .o_busy
     );
@@ -57,11 +58,12 @@ module check_storer(
     wire moves = !valid[1] || (begun && i_w_ready);
 
     // The next beat of the range: its place in a burst, bytes from its first one to the end, bytes
-    // of it in front of the range, offset. It opens a burst, and is the last one of it.
+    // of it in front of the range, address in the memory that is read. It opens a burst, and is the
+    // last one of it.
     reg [PLACE-1:0] place;
     reg [32:0] rest;
     reg [BITS-1:0] skip;
-    reg [OFFSET-1:0] offset;
+    reg [LOCAL-1:0] from;
     reg opens;
     wire there = rest != 0;
     wire closes = &place || rest <= `BUS;
@@ -78,7 +80,7 @@ module check_storer(
             place <= place + 1;
             rest <= rest > `BUS ? rest - `BUS : 0;
             skip <= 0;
-            offset <= offset + `BUS;
+            from <= from + `BUS;
             opens <= closes;
         end
         if (halts) rest <= 0;
@@ -86,10 +88,10 @@ module check_storer(
             place <= i_address >> BITS;
             rest <= i_bytes + i_address[BITS-1:0];
             skip <= i_address;
-            offset <= -i_address[BITS-1:0];
+            from <= i_local - i_address[BITS-1:0];
             opens <= 1;
         end
-        if (reset) {place, rest, skip, offset, opens} <= 1;
+        if (reset) {place, rest, skip, from, opens} <= 1;
     end
 
     // What is in the two steps of the memory.
@@ -126,7 +128,7 @@ module check_storer(
         end
         read_moves: assert(o_read == (moves && (there || valid != 0)));
         if (reads) begin
-            read_offset: assert(o_offset == offset);  // none left out, none twice
+            read_from: assert(o_local == from);  // none left out, none twice
         end
         // With the first beat of a burst, or once the address before is taken.
         burst_shown: assert(shows == (valid[1] && !before && !stuck_aw));

@@ -296,7 +296,6 @@ def test_words(rows: int, every: int, what: str) -> None:
         "i_cmd": None,
         "i_weights": None,
         "i_weights_valid": 0,
-        "i_combine": 1,
         "i_odd": odd,
         "i_parameters": word_of_parameters,
         "i_limits": limits(out_zero, -128, 127),
@@ -310,6 +309,7 @@ def test_words(rows: int, every: int, what: str) -> None:
                 other = encode(COMBINE, {**job, "mode": kind})
                 queue += [(beat, other) for beat in some]
         taken = quiet = entries = there = 0
+        before = None  # the job of the cycle before
         for _ in range(3000):
             if len(found) == len(wanted):
                 return
@@ -325,12 +325,14 @@ def test_words(rows: int, every: int, what: str) -> None:
             seen = yield {
                 **still,
                 "i_en": moves,
+                "i_combine": int(now == before),  # a job is there a cycle before it enters
                 "i_combiner": now,
                 "i_word_valid": there,
                 "i_word": packed(beat),
                 "i_weights_valid": int(entries < 256 and dice.random() < 0.8),
                 "i_weights": packed(tables[min(entries, 255)]),
             }
+            before = now
             entries += seen.o_weights & moves
             taken += seen.o_word & moves
             there &= 1 - (seen.o_word & moves)  # a word stays until it is taken

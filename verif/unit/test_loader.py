@@ -120,6 +120,8 @@ def test_wave(seed: int) -> None:
                     for k in range(length):
                         columns = range(cols - pixels, cols)
                         beats.append({c: one[k] for c, one in zip(columns, group, strict=True)})
+            # The job is there a cycle before it begins.
+            yield {"i_begin": 0, "i_en": 0, "i_word": None, **common}
             seen = yield {"i_begin": 1, "i_en": 1, "i_word": None, **common}
             takes = seen.o_next  # whether it takes a word in the next cycle
             entered: dict[int, int] = {}  # step of every beat

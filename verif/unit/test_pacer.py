@@ -39,6 +39,8 @@ def test_steps(seed: int, every: int) -> None:
             }  # fmt: skip
             job = encode(pace_job, fields)
             after = dice.randint(0, 1)
+            quiet = {"i_begin": 0, "i_job": job, "i_en": 0, "i_after": None, "i_ready": 0}
+            yield quiet  # the job is there a cycle before it begins
             opens = [step + 1 + dice.randint(0, 40) for _ in range(rounds)]  # rounds may begin
             opens = list(itertools.accumulate(opens, max))
             ready = sum(opened <= step + 1 for opened in opens)

@@ -1,4 +1,4 @@
-"""Every byte of a range belongs to one beat, at its offset."""
+"""Every byte of a range belongs to one beat, at its address."""
 
 from __future__ import annotations
 
@@ -18,24 +18,26 @@ def test_ranges(size: int) -> None:
     ranges = [(inside, count) for count in lengths for inside in {0, 1, size - 1}]
 
     def drive() -> Drive:
-        quiet = {"i_begin": 0, "i_inside": 0, "i_bytes": 0, "i_next": 0, "i_end": 0}
+        quiet = {"i_begin": 0, "i_inside": 0, "i_bytes": 0, "i_local": None, "i_next": 0,
+                 "i_end": 0}  # fmt: skip
         for inside, count in ranges:
-            yield quiet | {"i_begin": 1, "i_inside": inside, "i_bytes": count}
+            local = dice.randrange(1024)
+            yield quiet | {"i_begin": 1, "i_inside": inside, "i_bytes": count, "i_local": local}
             for first in range(-inside, count, size):
                 for _ in range(dice.randrange(3)):
                     yield quiet
                 seen = yield quiet | {"i_next": 1}
-                assert seen.o_offset == first % 1024
+                assert seen.o_local == (local + first) % 1024
                 assert seen.o_left == count - first
                 assert seen.o_more
                 assert first + seen.o_first == max(first, 0)
                 assert first + seen.o_end == min(first + size, count)
             seen = yield quiet
             assert (seen.o_more, seen.o_left) == (0, 0)
-        yield quiet | {"i_begin": 1, "i_inside": 0, "i_bytes": 900}
+        yield quiet | {"i_begin": 1, "i_inside": 0, "i_bytes": 900, "i_local": 0}
         yield quiet | {"i_next": 1}
         yield quiet | {"i_end": 1}
         seen = yield quiet
         assert (seen.o_more, seen.o_left) == (0, 0)
 
-    Stepper(Span(axi_bytes=size, offset=10)).run(drive())
+    Stepper(Span(axi_bytes=size, local=10)).run(drive())

@@ -29,9 +29,11 @@ def test_ranges(size: int, first: str, seed: int) -> None:
         for address, count in ranges:
             source = bytes(dice.getrandbits(8) for _ in range(count))
             target: dict[int, int] = {}
-            quiet = {"i_begin": 0, "i_address": None, "i_bytes": None, "i_stop": 0, "i_aw_ready": 0,
-                     "i_w_ready": 0, "i_b": 0}  # fmt: skip
-            yield quiet | {"i_begin": 1, "i_address": address, "i_bytes": count}
+            quiet = {"i_begin": 0, "i_address": None, "i_bytes": None, "i_local": None,
+                     "i_stop": 0, "i_aw_ready": 0, "i_w_ready": 0, "i_b": 0}  # fmt: skip
+            local = dice.randrange(1 << 12)
+            begin = {"i_begin": 1, "i_address": address, "i_bytes": count, "i_local": local}
+            yield quiet | begin
             way = [0, 0]  # what is read, in both steps of the memory
             bursts: list[tuple[int, int]] = []  # address and beats
             beats: list[tuple[int, int, int]] = []  # data, strobes, and whether it is the last one
@@ -47,7 +49,8 @@ def test_ranges(size: int, first: str, seed: int) -> None:
                 seen = yield quiet | {"i_w_ready": w}
                 data = way[1]
                 if seen.o_read:
-                    offset = seen.o_offset - (1 << 12) * (seen.o_offset >> 11)
+                    offset = (seen.o_local - local) % (1 << 12)
+                    offset -= (1 << 12) * (offset >> 11)
                     part = [source[offset + n] if 0 <= offset + n < count else dice.getrandbits(8)
                             for n in range(size)]  # fmt: skip
                     way = [int.from_bytes(bytes(part), "little"), way[0]]
@@ -78,4 +81,4 @@ def test_ranges(size: int, first: str, seed: int) -> None:
             assert not (bursts or beats) and ends == done
             assert target == {address + n: byte for n, byte in enumerate(source)}
 
-    Stepper(Storer(axi_bytes=size, address=16, offset=12)).run(drive())
+    Stepper(Storer(axi_bytes=size, address=16, local=12)).run(drive())
