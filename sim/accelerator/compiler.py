@@ -529,8 +529,8 @@ class _Compiler:
         """Compile an operator band by band of rows: what is not in the machine comes and goes."""
         need = -(-sum(math.prod(t.shape) for t in kept) // 1024)
         refusal = UserError(
-            f"{self.names[one.output]} needs {need} KiB of activation memory, --act-kib is "
-            f"{self.config.act_kib}, and cannot be cut into bands of rows"
+            f"{self.names[one.output]} does not fit --act-kib {self.config.act_kib} (inputs and "
+            f"output alone are {need} KiB), and cannot be cut into bands of rows"
         )
         variable = [t for t in one.inputs if t.data is None]
         if (
