@@ -140,15 +140,12 @@ class GemmPacer(SharedComponent):
         length = job.length + long
         word_ends = byte + 1 == length
         run_ends = Signal()  # the word is the last one of its run
-        # Of the job: a run, or a tile, has a single word; bytes of a last word, and pixels of the
-        # first tile.
+        # Of the job: a run, or a tile, has a single word; pixels of the first tile.
         one_word = Signal()
         one_in_all = Signal()
-        last_length = Signal(10)
         first = Signal(10)
         m.d.sync += [
             one_word.eq(job.words == 1), one_in_all.eq((job.runs == 1) & (job.words == 1)),
-            last_length.eq(job.length + (job.words == job.long)),
             first.eq(job.pixels + job.large.any()),
         ]  # fmt: skip
         next_ends = Mux(run_ends, one_word, word + 2 == job.words)  # the word after it is
@@ -197,10 +194,10 @@ class GemmPacer(SharedComponent):
                 larger = Mux(number + 1 == job.tiles, job.large.any(), number + 1 < job.large)
                 m.d.sync += [
                     run.eq(0), number.eq(number + 1), sum_age.eq(1), width.eq(wide),
-                    large.eq(larger), gap.eq(wide - last_length),
+                    large.eq(larger), gap.eq(wide - job.length),
                 ]  # fmt: skip
                 m.d.comb += [
-                    then.last_word.eq(one_in_all), then.room.eq(wide <= last_length),
+                    then.last_word.eq(one_in_all), then.room.eq(wide <= job.length),
                     then.spaced.eq(
                         Mux(now.begins, (few == 1) & ~larger, enough(word_older, larger))
                     ),
@@ -209,15 +206,15 @@ class GemmPacer(SharedComponent):
                 m.d.sync += [number.eq(0), round_.eq(round_ + 1)]
                 m.d.comb += [then.new.eq(1), then.waits.eq(round_ + 1 == self.i_ready)]
                 if self.every == 1:  # only this tile may be larger than the one before
-                    m.d.sync += gap.eq(first - last_length)
-                    m.d.comb += then.room.eq(first <= last_length)
+                    m.d.sync += gap.eq(first - job.length)
+                    m.d.comb += then.room.eq(first <= job.length)
             with m.If(ends):
                 m.d.comb += then.busy.eq(0)
         with m.If(self.i_begin):
             before = Mux(self.i_after, steps[-1], width)
-            need = Mux(before > first, before, first) - last_length
+            need = Mux(before > first, before, first) - job.length
             age = Mux(self.i_after, 0, Mux(self.i_en, older, sum_age))
-            sooner = age + last_length
+            sooner = age + job.length
             roomy = (sooner > before) & (sooner > first)
             word_now = Mux(self.i_en, word_older, word_age)
             m.d.sync += [

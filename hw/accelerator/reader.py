@@ -17,12 +17,12 @@ def gemm_job(address: int) -> StructLayout:
     """Return the layout of what a job says of its reads.
 
     A pixel's window is `rows` runs, one per row of the image; rows have `width` bytes and are
-    `pitch` bytes apart. A run is `words` words, the first `long` of which have `length + 1` bytes,
-    the others `length`; `skip` bytes lie between two words. The window is read `turns` times.
-    Pixels follow each other in lines of `line` pixels, `step` bytes apart. Tiles have `pixels + 1`
-    pixels (the first `large` of a round) or `pixels`; `tiles` of them are a round over the whole
-    image, and there are `rounds` rounds, one for every block of output channels, `block` bytes
-    apart.
+    `pitch` bytes apart. A run is `words` words, the first `long` of which, never all, have
+    `length + 1` bytes, the others `length`; `skip` bytes lie between two words. The window is read
+    `turns` times. Pixels follow each other in lines of `line` pixels, `step` bytes apart. Tiles
+    have `pixels + 1` pixels (the first `large` of a round) or `pixels`; `tiles` of them are a round
+    over the whole image, and there are `rounds` rounds, one for every block of output channels,
+    `block` bytes apart.
 
     Parameters
     ----------

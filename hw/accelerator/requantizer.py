@@ -98,7 +98,6 @@ class Requantizer(SharedComponent):
 
         total = Signal(signed(32), reset_less=True)
         multiplier = Signal(31, reset_less=True)
-        some = Signal(reset_less=True)  # the multiplier is not 0
         shifts = [Signal(6, name=f"shift_{n}", reset_less=True) for n in range(2)]  # less 1
         twice = Signal(reset_less=True)
         product = Signal(signed(PRODUCT), reset_less=True)
@@ -108,7 +107,7 @@ class Requantizer(SharedComponent):
         result = Signal(8, reset_less=True)
 
         # floor((P + 2**(s - 1)) / 2**s) is floor(P / 2**s) plus the bit below it.
-        negative = total[-1] & some
+        negative = total[-1]  # with a multiplier of 0, too: all of these round to 0
         change = Mux(
             twice,
             Mux(negative, Const(-(1 << 30), signed(32)), Const(1 << 30, signed(32))),
@@ -123,7 +122,7 @@ class Requantizer(SharedComponent):
             m.d.sync += [
                 # The carry comes in by an adder that is one bit longer.
                 total.eq((Cat(Const(1, 1), self.i_sum) + Cat(self.i_carry, given.bias))[1:33]),
-                multiplier.eq(given.multiplier), some.eq(given.multiplier.any()),
+                multiplier.eq(given.multiplier),
                 Cat(*shifts).eq(Cat((given.shift - 1)[:6], shifts[0])),
                 twice.eq(given.twice),
                 Cat(*odds).eq(Cat(self.i_odd, *odds[:-1])),

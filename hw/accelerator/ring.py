@@ -113,7 +113,7 @@ class Ring(SharedComponent):
         with m.If(read):
             m.d.sync += [
                 offset.eq(Mux(ends | last, 0, offset + 1)),
-                ends.eq(Mux(ends, words == 1, Mux(last, words == 2, offset + 2 == words))),
+                ends.eq(Mux(ends, words == 1, offset + 2 == words)),
             ]  # fmt: skip
             with m.If(ends):
                 m.d.sync += [times.eq(times - 1), last.eq(times == 2)]

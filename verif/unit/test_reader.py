@@ -19,7 +19,7 @@ def even(total: int, parts: int) -> list[int]:
     return [each + 1] * more + [each] * (parts - more)
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(40))
 def test_windows(seed: int) -> None:
     """Kernels, strides, padding, channels, tiles and blocks at random, with pauses."""
     dice = random.Random(seed)
