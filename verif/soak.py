@@ -31,7 +31,7 @@ from verif.lib.wild import inputs, wild
 #: Of every accelerator: random networks, and changed images.
 NETWORKS, IMAGES = 120, 120
 #: What a small machine may say of a network of `wild`: there is no room.
-REFUSALS = re.compile(r"needs \d+ KiB|do not fit the ring|no job says that")
+REFUSALS = re.compile(r"does not fit --act-kib|do not fit the ring|no job says that")
 
 
 def random_config(rng: np.random.Generator) -> ArrayConfig:
