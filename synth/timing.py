@@ -279,7 +279,7 @@ def route(config: ArrayConfig, seed: int) -> tuple[float, PathSummary]:
 
 
 def routed(folder: Path, seed: int, *, whole: bool = False) -> tuple[float, PathSummary]:
-    """Return Fmax in MHz and the longest path of a netlist that `flattened` made, as said there.
+    """Return Fmax in MHz and the longest path of a netlist of `flattened` with the same `whole`.
 
     Raises
     ------

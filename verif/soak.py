@@ -26,12 +26,12 @@ from sim.rtl import RtlError, Simulator
 from verif.lib.attacks import good, kept, mutated
 from verif.lib.models import load
 from verif.lib.suite import GROUPS, check, runs
-from verif.lib.wild import inputs, wild
+from verif.lib.wild import NO_ROOM, inputs, wild
 
 #: Of every accelerator: random networks, and changed images.
 NETWORKS, IMAGES = 120, 120
 #: What a small machine may say of a network of `wild`: there is no room.
-REFUSALS = re.compile(r"does not fit --act-kib|do not fit the ring|no job says that")
+REFUSALS = re.compile(f"{NO_ROOM}|no job says that")
 
 
 def random_config(rng: np.random.Generator) -> ArrayConfig:

@@ -261,8 +261,8 @@ EXTREMES = [
 def test_extremes(config):
     """Both modes, with and without stalls, on arrays as high and as wide as they can be."""
     rng = np.random.default_rng(7)
-    prove(config, random_tiles(rng, config, 10))
-    prove(config, random_tiles(rng, config, 3), Stalls(cmd=0.1, act=0.1, wgt=0.1, out=0.1))
+    prove(config, random_tiles(rng, config, 20))
+    prove(config, random_tiles(rng, config, 5), Stalls(cmd=0.1, act=0.1, wgt=0.1, out=0.1))
 
 
 @functools.cache

@@ -214,8 +214,9 @@ class GemmPacer(SharedComponent):
             before = Mux(self.i_after, steps[-1], width)
             need = Mux(before > first, before, first) - job.length
             age = Mux(self.i_after, 0, Mux(self.i_en, older, sum_age))
-            sooner = age + job.length
-            roomy = (sooner > before) & (sooner > first)
+            # `age > need`, without waiting for the greater of the two.
+            end = age + job.length
+            roomy = (end > before) & (end > first)
             word_now = Mux(self.i_en, word_older, word_age)
             m.d.sync += [
                 byte.eq(0), word.eq(0), run.eq(0), number.eq(0), round_.eq(0), gap.eq(need),

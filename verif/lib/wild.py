@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 from golden.int8.graph import Graph
 from verif.lib.models import ACT, SAME, VALID, Net
 
-__all__ = ["inputs", "wild"]
+__all__ = ["NO_ROOM", "inputs", "wild"]
+
+#: What the compiler says of a network that a machine has no room for.
+NO_ROOM = r"does not fit --act-kib \d+ \(.* \d+ KiB\)|do not fit the ring"
 
 Shape = tuple[int, ...]
 _FUNCTIONS = ("HARD_SWISH", "LEAKY_RELU", "RELU", "RELU6", "QUANTIZE", "LOGISTIC", "TANH", "PRELU")
