@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 import pytest
 
@@ -82,7 +80,6 @@ def test_layer(name, st_os, mapping):
 
 @pytest.mark.long
 def test_64x64():
-    """On an array as large as those of the headline tables; `make soak` runs every lowering."""
-    some = ("conv2d", "depthwise_stride_2", "fuse_half", "abconv")
-    for name in LAYERS if "STOS_SOAK" in os.environ else some:
+    """Every lowering on an array as large as those of the headline tables."""
+    for name in LAYERS:
         prove_layer(name, ArrayConfig(rows=64, cols=64, st_os=True), "best")
