@@ -121,12 +121,11 @@ class Controller(SharedComponent):
         results = Results(config=config, every=self.every)
         change = Changeover(config=config, every=self.every)
 
-        go = Signal()  # a beat may enter
+        go = Signal()  # a beat may enter, if the array moves
         advance = Signal()  # and does
         finish = Signal()  # it is the last one of a fold that emits
         load = Signal()  # the command taken ahead becomes the one in progress
         wipe = Signal()  # the clearing step enters
-        tags = Signal(TAGS.size)  # of what entered in the step before
 
         port.build(m, word=self.i_cmd, valid=self.i_cmd_valid, closed=change.flush, load=load)
         beat.build(m, command=port.next, load=load, advance=advance, wipe=wipe)
@@ -134,33 +133,35 @@ class Controller(SharedComponent):
             m, en=self.i_en, load=load, width=port.next.width, finish=finish,
             last_fold=beat.last_fold, following=beat.following, st_os=beat.st_os,
         )  # fmt: skip
+        # What enters the array is seen one step later.
+        mark = advance & beat.first_tap
+        if config.accumulators == 2:
+            mark = finish | wipe | change.flushed
+        entering = View(TAGS, Signal(TAGS.size, name="entering"))
+        m.d.comb += [entering.valid.eq(advance & beat.tap), entering.mark.eq(mark)]
+        tags = entering.as_value()
         change.build(
             m, en=self.i_en, st_os=beat.st_os, advance=advance, wipe=wipe, tagged=tags.any()
         )
 
         gated = beat.first_tap if config.accumulators == 1 else beat.finishes
         m.d.comb += [
-            go.eq(self.i_en & beat.busy & ~beat.clear & change.mode_ok & (~gated | results.room)),
-            self.o_act_ready.eq(go & (self.i_wgt_valid | ~beat.tap)),
-            self.o_wgt_ready.eq(go & self.i_act_valid & beat.tap),
+            go.eq(beat.busy & ~beat.clear & change.mode_ok & (~gated | results.room)),
+            self.o_act_ready.eq(self.i_en & go & (self.i_wgt_valid | ~beat.tap)),
+            self.o_wgt_ready.eq(self.i_en & go & self.i_act_valid & beat.tap),
             advance.eq(self.o_act_ready & self.i_act_valid),
             finish.eq(advance & beat.finishes),
             load.eq(port.full & self.i_en & (~beat.busy | (advance & beat.ends))),
             wipe.eq(self.i_en & beat.busy & beat.clear & change.mode_ok),
         ]
 
-        # What enters the array is seen one step later.
-        mark = advance & beat.first_tap
-        if config.accumulators == 2:
-            mark = finish | wipe | change.flushed
-        entering = View(TAGS, tags)
+        entered = Signal(TAGS.size, name="tags")
         with m.If(self.i_en):
-            m.d.sync += [entering.valid.eq(advance & beat.tap), entering.mark.eq(mark)]
-
+            m.d.sync += entered.eq(tags)
         m.d.comb += [
             self.o_cmd_ready.eq(port.ready),
             self.o_cmd_error.eq(port.error),
-            self.o_tags.eq(tags),
+            self.o_tags.eq(entered),
             self.o_token.eq(results.token),
         ]
         if config.st_os:

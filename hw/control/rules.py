@@ -204,7 +204,7 @@ class Changeover:
         advance, wipe : 1
             A beat of it enters, or its clearing step.
         tagged : 1
-            The operands that entered in the step before had tags.
+            The operands that enter in this step have tags.
         """
         flush, wave_after = flush_steps(self.config), wave_steps(self.config, self.every)
         wave = Signal(range(max(flush, wave_after) + 1), init=flush)
@@ -217,9 +217,13 @@ class Changeover:
         if not self.config.st_os:
             m.d.comb += self.mode_ok.eq(1)
             return
-        m.d.comb += self.mode_ok.eq(Mux(st_os, settled, ~(self.broadcast & tagged)))
+        # Broadcast operands entered in the step before. A flag, as all beats wait for it.
+        southward = Signal()
+        m.d.comb += self.mode_ok.eq(Mux(st_os, settled, ~southward))
         mode = Mux(advance | wipe, st_os, self.broadcast | self.flushed)
         with m.If((advance | wipe) & ~st_os):
             m.d.sync += [wave.eq(wave_after), settled.eq(wave_after == 0)]
         with m.If(en):
-            m.d.sync += [self.broadcast.eq(mode), self.move.eq(advance | ~mode)]
+            m.d.sync += [
+                self.broadcast.eq(mode), self.move.eq(advance | ~mode), southward.eq(mode & tagged),
+            ]  # fmt: skip

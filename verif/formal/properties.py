@@ -263,7 +263,7 @@ PROPERTIES = [
         config=PLAIN,
         bug=Bug(
             "control/controller.py",
-            "self.o_wgt_ready.eq(go & self.i_act_valid & beat.tap)",
+            "self.o_wgt_ready.eq(self.i_en & go & self.i_act_valid & beat.tap)",
             "self.o_wgt_ready.eq(go & beat.tap)",
         ),
     ),
@@ -328,7 +328,7 @@ PROPERTIES = [
         config=ST_OS,
         bug=Bug(
             "control/rules.py",
-            "Mux(st_os, settled, ~(self.broadcast & tagged))",
+            "Mux(st_os, settled, ~southward)",
             "Mux(st_os, settled, 1)",
         ),
     ),

@@ -133,7 +133,7 @@ def test_st_os_after_gemm(config: ArrayConfig, pace: int) -> None:
 def test_gemm_after_st_os(config: ArrayConfig) -> None:
     """A step without tags comes between; a clearing step counts as a beat."""
     flush = [BUBBLE] * (flush_steps(config) + 1)
-    trace = changeover(config).run([*flush, PASS, BUBBLE | {"tagged": 1}, BUBBLE, GEMM, BUBBLE])
+    trace = changeover(config).run([*flush, PASS | {"tagged": 1}, BUBBLE, BUBBLE, GEMM, BUBBLE])
     seen = trace[len(flush) + 1 :]
     assert [one.o_mode_ok for one in seen[:3]] == [0, 1, 1]
     assert [one.o_broadcast for one in seen] == [1, 1, 1, 0]
