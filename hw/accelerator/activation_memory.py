@@ -20,7 +20,7 @@ class ActivationMemory(SharedComponent):
     Parameters
     ----------
     word : int
-        Bytes of a word, a power of two of at least 2.
+        Bytes of a word, a power of two of at least 4.
     rows : int
         Of a bank: ``2 * rows * word`` bytes in all. What lies outside is read as anything, and is
         not to be written.
@@ -28,11 +28,11 @@ class ActivationMemory(SharedComponent):
     Members
     -------
     i_read_en : In(1)
-        A word is read in this cycle.
+        A word is read in this cycle, and the one before it comes out.
     i_read_address : In(range(bytes))
         Of the word to be read.
     o_read : Out(8 * word)
-        The word that was read last, its first byte in the low bits.
+        The word that was read last but one, its first byte in the low bits.
     o_clash : Out(1)
         The word to be read may be in a row of a bank that is written in this cycle: what would be
         read may be anything, in the bytes that are not written, too.
@@ -40,8 +40,8 @@ class ActivationMemory(SharedComponent):
         Bytes of a word are written, from the first one to the one in front of the end.
     i_write_address, i_write_data : range(bytes), 8 * word
 
-    Latency: a cycle; the rotator is between the memory and `o_read`. What is written is read from
-    the next cycle on.
+    Latency: two reads, with a register between the halves of the rotator. What is written is read
+    from the next cycle on.
     """
 
     i_read_en: Signal
@@ -55,8 +55,8 @@ class ActivationMemory(SharedComponent):
     i_write_data: Signal
 
     def __init__(self, *, word: int, rows: int) -> None:
-        if word < 2 or word & (word - 1):
-            raise ValueError(f"a word must be a power of two of bytes, at least 2, not {word}")
+        if word < 4 or word & (word - 1):
+            raise ValueError(f"a word must be a power of two of bytes, at least 4, not {word}")
         address = (2 * rows * word - 1).bit_length()
         signature: dict[str, Any] = {
             "i_read_en": In(1),
@@ -102,8 +102,6 @@ class ActivationMemory(SharedComponent):
             ]  # fmt: skip
 
         offset, odd, rows = split(self.i_read_address)
-        offset_q = Signal(bits, reset_less=True)
-        odd_q = Signal(reset_less=True)
         for bank, row in zip(banks, rows, strict=True):
             m.d.comb += [bank.i_read.eq(self.i_read_en), bank.i_read_address.eq(row)]
         # A word is in the row that has its number and, unless it is aligned, in the next one.
@@ -112,15 +110,29 @@ class ActivationMemory(SharedComponent):
         m.d.comb += self.o_clash.eq(
             self.i_write_en & ((behind == 0) | (behind == 1) | (spills & behind.all()))
         )
+        # Byte n of a row is one of the next row if the word begins behind it; the last never is.
+        offset_q = Signal(bits, reset_less=True)
+        from_odd = Signal(self.word, reset_less=True)
         even_data, odd_data = (bank.o_read_data for bank in banks)
-        first = Mux(odd_q, odd_data, even_data)
-        second = Mux(odd_q, even_data, odd_data)
-        early = Cat(*((offset_q > n).replicate(8) for n in range(self.word - 1)), Const(0, 8))
-        m.submodules.turn_read = turn_read = Rotator(lanes=self.word, width=8)
+        both = Cat(
+            Mux(from_odd[n], odd_data.word_select(n, 8), even_data.word_select(n, 8))
+            for n in range(self.word)
+        )
+        # A memory's output comes late: the large steps of the rotation, then the small ones.
+        small = bits // 2
+        turned = Signal(8 * self.word, reset_less=True)
+        offset_qq = Signal(small, reset_less=True)
+        large_steps = Rotator(lanes=self.word, width=8, step=1 << small)
+        small_steps = Rotator(lanes=self.word, width=8, steps=1 << small)
+        m.submodules.large_steps, m.submodules.small_steps = large_steps, small_steps
         m.d.comb += [
-            turn_read.i_by.eq(offset_q), turn_read.i.eq((first & ~early) | (second & early)),
+            large_steps.i_by.eq(offset_q[small:]), large_steps.i.eq(both),
+            small_steps.i_by.eq(offset_qq), small_steps.i.eq(turned),
+            self.o_read.eq(small_steps.o),
         ]  # fmt: skip
         with m.If(self.i_read_en):
-            m.d.sync += [offset_q.eq(offset), odd_q.eq(odd)]
-        m.d.comb += self.o_read.eq(turn_read.o)
+            m.d.sync += [
+                offset_q.eq(offset), offset_qq.eq(offset_q), turned.eq(large_steps.o),
+                from_odd.eq(Cat(*(odd ^ (offset > n) for n in range(self.word - 1)), odd)),
+            ]  # fmt: skip
         return m

@@ -452,13 +452,12 @@ class Machine(SharedComponent):
         # What is padding becomes the zero point, a cycle after the word has left the memory.
         first_q = Signal(bits, reset_less=True)
         last_q = Signal(bits, reset_less=True)
-        word = Signal(8 * self.word, reset_less=True)
         inner = Signal(self.word, reset_less=True)
+        word = memory.o_read
         padded = Cat(Mux(inner[n], word.word_select(n, 8), job.pad) for n in range(self.word))
         with m.If(moves):
             m.d.sync += [
                 coming.eq(read), fill.eq(coming), Cat(first_q, last_q).eq(next_read[ADDRESS:]),
-                word.eq(memory.o_read),
                 inner.eq(Cat((n >= first_q) & (n < last_q) for n in range(self.word))),
             ]  # fmt: skip
         m.d.comb += [engine.i_word.eq(padded), self.o_store.eq(word)]
