@@ -209,7 +209,10 @@ int main(int argc, char** argv) {
         context.randSeed(static_cast<int>(head.seed % 0x7FFFFFFF) + 1);
         // A fresh core, so that registers have new random values before reset. Coverage is counted
         // in the core itself, so there it stays.
-        if (!VM_COVERAGE || !core) core = std::make_unique<Vcore>(&context);
+        if (!VM_COVERAGE || !core) {
+            if (core) core->final();
+            core = std::make_unique<Vcore>(&context);
+        }
 #ifdef MUTANTS
         core->mutant = static_cast<uint32_t>(head.mutant);
 #endif

@@ -7,7 +7,7 @@ import hashlib
 import os
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -29,6 +29,7 @@ def cached(
     top: str,
     harness: str,
     defines: Mapping[str, int],
+    shared: Sequence[str] = (),
     cache: Path | None = None,
     coverage: bool = False,
 ) -> Path:
@@ -38,7 +39,7 @@ def cached(
     ----------
     kind : str
         First part of the file's name.
-    sources, top, harness, defines, coverage
+    sources, top, harness, defines, shared, coverage
         As of `build`.
     cache : Path, optional
         Where programs are kept; by default `cache_folder`.
@@ -49,15 +50,16 @@ def cached(
         If Verilator or the compiler fails, or no cache can be written.
     """
     harness = Path(__file__).with_name("common.h").read_text() + harness
-    parts = (*sources.values(), harness, identity(), str(dict(defines)), str(coverage))
+    parts = (*sources.values(), harness, identity(), str((dict(defines), shared, coverage)))
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
     folder = cache or cache_folder()
     binary = folder.absolute() / f"{kind}-{key}"
     digest = binary.with_name(f"{binary.name}.sha256")
     if not _whole(binary, digest):
         program = build(
-            folder, sources, top=top, harness=harness, defines=defines, coverage=coverage
-        )
+            folder, sources, top=top, harness=harness, defines=defines, shared=shared,
+            coverage=coverage,
+        )  # fmt: skip
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically({binary: program, digest: hashlib.sha256(program).hexdigest()})
         binary.chmod(binary.stat().st_mode | 0o111)

@@ -19,6 +19,7 @@ from .process import Ended, Process, cached
 
 __all__ = ["Result", "RtlError", "Simulator", "Stalls"]
 
+_TOP = "stos_core"
 _HARNESS = Path(__file__).with_name("harness.cpp")
 #: Faults that the harness reports, by bit.
 _FAULTS = (
@@ -134,10 +135,13 @@ class Simulator:
         config = self.config
         self.verilog = self.verilog or emit_verilog(config)
         # Rows as functions of their own: by far the fastest build and run of what is larger than
-        # 8 x 8, and of high or wide arrays.
+        # 8 x 8, and of high or wide arrays. Of arrays that are larger still, they are built once:
+        # 64 x 64 in a quarter of the time, to run at twice the speed.
         large = config.rows > 8 or config.cols > 8
         rows = 'no_inline -module "*_row"\n' * large
         sources = {"core.vlt": f"`verilator_config\n{rows}", "core.v": self.verilog}
+        once = config.rows > 8 and config.rows * config.cols > 1024 and self.coverage is None
+        shared = [f"{_TOP}_row"] * (once and f"\nmodule {_TOP}_row (" in self.verilog)
         harness = _HARNESS.read_text()
         defines = {
             "ROWS": config.rows,
@@ -149,8 +153,8 @@ class Simulator:
         if self.mutants:
             defines["MUTANTS"] = 1
         self.binary = cached(
-            "core", sources, top="stos_core", harness=harness, defines=defines, cache=self.cache,
-            coverage=self.coverage is not None,
+            "core", sources, top=_TOP, harness=harness, defines=defines, shared=shared,
+            cache=self.cache, coverage=self.coverage is not None,
         )  # fmt: skip
         self._process = Process(self.binary, self.coverage)
 

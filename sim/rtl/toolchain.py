@@ -166,7 +166,8 @@ def _compile(source: Path, target: Path, *flags: str) -> None:
 def _runtime(cache: Path, coverage: bool) -> Path:
     """Return Verilator's runtime as an object file, built once."""
     verilator = find_verilator()
-    names = ["verilated.cpp", "verilated_threads.cpp", *["verilated_cov.cpp"] * coverage]
+    names = ["verilated.cpp", "verilated_dpi.cpp", "verilated_threads.cpp"]
+    names += ["verilated_cov.cpp"] * coverage
     text = "".join(f'#include "{name}"\n' for name in names)
     flags = ("-O2", f"-DVM_COVERAGE={int(coverage)}")
     key = hashlib.sha256("\0".join((text, str(verilator.include), identity())).encode())
@@ -180,6 +181,13 @@ def _runtime(cache: Path, coverage: bool) -> Path:
     return target
 
 
+def _without(modules: Sequence[str], verilog: str) -> str:
+    """Return Verilog without the bodies of modules."""
+    for module in modules:
+        verilog = re.sub(rf"^module {module} \(.*?^endmodule$", "", verilog, flags=re.M | re.S)
+    return verilog
+
+
 def build(
     cache: Path,
     sources: Mapping[str, str],
@@ -187,6 +195,7 @@ def build(
     top: str,
     harness: str,
     defines: Mapping[str, int],
+    shared: Sequence[str] = (),
     coverage: bool = False,
 ) -> bytes:
     """Return the program that Verilator and g++ make of a core and a harness.
@@ -206,6 +215,9 @@ def build(
         C++ text with `main`.
     defines : mapping
         Macros of the harness.
+    shared : sequence of str
+        Modules that are built once however many instances there are, as libraries of Verilator's.
+        None of them is in another.
     coverage : bool
         Count lines and toggles.
 
@@ -218,24 +230,36 @@ def build(
     runtime = _runtime(cache, coverage)
     with tempfile.TemporaryDirectory(prefix="stos-") as name:
         folder = Path(name)
+        arguments = [
+            "--cc", "--Mdir", ".", "-Wno-fatal", "-Wno-lint", "-O3", "--x-assign", "fast",
+            "--x-initial", "unique", *["--coverage-line", "--coverage-toggle"] * coverage,
+        ]  # fmt: skip
         for file, text in sources.items():
             (folder / file).write_text(text)
+        for module in shared:
+            verilator.run(
+                *arguments, "--prefix", f"V{module}", "--top-module", module, "--lib-create",
+                module, *sources, cwd=folder,
+            )  # fmt: skip
+        for file, text in sources.items():
+            (folder / file).write_text(_without(shared, text))
+        wrappers = [f"{module}.sv" for module in shared]
         verilator.run(
-            "--cc", "--prefix", "Vcore", "--Mdir", ".", "--top-module", top, "-Wno-fatal",
-            "-Wno-lint", "-O3", "--x-assign", "fast", "--x-initial", "unique",
-            *["--coverage-line", "--coverage-toggle"] * coverage, *sources, cwd=folder,
-        )  # fmt: skip
+            *arguments, "--prefix", "Vcore", "--top-module", top, *wrappers, *sources, cwd=folder
+        )
         (folder / "harness.cpp").write_text(harness)
         flags = [f"-D{name}={value}" for name, value in defines.items()]
         flags.append(f"-DVM_COVERAGE={int(coverage)}")
-        generated = sorted(path.name for path in folder.glob("Vcore*.cpp"))
-        for part, level in (("fast", "-O1"), ("slow", "-O0")):
-            files = [file for file in generated if ("Slow" in file) == (part == "slow")]
-            if part == "fast":
-                files.append("harness.cpp")
-            source = folder / f"{part}.cpp"
-            source.write_text("".join(f'#include "{file}"\n' for file in files))
-            _compile(source, folder / f"{part}.o", level, *flags)
-        link = ["g++", "fast.o", "slow.o", str(runtime), "-o", "core", "-pthread"]
-        _run("g++", link, folder, None)
+        objects = []
+        for prefix in ("core", *shared):
+            generated = sorted(path.name for path in folder.glob(f"V{prefix}*.cpp"))
+            own = "harness.cpp" if prefix == "core" else f"{prefix}.cpp"
+            for part, level in (("fast", "-O1"), ("slow", "-O0")):
+                files = [file for file in generated if ("Slow" in file) == (part == "slow")]
+                files += [own] * (part == "fast")
+                source = folder / f"{prefix}-{part}.cpp"
+                source.write_text("".join(f'#include "{file}"\n' for file in files))
+                objects.append(f"{prefix}-{part}.o")
+                _compile(source, folder / objects[-1], level, *flags)
+        _run("g++", ["g++", *objects, str(runtime), "-o", "core", "-pthread"], folder, None)
         return (folder / "core").read_bytes()
