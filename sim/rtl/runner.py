@@ -140,7 +140,7 @@ class Simulator:
         large = config.rows > 8 or config.cols > 8
         rows = 'no_inline -module "*_row"\n' * large
         sources = {"core.vlt": f"`verilator_config\n{rows}", "core.v": self.verilog}
-        once = config.rows > 8 and config.rows * config.cols > 1024 and self.coverage is None
+        once = config.rows > 8 and config.rows * config.cols >= 1024 and self.coverage is None
         shared = [f"{_TOP}_row"] * (once and f"\nmodule {_TOP}_row (" in self.verilog)
         harness = _HARNESS.read_text()
         defines = {
