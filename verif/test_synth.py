@@ -40,8 +40,11 @@ CONFIGS = [
 
 @pytest.fixture(autouse=True)
 def build(tmp_path_factory, monkeypatch):
-    """Run the tools anew in every session: take nothing from earlier runs."""
-    monkeypatch.setattr("synth.tools.BUILD", tmp_path_factory.getbasetemp() / "synth")
+    """Run the tools anew in every session, once for all of its processes."""
+    session = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        session = session.parent
+    monkeypatch.setattr("synth.tools.BUILD", session / "synth")
 
 
 def all_targets():

@@ -70,8 +70,8 @@ class Stalls:
 
     @property
     def _patience(self) -> float:
-        """Cycles that a step may take on average, many times over."""
-        return 20 * sum(2**32 / (2**32 - threshold) for threshold in self._thresholds)
+        """Cycles that a step may take on average, some times over: a core that hangs ends soon."""
+        return 5 * sum(2**32 / (2**32 - threshold) for threshold in self._thresholds)
 
 
 @dataclass(frozen=True, kw_only=True)
