@@ -12,7 +12,7 @@ from amaranth.lib.wiring import In, Out
 from ..layouts import choose, lanes
 from ..share import SharedComponent
 from .ram import Ram
-from .requantizer import WIDE, Requantizer
+from .requantizer import WIDE, wide_steps
 
 __all__ = ["COMBINE", "ENTRIES", "LEFT", "Combiner", "CombinerLane", "Mode"]
 
@@ -61,6 +61,8 @@ class Combiner(SharedComponent):
     every : int
         Bytes that take the same lane, one after the other: bytes ``n * every`` and the next ones
         take lane n. The lanes are ``rows / every``.
+    mac_stages : 1 or 2
+        Of the lanes.
 
     Members
     -------
@@ -75,7 +77,7 @@ class Combiner(SharedComponent):
     i_entry, i_entry_valid, o_entry : 8 * rows, 1, 1
         The next word of the tables; it is taken in this step.
     i_wide : In(lanes * WIDE)
-        What the lanes made of the sums of `Requantizer.WIDE_STEPS` steps ago.
+        What the lanes made of the sums of `wide_steps` steps ago.
     o_sums, o_carries : 32 * lanes, lanes
         Into the lanes.
     o_addends : Out(32 * lanes)
@@ -114,7 +116,7 @@ class Combiner(SharedComponent):
     o_twice: Signal
     o_valid: Signal
 
-    def __init__(self, *, rows: int, every: int = 1) -> None:
+    def __init__(self, *, rows: int, every: int = 1, mac_stages: int = 1) -> None:
         lanes_ = rows // every
         signature: dict[str, Any] = {
             "i_en": In(1), "i_active": In(1), "i_job": In(COMBINE.size), "i_word": In(8 * rows),
@@ -126,9 +128,9 @@ class Combiner(SharedComponent):
         }  # fmt: skip
         if every > 1:
             signature |= {"o_index": Out(range(every)), "o_twice": Out(1)}
-        parameters = (rows, every)
+        parameters = (rows, every, mac_stages)
         super().__init__(kind="combiner", parameters=parameters, signature=signature, resets=True)
-        self.rows, self.every = rows, every
+        self.rows, self.every, self.mac_stages = rows, every, mac_stages
 
     def body(self, platform: object) -> Module:
         """Build the word that is kept, and when words enter."""
@@ -197,7 +199,8 @@ class Combiner(SharedComponent):
 
         # --- Lanes ---
         bits = len(index)
-        enters = [Signal(1 + bits, name=f"enters_{n}") for n in range(1 + Requantizer.WIDE_STEPS)]
+        ahead = 1 + wide_steps(self.mac_stages)
+        enters = [Signal(1 + bits, name=f"enters_{n}") for n in range(ahead)]
         again = Signal()  # a second pass
         with m.If(self.i_en):
             m.d.sync += Cat(*enters).eq(Cat(issue, index, *enters[:-1]))
@@ -215,7 +218,7 @@ class Combiner(SharedComponent):
         entry = View(ArrayLayout(8, self.rows), self.i_entry)
         outs = (self.o_sums, 32), (self.o_carries, 1), (self.o_addends, 32), (self.o_factors, 8)
         for n in range(self.rows // self.every):
-            lane = CombinerLane(every=self.every)
+            lane = CombinerLane(every=self.every, mac_stages=self.mac_stages)
             m.submodules[f"lane_{n}"] = lane
             own_rows = range(n * self.every, (n + 1) * self.every)
             firsts = [Mux(most, greater[r], word[r]) for r in own_rows]
@@ -244,6 +247,8 @@ class CombinerLane(SharedComponent):
     ----------
     every : int
         Bytes that take the lane one after the other; each has a table of its own.
+    mac_stages : 1 or 2
+        Of the lane.
 
     Members
     -------
@@ -284,7 +289,7 @@ class CombinerLane(SharedComponent):
     o_addend: Signal
     o_factor: Signal
 
-    def __init__(self, *, every: int = 1) -> None:
+    def __init__(self, *, every: int = 1, mac_stages: int = 1) -> None:
         signature: dict[str, Any] = {
             "i_en": In(1), "i_job": In(COMBINE.size), "i_phase": In(1), "i_first": In(8),
             "i_second": In(8), "i_again": In(1), "i_twice": In(1), "i_wide": In(WIDE),
@@ -294,8 +299,9 @@ class CombinerLane(SharedComponent):
         }  # fmt: skip
         if every > 1:
             signature["i_index"] = In(range(every))
-        super().__init__(kind="combiner_lane", parameters=every, signature=signature)
-        self.every = every
+        parameters = (every, mac_stages)
+        super().__init__(kind="combiner_lane", parameters=parameters, signature=signature)
+        self.every, self.mac_stages = every, mac_stages
 
     def body(self, platform: object) -> Module:
         """Build the two operands, the table, and the way of the second operand to its pass."""
@@ -316,7 +322,8 @@ class CombinerLane(SharedComponent):
             with m.If(self.i_en):
                 m.d.sync += index.eq(self.i_index)
         first = Signal(signed(9), reset_less=True)
-        seconds = [Signal(signed(9), name=f"second_{n}", reset_less=True) for n in range(3)]
+        length = (3 + wide_steps(self.mac_stages)) // 2
+        seconds = [Signal(signed(9), name=f"second_{n}", reset_less=True) for n in range(length)]
         difference = Signal(signed(9))
         m.d.comb += difference.eq(self.i_second.as_signed() - job.zero_second)
         with m.If(self.i_en):

@@ -17,7 +17,7 @@ from .combiner import COMBINE, Combiner
 from .corner_turn import CornerTurn
 from .loader import Loader
 from .pacer import GemmPacer, pace_job
-from .requantizer import LIMITS, PARAMETERS, WIDE, Requantizer
+from .requantizer import LIMITS, PARAMETERS, WIDE, Requantizer, steps
 
 __all__ = ["Engine"]
 
@@ -77,7 +77,7 @@ class Engine(SharedComponent):
     o_busy : Out(1)
         A GEMM has beats left, or groups on their way.
 
-    Latency: ``cols + rows + mac_stages + Requantizer.STEPS`` steps from the last beat of a tile to
+    Latency: ``cols + rows + mac_stages + steps(mac_stages)`` steps from the last beat of a tile to
     its first result.
     """
 
@@ -141,7 +141,9 @@ class Engine(SharedComponent):
         m.submodules.west = west = Skew(kind="west_skew", lanes=rows, width=8, bypass=bypass)
         m.submodules.grid = grid = Grid(config=config, paced=every > 1)
         m.submodules.drain = drain = Drain(config=config, extra=1, every=every)
-        m.submodules.combiner = combiner = Combiner(rows=rows, every=every)
+        m.submodules.combiner = combiner = Combiner(
+            rows=rows, every=every, mac_stages=config.mac_stages
+        )
         m.submodules.deskew = deskew = Skew(
             kind="deskew", lanes=rows, width=8, reverse=True, bypass=True, group=every
         )
@@ -251,7 +253,7 @@ class Engine(SharedComponent):
         combine = self.i_combine
         banks = self._banks(m, controller, drain)
         for n in range(number):
-            lane = Requantizer()
+            lane = Requantizer(mac_stages=config.mac_stages)
             m.submodules[f"lane_{n}"] = lane
             own = range(n * every, (n + 1) * every)
             odd = Signal(name=f"odd_{n}")
@@ -285,7 +287,7 @@ class Engine(SharedComponent):
             bypass = Cat(bypass & ~by_two, by_two)
         later: Value = Cat(drain.o_valid | combiner.o_valid, drain.o_last, bypass)
         coming = later
-        for step in range(Requantizer.STEPS):
+        for step in range(steps(config.mac_stages)):
             coming, later = later, Signal(len(later), name=f"flags_{step}")
             with m.If(self.i_en):
                 m.d.sync += later.eq(coming)

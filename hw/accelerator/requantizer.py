@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..share import SharedComponent
 
-__all__ = ["LIMITS", "PARAMETERS", "WIDE", "Requantizer"]
+__all__ = ["LIMITS", "PARAMETERS", "WIDE", "Requantizer", "steps", "wide_steps"]
 
 #: Of one channel: bias, multiplier, and shift to the right, 1 to 62; `twice` says that the product
 #: is rounded at bit 30 first.
@@ -27,6 +27,23 @@ WIDE = 33
 PRODUCT = 63
 
 
+#: Low bits of both factors, where the product is one of halves: what a DSP block takes, and a sign.
+_LOW = 17
+
+
+def steps(mac_stages: int) -> int:
+    """Return the steps from a sum to its result: two more for a product with registers in it."""
+    return wide_steps(mac_stages) + 1
+
+
+def wide_steps(mac_stages: int) -> int:
+    """Return the steps to what is wide.
+
+    It is an odd number: second passes of the combiner come between first ones.
+    """
+    return 1 + 2 * mac_stages
+
+
 class Requantizer(SharedComponent):
     r"""``clip(round((sum + bias) * multiplier / 2**shift) + zero, low, high)``, one per step.
 
@@ -40,8 +57,8 @@ class Requantizer(SharedComponent):
 
     Parameters
     ----------
-    kind : str
-        Name of the module.
+    mac_stages : 1 or 2
+        As of the array. With 2, there are registers between partial products and their sum.
 
     Members
     -------
@@ -59,11 +76,8 @@ class Requantizer(SharedComponent):
     o_wide : Out(WIDE)
         ``floor(2 * P / 2**shift)``, for what fits in 32 bits.
 
-    Latency: `STEPS` steps to `o`, `WIDE_STEPS` to `o_wide`.
+    Latency: `steps` to `o`, `wide_steps` to `o_wide`.
     """
-
-    STEPS = 4
-    WIDE_STEPS = 3  # odd: second passes of the combiner come between first ones
 
     i_en: Signal
     i_sum: Signal
@@ -74,7 +88,7 @@ class Requantizer(SharedComponent):
     o: Signal
     o_wide: Signal
 
-    def __init__(self, *, kind: str = "requantizer") -> None:
+    def __init__(self, *, mac_stages: int = 1) -> None:
         signature: dict[str, Any] = {
             "i_en": In(1),
             "i_sum": In(32),
@@ -85,20 +99,23 @@ class Requantizer(SharedComponent):
             "o": Out(8),
             "o_wide": Out(WIDE),
         }
-        super().__init__(kind=kind, parameters=(), signature=signature)
+        super().__init__(kind="requantizer", parameters=(mac_stages,), signature=signature)
+        self.mac_stages = mac_stages
 
     def body(self, platform: object) -> Module:
         """Build the steps: bias, rounded product, shift, and zero point with limits."""
         m = Module()
         given = View(PARAMETERS, self.i_parameters)
-        odds = [Signal(name=f"odd_{n}", reset_less=True) for n in range(3)]
+        ahead = wide_steps(self.mac_stages)
+        odds = [Signal(name=f"odd_{n}", reset_less=True) for n in range(ahead)]
         even, odd = self.i_limits[: LIMITS.size], self.i_limits[LIMITS.size :]
-        limits = View(LIMITS, Mux(odds[2], odd, even))
+        limits = View(LIMITS, Mux(odds[-1], odd, even))
         away = Mux(odds[0], View(LIMITS, odd).away, View(LIMITS, even).away)
 
         total = Signal(signed(32), reset_less=True)
         multiplier = Signal(31, reset_less=True)
-        shifts = [Signal(6, name=f"shift_{n}", reset_less=True) for n in range(2)]  # less 1
+        # Less 1.
+        shifts = [Signal(6, name=f"shift_{n}", reset_less=True) for n in range(ahead - 1)]
         twice = Signal(reset_less=True)
         product = Signal(signed(PRODUCT), reset_less=True)
         # One bit more than the result: the half that rounds it.
@@ -113,7 +130,8 @@ class Requantizer(SharedComponent):
             Mux(negative, Const(-(1 << 30), signed(32)), Const(1 << 30, signed(32))),
             Mux(away & negative, Const(-1, signed(32)), Const(0, signed(32))),
         )
-        down, fits = self._shift(product, shifts[1])
+        rounded = self._product(m, total, multiplier, change)
+        down, fits = self._shift(product, shifts[-1])
         value = Signal(signed(12))
         m.d.comb += value.eq((shifted[1:11].as_signed() + shifted[0]) + limits.zero)
         below = Mux(far[0], far[1], value < limits.low)
@@ -123,16 +141,40 @@ class Requantizer(SharedComponent):
                 # The carry comes in by an adder that is one bit longer.
                 total.eq((Cat(Const(1, 1), self.i_sum) + Cat(self.i_carry, given.bias))[1:33]),
                 multiplier.eq(given.multiplier),
-                Cat(*shifts).eq(Cat((given.shift - 1)[:6], shifts[0])),
+                Cat(*shifts).eq(Cat((given.shift - 1)[:6], *shifts[:-1])),
                 twice.eq(given.twice),
                 Cat(*odds).eq(Cat(self.i_odd, *odds[:-1])),
-                product.eq(total * multiplier + change),
+                product.eq(rounded),
                 shifted.eq(down),
                 far.eq(Cat(~fits, product[-1])),
                 result.eq(Mux(below, limits.low, Mux(above, limits.high, value))[:8]),
             ]  # fmt: skip
         m.d.comb += [self.o.eq(result), self.o_wide.eq(shifted)]
         return m
+
+    def _product(self, m: Module, total: Signal, multiplier: Signal, change: Value) -> Value:
+        """Return the rounded product; of the sum of two steps ago, if there are registers in it."""
+        if self.mac_stages == 1:
+            return total * multiplier + change
+        low, high = total[:_LOW], total[_LOW:].as_signed()
+        parts = []  # by weight: 0, _LOW twice, 2 * _LOW
+        for n, (a, b) in enumerate(
+            (a, b) for b in (multiplier[:_LOW], multiplier[_LOW:]) for a in (low, high)
+        ):
+            part = Signal((a * b).shape(), name=f"part_{n}", reset_less=True)
+            parts.append(part)
+            with m.If(self.i_en):
+                m.d.sync += part.eq(a * b)
+        changes = Signal(change.shape(), reset_less=True)
+        middle = Signal((parts[1] + parts[2]).shape(), reset_less=True)
+        outer = Signal(signed(PRODUCT), reset_less=True)
+        with m.If(self.i_en):
+            m.d.sync += [
+                changes.eq(change),
+                middle.eq(parts[1] + parts[2]),
+                outer.eq(Cat(parts[0], parts[3]).as_signed() + changes),
+            ]
+        return outer + (middle << _LOW)
 
     def _shift(self, product: Value, by: Value) -> tuple[Value, Value]:
         """Return the low `WIDE` bits of the product after a shift, and whether 9 bits hold it all.

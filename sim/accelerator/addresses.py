@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hw.accelerator.combiner import Mode
 from hw.accelerator.config import AcceleratorConfig
 from hw.accelerator.jobs import ADDRESS, Kind
-from hw.accelerator.requantizer import Requantizer
+from hw.accelerator.requantizer import steps as lane_steps
 
 from .jobs import Job
 
@@ -129,7 +129,8 @@ def may_overlap(before: Job, job: Job, config: AcceleratorConfig) -> bool:
     if before.kind not in plain or job.kind not in plain:
         return False
     every = config.rows_per_lane
-    late = (every + 1) * (array.cols + 1) + array.rows + array.mac_stages + Requantizer.STEPS + 14
+    late = (every + 1) * (array.cols + 1) + array.rows + 14
+    late += array.mac_stages + lane_steps(array.mac_stages)
     address, count = writes(before)
     spans = [(a, a + n) for a, n in zip(address[-late:], count[-late:], strict=True) if n]
     for at, first, last in itertools.islice(reads(job, config), late):

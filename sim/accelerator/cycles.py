@@ -16,7 +16,8 @@ from hw.accelerator.combiner import ENTRIES, Mode
 from hw.accelerator.config import BURST, AcceleratorConfig
 from hw.accelerator.fetcher import OUTSTANDING
 from hw.accelerator.jobs import ADDRESS, Kind, job_words, parameter_words
-from hw.accelerator.requantizer import Requantizer
+from hw.accelerator.requantizer import steps as lane_steps
+from hw.accelerator.requantizer import wide_steps
 from hw.control.rules import wave_steps
 from report.errors import Failure
 
@@ -309,8 +310,8 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
     # Results: step of the next one, how many there are, steps from one to the next, and whether the
     # last one of them is the last one of its round, or of its job.
     leaving: deque[list[int]] = deque()
-    gemm_delay = cols + rows + array.mac_stages + Requantizer.STEPS
-    stream_delay = array.mac_stages + every + 1 + Requantizer.STEPS
+    gemm_delay = cols + rows + array.mac_stages + lane_steps(array.mac_stages)
+    stream_delay = array.mac_stages + every + 1 + lane_steps(array.mac_stages)
     emitted = 0  # results of the job that are on their way or gone
     emits_round = rounds_done = 0
 
@@ -797,7 +798,7 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
             assert job is not None
             if c_issue:
                 emitted += 1
-                delay = 1 + Requantizer.STEPS + (Requantizer.WIDE_STEPS if twice else 0)
+                delay = 1 + lane_steps(array.mac_stages) + twice * wide_steps(array.mac_stages)
                 over = emitted == job.results
                 leaving.append([step + delay, 1, 1, over, over])
             if c_take:

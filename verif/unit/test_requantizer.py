@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from golden.arith import quant
-from hw.accelerator.requantizer import LIMITS, PARAMETERS, Requantizer
+from hw.accelerator.requantizer import (
+    LIMITS,
+    PARAMETERS,
+    Requantizer,
+    wide_steps,
+)
+from hw.accelerator.requantizer import (
+    steps as lane_steps,
+)
 from hw.layouts import encode
 from verif.unit.stepper import Stepper
 
@@ -39,8 +47,9 @@ def extremes(dice: random.Random) -> int:
     )
 
 
+@pytest.mark.parametrize("mac_stages", [1, 2])
 @pytest.mark.parametrize("seed", range(3))
-def test_as_golden(seed: int) -> None:
+def test_as_golden(seed: int, mac_stages: int) -> None:
     """Double rounding, all shifts, every bias, dead channels, every range."""
     dice = random.Random(seed)
     tensors = [
@@ -71,16 +80,18 @@ def test_as_golden(seed: int) -> None:
         wanted.append(int(quant.requantize(acc, multiplier, shift, zero, (low, high))))
         wide.append(int(quant.multiply(acc, multiplier, shift)))
     last = steps[-1]
-    trace = Stepper(Requantizer()).run([*steps, *[last] * Requantizer.STEPS])
-    for seen, value in zip(trace[Requantizer.WIDE_STEPS :], wide, strict=False):
+    late = lane_steps(mac_stages)
+    trace = Stepper(Requantizer(mac_stages=mac_stages)).run([*steps, *[last] * late])
+    for seen, value in zip(trace[wide_steps(mac_stages) :], wide, strict=False):
         if abs(value) < 1 << 31:
             whole = seen.o_wide - (seen.o_wide >> 32 << 33)
             assert (whole >> 1) + (whole & 1) == value
-    got = np.array([seen.o for seen in trace[Requantizer.STEPS :]], np.uint8).view(np.int8)
+    got = np.array([seen.o for seen in trace[late:]], np.uint8).view(np.int8)
     assert got.tolist() == wanted
 
 
-def test_away_from_zero() -> None:
+@pytest.mark.parametrize("mac_stages", [1, 2])
+def test_away_from_zero(mac_stages: int) -> None:
     """Means and averages round halves away from zero."""
     dice = random.Random(1)
     steps, wanted = [], []
@@ -99,6 +110,7 @@ def test_away_from_zero() -> None:
             }
         )
         wanted.append(int(np.sign(total)) * ((abs(total) + count // 2) // count))
-    trace = Stepper(Requantizer()).run([*steps, *[steps[-1]] * Requantizer.STEPS])
-    got = np.array([seen.o for seen in trace[Requantizer.STEPS :]], np.uint8).view(np.int8)
+    late = lane_steps(mac_stages)
+    trace = Stepper(Requantizer(mac_stages=mac_stages)).run([*steps, *[steps[-1]] * late])
+    got = np.array([seen.o for seen in trace[late:]], np.uint8).view(np.int8)
     assert got.tolist() == wanted
