@@ -118,21 +118,21 @@ class ActivationMemory(SharedComponent):
             Mux(from_odd[n], odd_data.word_select(n, 8), even_data.word_select(n, 8))
             for n in range(self.word)
         )
-        # A memory's output comes late: the large steps of the rotation, then the small ones.
+        # A memory's output comes late: the large steps of the rotation first.
         small = bits // 2
         turned = Signal(8 * self.word, reset_less=True)
         offset_qq = Signal(small, reset_less=True)
-        large_steps = Rotator(lanes=self.word, width=8, step=1 << small)
-        small_steps = Rotator(lanes=self.word, width=8, steps=1 << small)
-        m.submodules.large_steps, m.submodules.small_steps = large_steps, small_steps
+        coarse = Rotator(lanes=self.word, width=8, step=1 << small)
+        fine = Rotator(lanes=self.word, width=8, steps=1 << small)
+        m.submodules.coarse, m.submodules.fine = coarse, fine
         m.d.comb += [
-            large_steps.i_by.eq(offset_q[small:]), large_steps.i.eq(both),
-            small_steps.i_by.eq(offset_qq), small_steps.i.eq(turned),
-            self.o_read.eq(small_steps.o),
+            coarse.i_by.eq(offset_q[small:]), coarse.i.eq(both),
+            fine.i_by.eq(offset_qq), fine.i.eq(turned),
+            self.o_read.eq(fine.o),
         ]  # fmt: skip
         with m.If(self.i_read_en):
             m.d.sync += [
-                offset_q.eq(offset), offset_qq.eq(offset_q), turned.eq(large_steps.o),
+                offset_q.eq(offset), offset_qq.eq(offset_q), turned.eq(coarse.o),
                 from_odd.eq(Cat(*(odd ^ (offset > n) for n in range(self.word - 1)), odd)),
             ]  # fmt: skip
         return m

@@ -17,7 +17,7 @@ from .combiner import COMBINE, Combiner
 from .corner_turn import CornerTurn
 from .loader import Loader
 from .pacer import GemmPacer, pace_job
-from .requantizer import LIMITS, PARAMETERS, WIDE, Requantizer, steps
+from .requantizer import LIMITS, PARAMETERS, WIDE, Requantizer, lane_steps
 
 __all__ = ["Engine"]
 
@@ -77,8 +77,8 @@ class Engine(SharedComponent):
     o_busy : Out(1)
         A GEMM has beats left, or groups on their way.
 
-    Latency: ``cols + rows + mac_stages + steps(mac_stages)`` steps from the last beat of a tile to
-    its first result.
+    Latency: ``cols + rows + mac_stages + lane_steps(mac_stages)`` steps from the last beat of a
+    tile to its first result.
     """
 
     i_en: Signal
@@ -287,7 +287,7 @@ class Engine(SharedComponent):
             bypass = Cat(bypass & ~by_two, by_two)
         later: Value = Cat(drain.o_valid | combiner.o_valid, drain.o_last, bypass)
         coming = later
-        for step in range(steps(config.mac_stages)):
+        for step in range(lane_steps(config.mac_stages)):
             coming, later = later, Signal(len(later), name=f"flags_{step}")
             with m.If(self.i_en):
                 m.d.sync += later.eq(coming)

@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..share import SharedComponent
 
-__all__ = ["LIMITS", "PARAMETERS", "WIDE", "Requantizer", "steps", "wide_steps"]
+__all__ = ["LIMITS", "PARAMETERS", "WIDE", "Requantizer", "lane_steps", "wide_steps"]
 
 #: Of one channel: bias, multiplier, and shift to the right, 1 to 62; `twice` says that the product
 #: is rounded at bit 30 first.
@@ -31,7 +31,7 @@ PRODUCT = 63
 _LOW = 17
 
 
-def steps(mac_stages: int) -> int:
+def lane_steps(mac_stages: int) -> int:
     """Return the steps from a sum to its result: two more for a product with registers in it."""
     return wide_steps(mac_stages) + 1
 
@@ -76,7 +76,7 @@ class Requantizer(SharedComponent):
     o_wide : Out(WIDE)
         ``floor(2 * P / 2**shift)``, for what fits in 32 bits.
 
-    Latency: `steps` to `o`, `wide_steps` to `o_wide`.
+    Latency: `lane_steps` to `o`, `wide_steps` to `o_wide`.
     """
 
     i_en: Signal

@@ -47,7 +47,8 @@ class Rotator(SharedComponent):
         signature: dict[str, Any] = {
             "i_by": In(range(steps)), "i": In(lanes * width), "o": Out(lanes * width),
         }  # fmt: skip
-        kind = "rotator" if steps == lanes else f"rotator_by_{step}"
+        part = "fine_rotator" if step == 1 else "coarse_rotator"
+        kind = "rotator" if steps == lanes else part
         super().__init__(
             kind=kind, parameters=(lanes, width, step, steps), signature=signature, planes=width
         )

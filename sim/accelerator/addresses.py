@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hw.accelerator.combiner import Mode
 from hw.accelerator.config import AcceleratorConfig
 from hw.accelerator.jobs import ADDRESS, Kind
-from hw.accelerator.requantizer import steps as lane_steps
+from hw.accelerator.requantizer import lane_steps
 
 from .jobs import Job
 

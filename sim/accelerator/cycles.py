@@ -16,8 +16,7 @@ from hw.accelerator.combiner import ENTRIES, Mode
 from hw.accelerator.config import BURST, AcceleratorConfig
 from hw.accelerator.fetcher import OUTSTANDING
 from hw.accelerator.jobs import ADDRESS, Kind, job_words, parameter_words
-from hw.accelerator.requantizer import steps as lane_steps
-from hw.accelerator.requantizer import wide_steps
+from hw.accelerator.requantizer import lane_steps, wide_steps
 from hw.control.rules import wave_steps
 from report.errors import Failure
 

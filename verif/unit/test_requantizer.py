@@ -12,10 +12,8 @@ from hw.accelerator.requantizer import (
     LIMITS,
     PARAMETERS,
     Requantizer,
+    lane_steps,
     wide_steps,
-)
-from hw.accelerator.requantizer import (
-    steps as lane_steps,
 )
 from hw.layouts import encode
 from verif.unit.stepper import Stepper
