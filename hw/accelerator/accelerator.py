@@ -14,7 +14,7 @@ from ..share import ModuleLibrary, SharedComponent
 from .config import BURST, AcceleratorConfig
 from .fetcher import OUTSTANDING, Fetcher
 from .fifo import Fifo
-from .jobs import ADDRESS, JOB, Base, Kind
+from .jobs import TRANSFER, Base
 from .machine import Machine
 from .registers import CONTROL_PORTS, VERSION, Registers
 from .span import Span
@@ -29,9 +29,9 @@ MAGIC = 0x474D4953  # "SIMG"
 #: combined by exclusive or.
 HEADER = 64
 
-#: Bits that count, of registers of 64: at one gigahertz, three days of cycles, and an hour of bytes
-#: of the widest bus.
-COUNTED = 48
+#: Bits that count, of registers of 64: at one gigahertz, a quarter of an hour of cycles, and a
+#: quarter of a minute of bytes of the widest bus.
+COUNTED = 40
 
 # Ids of what is read.
 _PROGRAM, _WEIGHTS, _TENSOR = 0, 1, 2
@@ -100,7 +100,8 @@ class Accelerator(SharedComponent):
         """Wire the parts, and build the sequence of a run."""
         m = Module()
         config = self.config
-        size, word, address = config.axi_bytes, config.word, config.axi_addr_width
+        size, word = config.axi_bytes, config.word
+        address, local = config.axi_addr_width, config.local_bits
         ports: Any = self
         registers: Any = self.registers
         m.submodules.registers = registers
@@ -126,8 +127,8 @@ class Accelerator(SharedComponent):
         m.submodules.fetch_program, m.submodules.fetch_weights = program, weights
         m.submodules.fetch_tensor = load
         m.submodules.load_fifo = fifo = Fifo(depth=loading, width=8 * size, kind="load_fifo")
-        m.submodules.load_span = span = Span(axi_bytes=size, local=ADDRESS)
-        m.submodules.store = store = Storer(axi_bytes=size, address=address, local=ADDRESS)
+        m.submodules.load_span = span = Span(axi_bytes=size, local=local)
+        m.submodules.store = store = Storer(axi_bytes=size, address=address, local=local)
         for name in registers.signature.members:
             if name.startswith("s_axi"):
                 one, other = getattr(registers, name), getattr(self, name)
@@ -184,8 +185,7 @@ class Accelerator(SharedComponent):
         m.d.comb += load.i_room.eq(_left(fifo.o_room, load))
 
         # --- Transfers ---
-        kind = View(JOB, machine.o_job).kind
-        job = View(JOB, machine.o_job).own.transfer
+        job = View(TRANSFER, machine.o_job)
         bases = Cat(
             addr[:address]
             for addr in (registers.o_image, registers.o_input, registers.o_output,
@@ -197,24 +197,27 @@ class Accelerator(SharedComponent):
         signs = Cat(Const(0, 7), job.flip).replicate(size)
         moving = Signal()
         arriving = Signal()
-        flip = Signal()  # of the load that is on its way
+        flip = (
+            Signal()
+        )  # of the load that is on its way: in front of the queue, whose output is late
+        flips = Cat(Const(0, 7), flip).replicate(size)
         begin = Signal()
-        is_load = kind == Kind.LOAD
+        is_load = machine.o_is_load
         m.d.comb += [
             begin.eq(machine.o_transfer & ~moving),
             load.i_begin.eq(begin & is_load), load.i_address.eq(place), load.i_bytes.eq(job.bytes),
             store.i_begin.eq(begin & ~is_load), store.i_address.eq(place),
-            store.i_bytes.eq(job.bytes), store.i_local.eq(job.local),
+            store.i_bytes.eq(job.bytes[: local + 1]), store.i_local.eq(job.local[:local]),
             span.i_begin.eq(load.i_begin), span.i_inside.eq(place[: size.bit_length() - 1]),
-            span.i_bytes.eq(job.bytes), span.i_local.eq(job.local),
+            span.i_bytes.eq(job.bytes[: local + 1]), span.i_local.eq(job.local[:local]),
             span.i_next.eq(fifo.o_valid & machine.o_load),
-            fifo.i_push.eq(load.i_beat), fifo.i_data.eq(ports.m_axi_rdata),
+            fifo.i_push.eq(load.i_beat), fifo.i_data.eq(ports.m_axi_rdata ^ flips),
             fifo.i_pop.eq(machine.o_load),
             machine.i_load.eq(fifo.o_valid),
             machine.i_load_first.eq(span.o_first), machine.i_load_end.eq(span.o_end),
             machine.i_load_address.eq(span.o_local),
-            machine.i_load_data.eq(fifo.o_data ^ Cat(Const(0, 7), flip).replicate(size)),
-            machine.i_loading.eq(arriving), machine.i_load_left.eq(span.o_left[: ADDRESS + 1]),
+            machine.i_load_data.eq(fifo.o_data),
+            machine.i_loading.eq(arriving), machine.i_load_left.eq(span.o_left[: local + 1]),
             machine.i_store.eq(store.o_read),
             machine.i_store_address.eq(store.o_local),
             machine.i_transferred.eq(moving & (is_load | ~store.o_busy)),
@@ -377,7 +380,6 @@ class Accelerator(SharedComponent):
     def _count(self, m: Module, registers: Any, machine: Machine) -> None:
         """Count what the cycles of a run are spent on; every cycle is of one class."""
         ports: Any = self
-        size = self.config.axi_bytes
         ticks: dict[str, Value] = {
             "cycles": Const(1, 1),
             "array_cycles": machine.o_array,
@@ -385,16 +387,22 @@ class Accelerator(SharedComponent):
             "activations_cycles": machine.o_activations,
             "results_cycles": ~(machine.o_array | machine.o_weights | machine.o_activations),
         }
-        names = (*ticks, "bytes_read", "bytes_written")
-        counters = {name: Signal(COUNTED, name=name) for name in names}
+        beats: dict[str, Value] = {
+            "read": ports.m_axi_rvalid, "written": ports.m_axi_wvalid & ports.m_axi_wready,
+        }  # fmt: skip
+        bits = self.config.axi_bytes.bit_length() - 1
+        for name, tick in ticks.items():
+            m.d.comb += getattr(registers, f"i_{name}").eq(self._counter(m, name, COUNTED, tick))
+        for name, tick in beats.items():
+            counter = self._counter(m, f"beats_{name}", COUNTED - bits, tick)
+            m.d.comb += getattr(registers, f"i_bytes_{name}").eq(counter << bits)
+
+    def _counter(self, m: Module, name: str, bits: int, tick: Value) -> Signal:
+        """Return how many cycles of the run had a tick."""
+        registers: Any = self.registers
+        counter = Signal(bits, name=name)
         with m.If(registers.o_start):
-            m.d.sync += [counter.eq(0) for counter in counters.values()]
+            m.d.sync += counter.eq(0)
         with m.Elif(registers.o_busy):
-            for name, tick in ticks.items():
-                m.d.sync += counters[name].eq(counters[name] + tick)
-            with m.If(ports.m_axi_rvalid):
-                m.d.sync += counters["bytes_read"].eq(counters["bytes_read"] + size)
-            with m.If(ports.m_axi_wvalid & ports.m_axi_wready):
-                m.d.sync += counters["bytes_written"].eq(counters["bytes_written"] + size)
-        for name, counter in counters.items():
-            m.d.comb += getattr(registers, f"i_{name}").eq(counter)
+            m.d.sync += counter.eq(counter + tick)
+        return counter

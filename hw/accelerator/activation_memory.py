@@ -92,7 +92,8 @@ class ActivationMemory(SharedComponent):
         m.submodules.turn_data = turn_data = Rotator(lanes=self.word, width=8)
         m.d.comb += [turn_data.i_by.eq(-offset), turn_data.i.eq(self.i_write_data)]
         # Of the row in which the word begins, and of the next one.
-        begin, end = offset + self.i_write_first, offset + self.i_write_end
+        begin, end = Signal(bits + 1, name="write_begin"), Signal(bits + 2, name="write_end")
+        m.d.comb += [begin.eq(offset + self.i_write_first), end.eq(offset + self.i_write_end)]
         mask = Cat((n >= begin) & (n < end) for n in range(2 * self.word - 1))
         near, far = mask[: self.word], Cat(mask[self.word :], Const(0, 1))
         for bank, row, own in zip(banks, rows, (~odd, odd), strict=True):

@@ -34,14 +34,15 @@ class Mode(IntEnum):
     TABLE = 5  # every byte is an index in the table of its lane
 
 
+#: What the lanes need to know of it.
+_LANE: dict[str, Any] = {
+    "multiply": 1, "negate_first": 1, "negate_second": 1,
+    "zero_first": signed(8), "zero_second": signed(8),
+}  # fmt: skip
+
 #: How words are combined. `multiply`: the product of both operands, not the sum. `least`: of
 #: `MOST`, the least.
-COMBINE = StructLayout(
-    {
-        "mode": 3, "multiply": 1, "negate_first": 1, "negate_second": 1, "least": 1,
-        "zero_first": signed(8), "zero_second": signed(8), "depth": 16,
-    }
-)  # fmt: skip
+COMBINE = StructLayout({**_LANE, "mode": 3, "least": 1, "depth": 16})
 
 
 class Combiner(SharedComponent):
@@ -81,13 +82,13 @@ class Combiner(SharedComponent):
     o_sums, o_carries : 32 * lanes, lanes
         Into the lanes.
     o_addends : Out(32 * lanes)
-        In place of their biases.
+        Beside their biases, which are 0 then. It is 0 itself, unless there are words.
     o_factors, o_factor : 8 * lanes, 1
-        In place of their multipliers, if `o_factor`.
-    o_second : Out(1)
-        This is a second pass.
-    o_index : Out(range(every))
-        Which of its bytes every lane gets. Only if `every` is more than 1, as is `o_twice`.
+        Beside their multipliers, which are 0 then, if `o_factor`.
+    o_next_second : Out(1)
+        The next step is that of a second pass.
+    o_next_index : Out(range(every))
+        Which of its bytes every lane gets then. Only if `every` is more than 1, as is `o_twice`.
     o_twice : Out(1)
         Every result takes two passes, so that those of a lane are two steps apart.
     o_valid : Out(1)
@@ -111,8 +112,8 @@ class Combiner(SharedComponent):
     o_addends: Signal
     o_factors: Signal
     o_factor: Signal
-    o_second: Signal
-    o_index: Signal
+    o_next_second: Signal
+    o_next_index: Signal
     o_twice: Signal
     o_valid: Signal
 
@@ -123,11 +124,11 @@ class Combiner(SharedComponent):
             "i_word_valid": In(1), "o_word": Out(1), "i_entry": In(8 * rows),
             "i_entry_valid": In(1), "o_entry": Out(1), "i_wide": In(lanes_ * WIDE),
             "o_sums": Out(32 * lanes_), "o_carries": Out(lanes_), "o_addends": Out(32 * lanes_),
-            "o_factors": Out(8 * lanes_), "o_factor": Out(1), "o_second": Out(1),
+            "o_factors": Out(8 * lanes_), "o_factor": Out(1), "o_next_second": Out(1),
             "o_valid": Out(1),
         }  # fmt: skip
         if every > 1:
-            signature |= {"o_index": Out(range(every)), "o_twice": Out(1)}
+            signature |= {"o_next_index": Out(range(every)), "o_twice": Out(1)}
         parameters = (rows, every, mac_stages)
         super().__init__(kind="combiner", parameters=parameters, signature=signature, resets=True)
         self.rows, self.every, self.mac_stages = rows, every, mac_stages
@@ -180,15 +181,18 @@ class Combiner(SharedComponent):
         if self.every > 1:
             with m.If(self.i_en & issue):
                 m.d.sync += index.eq(index + 1)
-        greater = [
-            Mux((count != 0) & ((k > w) ^ job.least), k, w)
+        # Bytes that are the greatest so far, and stay.
+        stays = [
+            most & (count != 0) & ((k > w) ^ job.least)
             for k, w in zip(kept_bytes, word, strict=True)
         ]
         with m.If(self.i_en):
             m.d.sync += phase.eq(~phase & self.i_active)
             with m.If(take):
+                for k, w, stay in zip(kept_bytes, word, stays, strict=True):
+                    with m.If(~(held | stay)):
+                        m.d.sync += k.eq(w)
                 m.d.sync += [
-                    kept.eq(Mux(most, Cat(one[:8] for one in greater), Mux(held, kept, word))),
                     count.eq(Mux(final | ~most, 0, count + 1)),
                     final.eq(Mux(final | ~most, job.depth == 1, count + 2 == job.depth)),
                     holds.eq(pair & ~holds),
@@ -202,18 +206,22 @@ class Combiner(SharedComponent):
         ahead = 1 + wide_steps(self.mac_stages)
         enters = [Signal(1 + bits, name=f"enters_{n}") for n in range(ahead)]
         again = Signal()  # a second pass
+        new = Cat(issue, index)
         with m.If(self.i_en):
-            m.d.sync += Cat(*enters).eq(Cat(issue, index, *enters[:-1]))
+            m.d.sync += Cat(*enters).eq(Cat(new, *enters[:-1]))
         entering = Mux(again, enters[-1], enters[0])
         result = again | (enters[0][0] & ~twice)
         m.d.comb += [
             again.eq(enters[-1][0] & twice),
-            self.o_second.eq(again),
+            self.o_next_second.eq(enters[-2][0] & twice),
             self.o_valid.eq(result & entering[1:].all()),
             self.o_factor.eq(job.multiply & ~again),
         ]
         if self.every > 1:
-            m.d.comb += [self.o_index.eq(entering[1:]), self.o_twice.eq(twice)]
+            m.d.comb += [
+                self.o_next_index.eq(Mux(self.o_next_second, enters[-2], new)[1:]),
+                self.o_twice.eq(twice),
+            ]
         wides = View(ArrayLayout(WIDE, self.rows // self.every), self.i_wide)
         entry = View(ArrayLayout(8, self.rows), self.i_entry)
         outs = (self.o_sums, 32), (self.o_carries, 1), (self.o_addends, 32), (self.o_factors, 8)
@@ -221,11 +229,12 @@ class Combiner(SharedComponent):
             lane = CombinerLane(every=self.every, mac_stages=self.mac_stages)
             m.submodules[f"lane_{n}"] = lane
             own_rows = range(n * self.every, (n + 1) * self.every)
-            firsts = [Mux(most, greater[r], word[r]) for r in own_rows]
             m.d.comb += [
-                lane.i_en.eq(self.i_en), lane.i_job.eq(self.i_job), lane.i_phase.eq(phase),
+                lane.i_en.eq(self.i_en), lane.i_phase.eq(phase),
+                lane.i_job.eq(self.i_job[: StructLayout(_LANE).size]),
                 lane.i_again.eq(again), lane.i_twice.eq(twice),
-                lane.i_first.eq(choose(firsts, index)),
+                lane.i_first.eq(choose([word[r] for r in own_rows], index)),
+                lane.i_stay.eq(choose([stays[r] for r in own_rows], index)),
                 lane.i_second.eq(choose([kept_bytes[r] for r in own_rows], index)),
                 lane.i_wide.eq(wides[n]), lane.i_table.eq(table),
                 lane.i_entry.eq(Cat(entry[r] for r in own_rows)),
@@ -252,12 +261,14 @@ class CombinerLane(SharedComponent):
 
     Members
     -------
-    i_en, i_job : 1, COMBINE
+    i_en, i_job : 1, the first fields of COMBINE
         As of `Combiner`.
     i_phase : In(1)
         A second operand moves on.
     i_first, i_second : 8, 8
         The operands; the step after is that of the first pass.
+    i_stay : In(1)
+        The second one is the greatest so far, and takes the place of the first one.
     i_again, i_twice : 1, 1
         This is a second pass; there are two.
     i_wide : In(WIDE)
@@ -276,6 +287,7 @@ class CombinerLane(SharedComponent):
     i_phase: Signal
     i_first: Signal
     i_second: Signal
+    i_stay: Signal
     i_again: Signal
     i_twice: Signal
     i_wide: Signal
@@ -291,9 +303,10 @@ class CombinerLane(SharedComponent):
 
     def __init__(self, *, every: int = 1, mac_stages: int = 1) -> None:
         signature: dict[str, Any] = {
-            "i_en": In(1), "i_job": In(COMBINE.size), "i_phase": In(1), "i_first": In(8),
-            "i_second": In(8), "i_again": In(1), "i_twice": In(1), "i_wide": In(WIDE),
-            "i_table": In(1), "i_entry_write": In(1), "i_entry_index": In(8),
+            "i_en": In(1), "i_job": In(StructLayout(_LANE).size), "i_phase": In(1),
+            "i_first": In(8),
+            "i_second": In(8), "i_stay": In(1), "i_again": In(1), "i_twice": In(1),
+            "i_wide": In(WIDE), "i_table": In(1), "i_entry_write": In(1), "i_entry_index": In(8),
             "i_entry": In(8 * every),
             "o_sum": Out(32), "o_carry": Out(1), "o_addend": Out(32), "o_factor": Out(8),
         }  # fmt: skip
@@ -306,7 +319,7 @@ class CombinerLane(SharedComponent):
     def body(self, platform: object) -> Module:
         """Build the two operands, the table, and the way of the second operand to its pass."""
         m = Module()
-        job = View(COMBINE, self.i_job)
+        job = View(StructLayout(_LANE), self.i_job)
         found = []
         for n in range(self.every):
             m.submodules[f"entries_{n}"] = table = Ram(kind="table_ram", depth=ENTRIES, width=8)
@@ -328,7 +341,14 @@ class CombinerLane(SharedComponent):
         m.d.comb += difference.eq(self.i_second.as_signed() - job.zero_second)
         with m.If(self.i_en):
             m.d.sync += [
-                first.eq(self.i_first.as_signed() - job.zero_first),
+                # Whether it stays is known late; then the zero point is 0.
+                first.eq(
+                    Mux(
+                        self.i_stay,
+                        self.i_second.as_signed(),
+                        self.i_first.as_signed() - job.zero_first,
+                    )
+                ),
                 seconds[0].eq(Mux(job.negate_second, -difference, difference)),
             ]
             with m.If(self.i_phase):  # a second operand moves every other step

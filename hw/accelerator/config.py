@@ -93,6 +93,11 @@ class AcceleratorConfig:
         return self.act_kib * 1024 // (2 * self.word)
 
     @property
+    def local_bits(self) -> int:
+        """Bits of the address of a byte of activations."""
+        return (self.act_kib * 1024 - 1).bit_length()
+
+    @property
     def ring_words(self) -> int:
         """Words of the ring of weights."""
         return self.wgt_kib * 1024 // self.word

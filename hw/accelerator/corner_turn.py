@@ -40,8 +40,8 @@ class CornerTurn(SharedComponent):
         The word that comes in this step, if one does.
     i_phase : In(range(2 * word))
         ``t - s`` of the newest group whose first word has come.
-    i_before : In(range(word + 1))
-        T of the group before.
+    i_before : In(range(word))
+        T of the group before, modulo the word.
     o : Out(8 * cols)
         A byte for every column, column 0 in the low bits; anything where a column has none.
 
@@ -62,7 +62,7 @@ class CornerTurn(SharedComponent):
             "i_en": In(1),
             "i_word": In(8 * word),
             "i_phase": In(bits + 1),
-            "i_before": In(bits + 1),
+            "i_before": In(bits),
             "o": Out(8 * cols),
         }
         super().__init__(kind="corner_turn", parameters=(word, cols), signature=signature)

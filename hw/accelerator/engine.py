@@ -15,8 +15,10 @@ from ..layouts import COMMAND, TAGS, TOKEN, choose, lanes, operand_layout
 from ..share import SharedComponent
 from .combiner import COMBINE, Combiner
 from .corner_turn import CornerTurn
+from .jobs import PARAMETER_BYTES, parameter_block, parameter_words
 from .loader import Loader
 from .pacer import GemmPacer, pace_job
+from .ram import Ram
 from .requantizer import LIMITS, PARAMETERS, WIDE, Requantizer, lane_steps
 
 __all__ = ["Engine"]
@@ -66,11 +68,12 @@ class Engine(SharedComponent):
         The next word of activations; it is taken in this cycle if the array moves.
     i_word_valid : In(1)
         It is there, and stays until it is taken. In ST-OS and for the combiner only.
-    i_parameters : In(2 * rows * PARAMETERS)
-        Of the channel of every row, for even rounds and for odd ones, counted from reset on. They
-        stay until the last result of the round is out.
+    i_parameters, i_parameters_left, i_parameters_odd : 8 * word, range(parameter_words + 1), 1
+        A word of the parameters of all rows' channels, if any are left, this one among them; of an
+        odd round, counted from reset on, or of an even one. They are there a cycle after the last
+        word, and the next ones but one come when the last result of the round is out.
     i_limits : In(2 * LIMITS)
-        Of both.
+        Of even rounds and of odd ones. They stay, too.
     o_result, o_valid, o_last : 8 * rows, 1, 1
         A word of results, row 0 in the low bits, in the cycle after one in which the array moved;
         whether it is the last one of its command.
@@ -106,6 +109,8 @@ class Engine(SharedComponent):
     o_word: Signal
     i_word_valid: Signal
     i_parameters: Signal
+    i_parameters_left: Signal
+    i_parameters_odd: Signal
     i_limits: Signal
     o_result: Signal
     o_valid: Signal
@@ -122,7 +127,9 @@ class Engine(SharedComponent):
             "i_weights": In(8 * config.rows),
             "o_weights": Out(1),
             "i_weights_valid": In(1), "i_word": In(8 * word), "o_word": Out(1),
-            "i_word_valid": In(1), "i_parameters": In(2 * config.rows * PARAMETERS.size),
+            "i_word_valid": In(1), "i_parameters": In(8 * word),
+            "i_parameters_left": In(range(parameter_words(config.rows, word, every) + 1)),
+            "i_parameters_odd": In(1),
             "i_limits": In(2 * LIMITS.size), "o_result": Out(8 * config.rows), "o_valid": Out(1),
             "o_last": Out(1), "o_busy": Out(1),
         }  # fmt: skip
@@ -243,32 +250,29 @@ class Engine(SharedComponent):
         """Requantize every row's sums, and bring the rows back in line."""
         config, rows, every = self.config, self.config.rows, self.every
         sums = View(lanes(rows, 32), grid.o_result)
-        given = View(ArrayLayout(PARAMETERS.size, 2 * rows), self.i_parameters)
         number = rows // every
         small = View(lanes(number, 8), deskew.i)
         wides = View(ArrayLayout(WIDE, number), combiner.i_wide)
         others = View(lanes(number, 32), combiner.o_sums)
         addends = View(lanes(number, 32), combiner.o_addends)
         factors = View(ArrayLayout(8, number), combiner.o_factors)
+        by_factor = self.i_combine & combiner.o_factor
         combine = self.i_combine
         banks = self._banks(m, controller, drain)
         for n in range(number):
             lane = Requantizer(mac_stages=config.mac_stages)
             m.submodules[f"lane_{n}"] = lane
+            row, odd, used = self._turn(m, n, drain, combiner, banks)
             own = range(n * every, (n + 1) * every)
-            odd = Signal(name=f"odd_{n}")
-            row, bank = self._turn(m, n, drain, combiner, banks)
-            evens, odds = ([given[first + r] for r in own] for first in (0, rows))
-            used = View(PARAMETERS, Mux(odd, choose(odds, row), choose(evens, row)))
             to = View(PARAMETERS, lane.i_parameters)
             m.d.comb += [
-                odd.eq(Mux(combine, self.i_odd ^ combiner.o_second, bank)),
                 lane.i_en.eq(self.i_en),
                 lane.i_odd.eq(odd),
                 lane.i_sum.eq(Mux(combine, others[n], choose([sums[r] for r in own], row))),
                 lane.i_carry.eq(combine & combiner.o_carries[n]),
-                to.bias.eq(Mux(combine, addends[n], used.bias)),
-                to.multiplier.eq(Mux(combine & combiner.o_factor, factors[n], used.multiplier)),
+                # Where the combiner has something to say, the parameters are 0.
+                to.bias.eq(used.bias | addends[n]),
+                to.multiplier.eq(used.multiplier | (factors[n] & by_factor.replicate(8))),
                 to.shift.eq(used.shift),
                 to.twice.eq(used.twice),
                 lane.i_limits.eq(self.i_limits),
@@ -276,7 +280,7 @@ class Engine(SharedComponent):
                 wides[n].eq(lane.o_wide),
             ]
         if every > 1:
-            m.d.comb += grid.i_shift.eq(drain.o_shift)
+            m.d.comb += grid.i_stay.eq(~drain.o_shift)
         m.d.comb += [drain.i_token.eq(controller.o_token), grid.i_release.eq(drain.o_release)]
         bypass: Value = combine
         if config.st_os:
@@ -300,33 +304,73 @@ class Engine(SharedComponent):
 
     def _turn(
         self, m: Module, lane: int, drain: Drain, combiner: Combiner, banks: list[Value]
-    ) -> tuple[Value, Value]:
-        """Return which of its rows a lane serves in this step, and the bank of that row's sum."""
-        if self.every == 1:
-            return Const(0, 0), banks[lane]
-        row = Signal(range(self.every), name=f"row_{lane}")
-        own = range(lane * self.every, (lane + 1) * self.every)
-        for index, r in enumerate(own):
-            with m.If(drain.o_shift[r]):
-                m.d.comb += row.eq(index)
-        with m.If(self.i_combine):
-            m.d.comb += row.eq(combiner.o_index)
-        return row, choose([banks[r] for r in own], row)
+    ) -> tuple[Value, Value, Any]:
+        """Return which of its rows a lane serves in this step, and that row's bank and parameters.
+
+        They are known a step ahead, and the parameters come out of a memory.
+        """
+        every, combine = self.every, self.i_combine
+        own = range(lane * every, (lane + 1) * every)
+        row: Value = Const(0, 0)
+        next_row: Value = Const(0, 0)
+        if every > 1:
+            row = Signal(range(every), name=f"row_{lane}", reset_less=True)
+            next_row = Signal(range(every), name=f"next_row_{lane}")
+            for index, r in enumerate(own):
+                with m.If(drain.o_token[r]):
+                    m.d.comb += next_row.eq(index)
+            with m.If(combine):
+                m.d.comb += next_row.eq(combiner.o_next_index)
+            with m.If(self.i_en):
+                m.d.sync += row.eq(next_row)
+        odd = Signal(name=f"odd_{lane}", reset_less=True)
+        next_odd = Signal(name=f"next_odd_{lane}")
+        bank = choose([banks[r] for r in own], next_row)
+        m.d.comb += next_odd.eq(Mux(combine, self.i_odd ^ combiner.o_next_second, bank))
+        with m.If(self.i_en):
+            m.d.sync += odd.eq(next_odd)
+        ram = self._parameters(m, lane)
+        m.d.comb += [ram.i_read.eq(self.i_en), ram.i_read_address.eq(Cat(next_odd, next_row))]
+        return row, odd, View(PARAMETERS, ram.o_read_data[: PARAMETERS.size])
+
+    def _parameters(self, m: Module, lane: int) -> Ram:
+        """Return the memory of a lane's parameters, and write those that come."""
+        every, word = self.every, self.word
+        ram = Ram(kind="parameter_ram", depth=2 * every, width=8 * PARAMETER_BYTES)
+        m.submodules[f"parameters_{lane}"] = ram
+        # Words come in blocks, of one row of every lane each; so many are left at their first ones.
+        block, left = parameter_block(self.config.rows, word, every), self.i_parameters_left
+        starts = [(every - index) * block for index in range(every)]
+        row: Value = Const(0, 0)
+        if every > 1:
+            row = Signal(range(every), name=f"write_row_{lane}")
+            for index, start in enumerate(starts):
+                with m.If(left <= start):
+                    m.d.comb += row.eq(index)
+        m.d.comb += ram.i_write_address.eq(Cat(self.i_parameters_odd, row))
+        for byte in range(PARAMETER_BYTES):
+            after, place = divmod(PARAMETER_BYTES * lane + byte, word)
+            m.d.comb += [
+                ram.i_write[byte].eq(Cat(left == start - after for start in starts).any()),
+                ram.i_write_data.word_select(byte, 8).eq(self.i_parameters.word_select(place, 8)),
+            ]
+        return ram
 
     def _banks(self, m: Module, controller: Controller, drain: Drain) -> list[Value]:
-        """Return for every row whether its sum is one of an odd round, which its token says."""
+        """Return for every row whether its sum is one of an odd round, which its token says.
+
+        That is a step before the sum leaves the row.
+        """
         bank = Signal()
         count = Signal(16)
         emits = Signal(16)  # of this round: that of the next one may be there already
         token = View(TOKEN, controller.o_token)
         starts = (count == 0) & token.first
         last = count + 1 == Mux(starts, self.i_emits, emits)
-        leaving = Signal(self.config.rows)  # a sum leaves a row a step after its release
         with m.If(self.i_en):
-            m.d.sync += leaving.eq(drain.o_extra)
             with m.If(starts):
                 m.d.sync += emits.eq(self.i_emits)
             with m.If(token.valid & token.last):
                 m.d.sync += [bank.eq(bank ^ last), count.eq(Mux(last, 0, count + 1))]
         m.d.comb += drain.i_extra.eq(bank)
-        return list(leaving)
+        return list(drain.o_extra)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Any
 
+from amaranth.hdl import Cat, Value
 from amaranth.lib.data import StructLayout, UnionLayout
 
 from .combiner import COMBINE
@@ -12,9 +14,12 @@ from .requantizer import LIMITS, PARAMETERS
 from .streams import stream_job, stream_write_job
 from .writer import write_job
 
-__all__ = ["ADDRESS", "JOB", "Base", "Kind", "job_words", "parameter_words"]
+__all__ = [
+    "ADDRESS", "JOB", "PARAMETER_BYTES", "TRANSFER", "Base", "Kind", "job_words", "narrow",
+    "parameter_block", "parameter_words",
+]  # fmt: skip
 
-#: Bits of an address in the activation memory, whatever its size: images of all machines agree.
+#: Bits of an address in the largest activation memory: images of all machines agree.
 ADDRESS = 23
 
 
@@ -39,14 +44,15 @@ class Base(IntEnum):
 
 
 #: Of a GEMM, and of a COMBINE.
-_GEMM = StructLayout({"read": gemm_job(ADDRESS), "write": write_job(ADDRESS), "combine": COMBINE})
+_GEMM = StructLayout({"write": write_job(ADDRESS), "read": gemm_job(ADDRESS), "combine": COMBINE})
 
-#: Of ST-OS.
-_STREAM = StructLayout({"read": stream_job(ADDRESS), "write": stream_write_job(ADDRESS)})
+#: Of ST-OS. Its addresses are at the places of a GEMM's: no register has the bits of them that a
+#: small memory does not need.
+_STREAM = StructLayout({"write": stream_write_job(ADDRESS), "read": stream_job(ADDRESS)})
 
 #: Of a LOAD or a STORE: `bytes` bytes at `offset` from the base, and at `local` in the activation
 #: memory. `flip`: their signs are inverted on the way.
-_TRANSFER = StructLayout({"base": 2, "flip": 1, "offset": 32, "bytes": 32, "local": ADDRESS})
+TRANSFER = StructLayout({"base": 2, "flip": 1, "offset": 32, "bytes": 32, "local": ADDRESS})
 
 #: A job. A block of output channels, or of channels, is a round: its parameters, and `depth` words
 #: of weights that are read `times` times; `emits` commands have its results. The two rounds of a
@@ -65,9 +71,14 @@ JOB = StructLayout(
         "rounds": 16,
         "limits": LIMITS,
         "check": 16,
-        "own": UnionLayout({"gemm": _GEMM, "stream": _STREAM, "transfer": _TRANSFER}),
+        "own": UnionLayout({"gemm": _GEMM, "stream": _STREAM, "transfer": TRANSFER}),
     }
 )
+
+
+def narrow(job: Any, layout: StructLayout) -> Value:
+    """Return a part of a job with fields of fewer bits: those that its machine's addresses have."""
+    return Cat(Value.cast(getattr(job, name))[: field.width] for name, field in layout)
 
 
 def job_words(word: int) -> int:
@@ -75,7 +86,15 @@ def job_words(word: int) -> int:
     return -(-JOB.size // (8 * word))
 
 
-def parameter_words(rows: int, word: int) -> int:
-    """Return the words of the ring that the parameters of all rows take: 9 bytes for each."""
-    assert PARAMETERS.size <= 72
-    return -(-9 * rows // word)
+#: Bytes of the parameters of a row.
+PARAMETER_BYTES = -(-PARAMETERS.size // 8)
+
+
+def parameter_block(rows: int, word: int, every: int) -> int:
+    """Return the words of the ring that the parameters of one row of every lane take."""
+    return -(-PARAMETER_BYTES * (rows // every) // word)
+
+
+def parameter_words(rows: int, word: int, every: int) -> int:
+    """Return those of all rows: a block for the first row of every lane, one for the second, ..."""
+    return every * parameter_block(rows, word, every)

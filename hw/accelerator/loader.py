@@ -37,7 +37,7 @@ class Loader(SharedComponent):
         `o_empty`.
     o_take, o_next : Out(1) each
         The corner turn takes a word in this step; and whether this will be so in the next cycle.
-    o_phase, o_before : range(2 * word), range(word + 1)
+    o_phase, o_before : range(2 * word), range(word)
         As `CornerTurn` takes them.
     o_empty : Out(1)
         No group is on its way.
@@ -65,7 +65,7 @@ class Loader(SharedComponent):
             "o_take": Out(1),
             "o_next": Out(1),
             "o_phase": Out(bits + 1),
-            "o_before": Out(bits + 1),
+            "o_before": Out(bits),
             "o_empty": Out(1),
         }
         super().__init__(kind="loader", parameters=(word, cols), signature=signature, resets=True)

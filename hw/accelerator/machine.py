@@ -16,13 +16,13 @@ from ..share import SharedComponent
 from .activation_memory import ActivationMemory
 from .combiner import Mode
 from .engine import Engine
-from .jobs import ADDRESS, JOB, Base, Kind, job_words, parameter_words
+from .jobs import JOB, TRANSFER, Base, Kind, job_words, narrow, parameter_words
 from .pacer import pace_job
-from .reader import GemmReader
-from .requantizer import LIMITS, PARAMETERS
+from .reader import GemmReader, gemm_job
+from .requantizer import LIMITS
 from .ring import Ring
-from .streams import StreamReader, StreamWriter
-from .writer import GemmWriter
+from .streams import StreamReader, StreamWriter, stream_job, stream_write_job
+from .writer import GemmWriter, write_job
 
 __all__ = ["Machine"]
 
@@ -94,25 +94,24 @@ class Machine(SharedComponent):
         Words of jobs and their parameters.
     i_push, i_data, o_room : 1, 8 * word, range(depth + 1)
         Words of weights.
-    i_load, i_load_address, i_load_data, o_load : 1, ADDRESS, 8 * word, 1
+    i_load, i_load_address, i_load_data, o_load : 1, range(2 * rows * word), 8 * word, 1
         A word from memory for the activation memory; with `o_load` it is written in this cycle.
         Results go first.
     i_load_first, i_load_end : range(word), range(word + 1)
         Its first byte, and the one behind its last.
-    i_loading, i_load_left : 1, ADDRESS + 1
+    i_loading, i_load_left : 1, range(4 * rows * word)
         Bytes are on their way; so many, from that address on, are not there. Words that have some
         of them wait, and so do jobs that may not overlap with the job before.
-    i_store, i_store_address, o_store : 1, ADDRESS, 8 * word
+    i_store, i_store_address, o_store : 1, range(2 * rows * word), 8 * word
         A word is read for memory, and is there after the next cycle with `i_store`; only in a job
         of kind STORE, or while idle.
-    o_job : Out(JOB)
-        The job.
-    o_transfer, i_transferred : 1, 1
-        The job is of kind LOAD or STORE; a STORE is done, or a LOAD has begun.
+    o_transfer, o_is_load, o_job, i_transferred : 1, 1, TRANSFER, 1
+        The job is a LOAD or a STORE, this one; it is known a cycle before. A STORE is done, or a
+        LOAD has begun.
     o_done, o_illegal : Out(1)
         The last job, or one that is none, has ended the run in this cycle.
-    o_index, o_completed : Out(16) each
-        Index of the job, and jobs that are done.
+    o_index, o_completes : Out(16), Out(1)
+        Index of the job; a job is done with this cycle.
     o_array, o_weights, o_activations : Out(1) each
         What the cycle is spent on: operands enter; weights, or activations, are waited for.
     """
@@ -135,13 +134,14 @@ class Machine(SharedComponent):
     i_store: Signal
     i_store_address: Signal
     o_store: Signal
-    o_job: Signal
     o_transfer: Signal
+    o_is_load: Signal
+    o_job: Signal
     i_transferred: Signal
     o_done: Signal
     o_illegal: Signal
     o_index: Signal
-    o_completed: Signal
+    o_completes: Signal
     o_array: Signal
     o_weights: Signal
     o_activations: Signal
@@ -150,37 +150,44 @@ class Machine(SharedComponent):
         self, *, config: ArrayConfig, word: int, rows: int, depth: int, program: int,
         every: int = 1,
     ) -> None:  # fmt: skip
+        local = (2 * rows * word - 1).bit_length()
         signature: dict[str, Any] = {
             "i_start": In(1), "i_program": In(1), "i_program_data": In(8 * word),
             "o_program_room": Out(range(program + 1)), "i_push": In(1), "i_data": In(8 * word),
             "o_room": Out(range(depth + 1)), "i_load": In(1),
             "i_load_first": In(range(word)), "i_load_end": In(range(word + 1)),
-            "i_load_address": In(ADDRESS),
+            "i_load_address": In(local),
             "i_load_data": In(8 * word), "o_load": Out(1), "i_loading": In(1),
-            "i_load_left": In(ADDRESS + 1), "i_store": In(1), "i_store_address": In(ADDRESS),
-            "o_store": Out(8 * word), "o_job": Out(JOB.size), "o_transfer": Out(1),
-            "i_transferred": In(1), "o_done": Out(1), "o_illegal": Out(1), "o_index": Out(16),
-            "o_completed": Out(16),
+            "i_load_left": In(local + 1), "i_store": In(1), "i_store_address": In(local),
+            "o_store": Out(8 * word), "o_transfer": Out(1), "o_is_load": Out(1),
+            "o_job": Out(TRANSFER.size), "i_transferred": In(1), "o_done": Out(1),
+            "o_illegal": Out(1), "o_index": Out(16),
+            "o_completes": Out(1),
             "o_array": Out(1), "o_weights": Out(1), "o_activations": Out(1),
         }  # fmt: skip
         parameters = (config, word, rows, depth, program, every)
         super().__init__(kind="machine", parameters=parameters, signature=signature, resets=True)
         self.config, self.word, self.rows = config, word, rows
         self.depth, self.program, self.every = depth, program, every
+        self.local = local
 
     def body(self, platform: object) -> Module:
         """Wire memory, rings, generators and engine, and build the sequence of the jobs."""
         config, word, m = self.config, self.word, Module()
         m.submodules.memory = memory = ActivationMemory(word=word, rows=self.rows)
-        m.submodules.job_ring = program = Ring(depth=self.program, width=8 * word, kind="job_ring")
+        m.submodules.job_ring = program = Ring(
+            depth=self.program, width=8 * word, kind="job_ring", again=False
+        )
         m.submodules.weight_ring = ring = Ring(depth=self.depth, width=8 * word, kind="weight_ring")
-        m.submodules.gemm_reader = gemm_reader = GemmReader(address=ADDRESS, word=word)
-        m.submodules.gemm_writer = gemm_writer = GemmWriter(address=ADDRESS, word=word)
+        m.submodules.gemm_reader = gemm_reader = GemmReader(address=self.local, word=word)
+        m.submodules.gemm_writer = gemm_writer = GemmWriter(address=self.local, word=word)
         readers: list[Any] = [gemm_reader]
         writers: list[Any] = [gemm_writer]
         if config.st_os:
-            m.submodules.stream_reader = StreamReader(address=ADDRESS, word=word, cols=config.cols)
-            m.submodules.stream_writer = StreamWriter(address=ADDRESS, word=word)
+            m.submodules.stream_reader = StreamReader(
+                address=self.local, word=word, cols=config.cols
+            )
+            m.submodules.stream_writer = StreamWriter(address=self.local, word=word)
             readers.append(m.submodules.stream_reader)
             writers.append(m.submodules.stream_writer)
         m.submodules.engine = engine = Engine(config=config, word=word, every=self.every)
@@ -198,7 +205,7 @@ class Machine(SharedComponent):
             front.combines & (front.begin | (front.running & ~front.ends))
             & (front.loaded == job.rounds)
         )  # fmt: skip
-        parameters, limits = self._program(m, program, front)
+        limits = self._program(m, program, engine, front)
         fill, filled, idle = self._words(m, memory, readers, engine, front, stream, en)
         giving = self._commands(m, engine, job, stream, front)
         self._results(m, memory, writers, engine, front, stream)
@@ -222,7 +229,6 @@ class Machine(SharedComponent):
             program.i_push.eq(self.i_program),
             program.i_data.eq(self.i_program_data),
             self.o_program_room.eq(program.o_room),
-            program.i_times.eq(1),
             ring.i_push.eq(self.i_push),
             ring.i_data.eq(self.i_data),
             self.o_room.eq(ring.o_room),
@@ -240,9 +246,9 @@ class Machine(SharedComponent):
             engine.i_emits.eq(job.emits),
             engine.i_weights_valid.eq(ring.o_valid),
             engine.i_word_valid.eq(fill),
-            engine.i_parameters.eq(parameters),
             engine.i_limits.eq(limits),
-            self.o_job.eq(job.as_value()),
+            self.o_is_load.eq(job.kind == Kind.LOAD),
+            self.o_job.eq(job.own.transfer.as_value()),
             self.o_index.eq(front.index),
             self.o_weights.eq(wants_weights),
             self.o_activations.eq(~wants_weights & wants_word),
@@ -251,13 +257,10 @@ class Machine(SharedComponent):
         self._sequence(m, front)
         return m
 
-    def _program(self, m: Module, program: Ring, front: Front) -> tuple[Value, Value]:
-        """Read jobs ahead, and parameters into the two banks; return these, and the limits."""
-        config, word = self.config, self.word
-        per_job, per_round = job_words(word), parameter_words(config.rows, word)
-        banks = [
-            Signal(8 * word * per_round, name=f"parameters_{n}", reset_less=True) for n in range(2)
-        ]
+    def _program(self, m: Module, program: Ring, engine: Engine, front: Front) -> Value:
+        """Read jobs ahead, and parameters into the two banks; return the limits of both."""
+        word = self.word
+        per_job, per_round = job_words(word), parameter_words(self.config.rows, word, self.every)
         limits = [Signal(LIMITS.size, name=f"limits_{n}", reset_less=True) for n in range(2)]
         left = Signal(range(max(per_job, per_round) + 1))  # words
         rounds = Signal(16)  # that are not loaded
@@ -295,10 +298,11 @@ class Machine(SharedComponent):
                 m.d.comb += program.i_pop.eq(1)
                 with m.If(program.o_valid):
                     m.d.sync += [
-                        front.following.eq(Cat(front.following, program.o_data)[8 * word :]),
-                        front.later_check.eq(front.later_check ^ pieces),
-                        left.eq(left - 1),
-                    ]
+                        front.later_check.eq(front.later_check ^ pieces), left.eq(left - 1),
+                    ]  # fmt: skip
+                    for n in range(per_job):
+                        with m.If(left == per_job - n):
+                            m.d.sync += front.following.word_select(n, 8 * word).eq(program.o_data)
                     with m.If(left == 1):
                         m.next = "NEW"
             with m.State("NEW"):
@@ -315,24 +319,20 @@ class Machine(SharedComponent):
             with m.State("PARAMETERS"):
                 m.d.comb += program.i_pop.eq(1)
                 with m.If(program.o_valid):
-                    for n, (bank, limit) in enumerate(zip(banks, limits, strict=True)):
+                    m.d.comb += engine.i_parameters_left.eq(left)
+                    for n, limit in enumerate(limits):
                         with m.If(odd == n):
-                            m.d.sync += [
-                                bank.eq(Cat(bank, program.o_data)[8 * word :]),
-                                limit.eq(
-                                    Mux(front.valid, later.limits.as_value(),
-                                        front.job.limits.as_value())
-                                ),
-                            ]  # fmt: skip
+                            m.d.sync += limit.eq(
+                                Mux(front.valid, later.limits.as_value(),
+                                    front.job.limits.as_value())
+                            )  # fmt: skip
                     m.d.sync += left.eq(left - 1)
                     with m.If(left == 1):
                         m.d.comb += full.eq(1)
                         m.d.sync += [rounds.eq(rounds - 1), odd.eq(~odd)]
                         m.next = "ROUND"
-        ours = Cat(
-            bank[72 * r : 72 * r + PARAMETERS.size] for bank in banks for r in range(config.rows)
-        )
-        return ours, Cat(*limits)
+        m.d.comb += [engine.i_parameters.eq(program.o_data), engine.i_parameters_odd.eq(odd)]
+        return Cat(*limits)
 
     def _sequence(self, m: Module, front: Front) -> None:
         """Begin jobs: the next one as soon as all operands of this one are in the array."""
@@ -357,17 +357,20 @@ class Machine(SharedComponent):
             with m.State("BEGIN"):
                 base = job.own.transfer.base
                 to_host = (base == Base.OUTPUT) | (base == Base.SCRATCH)
-                legal = front.whole & ((job.kind != Kind.STORE) | to_host)
+                count = job.own.transfer.bytes
+                fits = count.any() & ~count[self.local + 1 :].any()
+                transfers = self.o_is_load | ((job.kind == Kind.STORE) & to_host)
                 m.d.comb += front.begin.eq(front.whole & front.computes)
                 with m.If(front.begin):
                     m.d.sync += front.running.eq(1)
                     m.next = "RUN"
-                with m.Elif(legal & ((job.kind == Kind.LOAD) | (job.kind == Kind.STORE))):
+                with m.Elif(front.whole & fits & transfers):
                     m.next = "TRANSFER"
                 with m.Else():
                     m.d.comb += [
-                        self.o_done.eq(1), self.o_illegal.eq(~legal | (job.kind != Kind.END)),
-                    ]  # fmt: skip
+                        self.o_done.eq(1),
+                        self.o_illegal.eq(~front.whole | (job.kind != Kind.END)),
+                    ]
                     m.next = "END"
             with m.State("RUN"):
                 with m.If(front.ends):
@@ -395,7 +398,10 @@ class Machine(SharedComponent):
         address = Mux(stream, other.o_address, gemm.o_address)
         first = Mux(stream, 0, gemm.o_first)
         last = Mux(stream, other.o_bytes, gemm.o_bytes)
-        jobs = (job.own.gemm.read.as_value(), job.own.stream.read.as_value())
+        jobs = (
+            narrow(job.own.gemm.read, gemm_job(self.local)),
+            narrow(job.own.stream.read, stream_job(self.local)),
+        )
         for index, (reader, own) in enumerate(zip(readers, jobs, strict=False)):
             m.d.comb += [reader.i_begin.eq(begin & (stream == index)), reader.i_job.eq(own)]
         if other is not gemm:
@@ -423,9 +429,9 @@ class Machine(SharedComponent):
         blocked = Signal()
         inside, row = self.i_load_address[:size], self.i_load_address[size:]
         rows = (self.i_load_left + inside + self.word - 1) >> size  # that are not whole
-        ahead = Signal(ADDRESS - size)
+        ahead = Signal(self.local - size)
         m.d.comb += [
-            ahead.eq(next_read[size:ADDRESS] + 1 - row),
+            ahead.eq(next_read[size : self.local] + 1 - row),
             blocked.eq(self.i_loading & (ahead <= rows)),
             storing.eq(~front.running),  # after an abort, too, while a burst is being written
             take.eq(engine.o_word & en & fill),
@@ -436,7 +442,7 @@ class Machine(SharedComponent):
                 reader.i_next.eq(own & ~spared) for own, reader in zip(active, readers, strict=True)
             ),
             memory.i_read_en.eq(moves),
-            memory.i_read_address.eq(Mux(storing, self.i_store_address, next_read[:ADDRESS])),
+            memory.i_read_address.eq(Mux(storing, self.i_store_address, next_read[: self.local])),
         ]  # fmt: skip
         m.d.sync += spared.eq(~free & (reading | spared))
         with m.If(~spared):
@@ -457,7 +463,7 @@ class Machine(SharedComponent):
         padded = Cat(Mux(inner[n], word.word_select(n, 8), job.pad) for n in range(self.word))
         with m.If(moves):
             m.d.sync += [
-                coming.eq(read), fill.eq(coming), Cat(first_q, last_q).eq(next_read[ADDRESS:]),
+                coming.eq(read), fill.eq(coming), Cat(first_q, last_q).eq(next_read[self.local :]),
                 inner.eq(Cat((n >= first_q) & (n < last_q) for n in range(self.word))),
             ]  # fmt: skip
         m.d.comb += [engine.i_word.eq(padded), self.o_store.eq(word)]
@@ -472,6 +478,7 @@ class Machine(SharedComponent):
         beginning of a GEMM's beats, are still to come.
         """
         gemm, passes = job.own.gemm.read, job.own.stream.read
+        # From 1: the tile, fold or pass that is next, and the band. From 0: the round.
         tile = Signal(16)
         number = Signal(8)
         giving = Signal()
@@ -499,9 +506,9 @@ class Machine(SharedComponent):
         m.d.comb += [
             word.depth.eq(Mux(stream, passes.depth, job.depth)),
             word.folds.eq(Mux(stream & single, passes.folds, 1)),
-            word.emit.eq(gemm.pixels + (tile < gemm.large)),
+            word.emit.eq(gemm.pixels + (tile <= gemm.large)),
             word.st_os.eq(stream),
-            word.accumulate.eq(stream & (number != 0)),
+            word.accumulate.eq(stream & (number != 1)),
             engine.i_cmd.eq(command[: COMMAND.size]),
             engine.i_cmd_valid.eq(held),
             engine.i_begin.eq(taken),
@@ -515,31 +522,31 @@ class Machine(SharedComponent):
         signal_ends = Mux(stream, last_pass & (single | last_tile), last_tile)
         round_ends = signal_ends & last_band
         with m.If(~held):
-            m.d.sync += command.eq(Cat(word, (tile == 0) & (round_ == 0)))
+            m.d.sync += command.eq(Cat(word, (tile == 1) & (round_ == 0)))
         with m.If(starts):
             m.d.sync += giving.eq(1)
         with m.If(front.take):
             later, its, streams = front.later, front.later.own.stream.read, front.later_stream
             m.d.sync += [
-                tile.eq(0), number.eq(0), band.eq(0), round_.eq(0), last_pass.eq(its.passes == 1),
+                tile.eq(1), number.eq(1), band.eq(1), round_.eq(0), last_pass.eq(its.passes == 1),
                 last_tile.eq(Mux(streams, its.folds, later.own.gemm.read.tiles) == 1),
                 last_band.eq(~streams | (its.bands == 1)), last_round.eq(later.rounds == 1),
             ]  # fmt: skip
         with m.Elif(give):
-            m.d.sync += [number.eq(number + 1), last_pass.eq(number + 2 == passes.passes)]
+            m.d.sync += [number.eq(number + 1), last_pass.eq(number + 1 == passes.passes)]
             with m.If(~stream | last_pass):
                 m.d.sync += [
-                    number.eq(0), last_pass.eq(single), tile.eq(tile + 1),
-                    last_tile.eq(tile + 2 == tiles),
+                    number.eq(1), last_pass.eq(single), tile.eq(tile + 1),
+                    last_tile.eq(tile + 1 == tiles),
                 ]  # fmt: skip
             with m.If(signal_ends):
                 m.d.sync += [
-                    tile.eq(0), last_tile.eq(tiles == 1), band.eq(band + 1),
-                    last_band.eq(band + 2 == bands),
+                    tile.eq(1), last_tile.eq(tiles == 1), band.eq(band + 1),
+                    last_band.eq(band + 1 == bands),
                 ]  # fmt: skip
             with m.If(round_ends):
                 m.d.sync += [
-                    band.eq(0), last_band.eq(bands == 1), round_.eq(round_ + 1),
+                    band.eq(1), last_band.eq(bands == 1), round_.eq(round_ + 1),
                     last_round.eq(round_ + 2 == job.rounds),
                 ]  # fmt: skip
                 with m.If(last_round):
@@ -552,7 +559,10 @@ class Machine(SharedComponent):
     ) -> None:  # fmt: skip
         """Write results, or what is loaded: the writers are one job behind."""
         job = front.job
-        jobs = [job.own.gemm.write.as_value(), job.own.stream.write.as_value()][: len(writers)]
+        jobs = [
+            narrow(job.own.gemm.write, write_job(self.local)),
+            narrow(job.own.stream.write, stream_write_job(self.local)),
+        ][: len(writers)]
         kept = Signal(max(map(len, jobs)), reset_less=True)
         kept_stream = Signal()
         kept_combine = Signal()
@@ -603,5 +613,6 @@ class Machine(SharedComponent):
             memory.i_write_address.eq(Mux(valid, address, self.i_load_address)),
             memory.i_write_data.eq(Mux(valid, result, self.i_load_data)),
         ]
-        with m.If(front.last | (self.o_transfer & self.i_transferred) | (hold & front.ends)):
-            m.d.sync += self.o_completed.eq(self.o_completed + 1)
+        m.d.comb += self.o_completes.eq(
+            front.last | (self.o_transfer & self.i_transferred) | (hold & front.ends)
+        )

@@ -100,8 +100,10 @@ class GemmPacer(SharedComponent):
         m = Module()
         job = View(pace_job, self.i_job)
         byte = Signal(9)
+        # From 1.
         word = Signal(16)
         run = Signal(8)
+        # From 0.
         number = Signal(16)
         round_ = Signal(16)
         bits = self.every.bit_length() - 1
@@ -148,7 +150,7 @@ class GemmPacer(SharedComponent):
             one_word.eq(job.words == 1), one_in_all.eq((job.runs == 1) & (job.words == 1)),
             first.eq(job.pixels + job.large.any()),
         ]  # fmt: skip
-        next_ends = Mux(run_ends, one_word, word + 2 == job.words)  # the word after it is
+        next_ends = Mux(run_ends, one_word, word + 1 == job.words)  # the word after it is
         tile_ends = word_ends & now.last_word
         round_ends = tile_ends & (number + 1 == job.tiles)
         ends = round_ends & (round_ + 1 == job.rounds)
@@ -183,17 +185,17 @@ class GemmPacer(SharedComponent):
                 m.d.comb += then.spaced.eq((few == 1) & ~large)
             with m.If(word_ends):
                 m.d.sync += [
-                    byte.eq(0), word.eq(Mux(run_ends, 0, word + 1)), run_ends.eq(next_ends),
-                    long.eq(Mux(run_ends, job.long.any(), word + 1 < job.long)),
+                    byte.eq(0), word.eq(Mux(run_ends, 1, word + 1)), run_ends.eq(next_ends),
+                    long.eq(Mux(run_ends, job.long.any(), word < job.long)),
                 ]  # fmt: skip
-                last_run = Mux(run_ends, run + 2, run + 1) == job.runs
+                last_run = Mux(run_ends, run + 1, run) == job.runs
                 m.d.comb += then.last_word.eq(next_ends & last_run)
                 with m.If(run_ends):
                     m.d.sync += run.eq(run + 1)
             with m.If(tile_ends):
                 larger = Mux(number + 1 == job.tiles, job.large.any(), number + 1 < job.large)
                 m.d.sync += [
-                    run.eq(0), number.eq(number + 1), sum_age.eq(1), width.eq(wide),
+                    run.eq(1), number.eq(number + 1), sum_age.eq(1), width.eq(wide),
                     large.eq(larger), gap.eq(wide - job.length),
                 ]  # fmt: skip
                 m.d.comb += [
@@ -219,7 +221,7 @@ class GemmPacer(SharedComponent):
             roomy = (end > before) & (end > first)
             word_now = Mux(self.i_en, word_older, word_age)
             m.d.sync += [
-                byte.eq(0), word.eq(0), run.eq(0), number.eq(0), round_.eq(0), gap.eq(need),
+                byte.eq(0), word.eq(1), run.eq(1), number.eq(0), round_.eq(0), gap.eq(need),
                 long.eq(job.long.any()), large.eq(job.large.any()), run_ends.eq(one_word),
             ]  # fmt: skip
             m.d.comb += [

@@ -32,22 +32,22 @@ def gemm_job(address: int) -> StructLayout:
     wide = signed(address + 1)
     return StructLayout(
         {
-            "base": wide,  # of byte 0 of the image row of the first pixel's first run
-            "x": wide,  # from there to the first pixel's window; negative in the padding
-            "step": address,
             "line": 16,
+            "height": 16,
+            "skip": 16,
+            "words": 16,
+            "block": 9,
+            "rows": 8,
+            "stride": 4,  # image rows from a line to the next
+            "turns": 2,
+            "base": wide,  # of byte 0 of the image row of the first pixel's first run
+            "step": address,
             "jump": address,  # from an image row to that of the next line
             "pitch": address,
             "width": address,
-            "skip": 16,
-            "block": 9,
+            "x": wide,  # from `base` to the first pixel's window; negative in the padding
             "top": signed(10),  # image row of the first line's first run
-            "stride": 4,  # image rows from a line to the next
-            "height": 16,
-            "rows": 8,
-            "turns": 2,
             "runs": 8,  # in all: rows * turns
-            "words": 16,
             "long": 16,
             "length": 9,
             "tiles": 16,
@@ -128,16 +128,16 @@ class GemmReader(SharedComponent):
         pixel, tile = place("pixel"), place("tile")  # this one, and the first one of the tile
         left = Signal(9)  # pixels of the tile after this one
         pixel_ends = Signal()  # there is none
-        # of the run, of the window
+        # Of the run, tile of the round, round: from 1. Of the window: from 0.
         word = Signal(16)
-        run = Signal(8)
         number = Signal(16)
         round_ = Signal(16)
+        run = Signal(8)
         offset = Signal(self.address)  # of the word in its run
         down = Signal(self.address)  # of the run, from the first one
         turn = Signal(2)
         origin = Signal(self.address)  # of the round
-        first = {"base": job.base, "x": job.x, "row": job.top, "at": 0, "ends": job.line == 1}
+        first = {"base": job.base, "x": job.x, "row": job.top, "at": 1, "ends": job.line == 1}
         # It is the last word of its run, run of the image, turn, tile of its round, round.
         last_word, last_run, last_turn, last_tile, final = (
             Signal(name=name)
@@ -149,10 +149,10 @@ class GemmReader(SharedComponent):
             "base": Mux(line_ends, pixel["base"] + job.jump, pixel["base"]),
             "x": Mux(line_ends, job.x, pixel["x"] + job.step),
             "row": Mux(line_ends, pixel["row"] + job.stride, pixel["row"]),
-            "at": Mux(line_ends, 0, pixel["at"] + 1),
-            "ends": Mux(line_ends, job.line == 1, pixel["at"] + 2 == job.line),
+            "at": Mux(line_ends, 1, pixel["at"] + 1),
+            "ends": Mux(line_ends, job.line == 1, pixel["at"] + 1 == job.line),
         }
-        length = job.length + (word < job.long)
+        length = job.length + (word <= job.long)
         word_ends = pixel_ends & last_word
         window_ends = word_ends & last_run
         run_ends = window_ends & last_turn
@@ -160,7 +160,7 @@ class GemmReader(SharedComponent):
 
         def fill(index: Value | int) -> list[Any]:
             """Return what begins a tile with its first pixel."""
-            more = index < job.large
+            more = index <= job.large
             one = Mux(more, job.pixels == 0, job.pixels == 1)
             return [left.eq(job.pixels + more - 1), pixel_ends.eq(one)]
 
@@ -172,32 +172,32 @@ class GemmReader(SharedComponent):
                 m.d.sync += fill(number)
                 m.d.sync += [signal.eq(tile[key]) for key, signal in pixel.items()]
                 m.d.sync += [word.eq(word + 1), offset.eq(offset + length + job.skip)]
-                m.d.sync += last_word.eq(word + 2 == job.words)
+                m.d.sync += last_word.eq(word + 1 == job.words)
             with m.If(word_ends):
-                m.d.sync += [word.eq(0), offset.eq(0), run.eq(run + 1), down.eq(down + job.pitch)]
+                m.d.sync += [word.eq(1), offset.eq(0), run.eq(run + 1), down.eq(down + job.pitch)]
                 m.d.sync += [last_word.eq(job.words == 1), last_run.eq(run + 2 == job.rows)]
             with m.If(window_ends):
                 m.d.sync += [run.eq(0), down.eq(0), turn.eq(turn + 1)]
                 m.d.sync += [last_run.eq(job.rows == 1), last_turn.eq(turn + 2 == job.turns)]
             with m.If(run_ends):
                 m.d.sync += [turn.eq(0), number.eq(number + 1)]
-                m.d.sync += [last_turn.eq(job.turns == 1), last_tile.eq(number + 2 == job.tiles)]
+                m.d.sync += [last_turn.eq(job.turns == 1), last_tile.eq(number + 1 == job.tiles)]
                 m.d.sync += fill(number + 1)
                 for where in (pixel, tile):
                     m.d.sync += [signal.eq(following[key]) for key, signal in where.items()]
             with m.If(tile_ends):
-                m.d.sync += [number.eq(0), round_.eq(round_ + 1), origin.eq(origin + job.block)]
-                m.d.sync += [last_tile.eq(job.tiles == 1), final.eq(round_ + 2 == job.rounds)]
+                m.d.sync += [number.eq(1), round_.eq(round_ + 1), origin.eq(origin + job.block)]
+                m.d.sync += [last_tile.eq(job.tiles == 1), final.eq(round_ + 1 == job.rounds)]
         with m.If(self.i_begin):
-            m.d.sync += [word.eq(0), offset.eq(0), run.eq(0), down.eq(0), number.eq(0)]
-            m.d.sync += [round_.eq(0), origin.eq(0), turn.eq(0)]
+            m.d.sync += [word.eq(1), offset.eq(0), run.eq(0), down.eq(0), number.eq(1)]
+            m.d.sync += [round_.eq(1), origin.eq(0), turn.eq(0)]
             m.d.sync += [
                 last_word.eq(job.words == 1), last_run.eq(job.rows == 1),
                 last_turn.eq(job.turns == 1), last_tile.eq(job.tiles == 1),
                 final.eq(job.rounds == 1),
             ]  # fmt: skip
         with m.If(self.i_begin | (self.i_next & tile_ends)):
-            m.d.sync += fill(0)
+            m.d.sync += fill(1)
             for where in (pixel, tile):
                 m.d.sync += [signal.eq(first[key]) for key, signal in where.items()]
 

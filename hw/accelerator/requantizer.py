@@ -12,12 +12,12 @@ from ..share import SharedComponent
 
 __all__ = ["LIMITS", "PARAMETERS", "WIDE", "Requantizer", "lane_steps", "wide_steps"]
 
-#: Of one channel: bias, multiplier, and shift to the right, 1 to 62; `twice` says that the product
-#: is rounded at bit 30 first.
+#: Of one channel: bias, multiplier, and shift to the right less 1, 0 to 61; `twice` says that the
+#: product is rounded at bit 30 first.
 PARAMETERS = StructLayout({"bias": signed(32), "multiplier": 31, "shift": 6, "twice": 1})
 
 #: Of one tensor.
-LIMITS = StructLayout({"zero": signed(8), "low": signed(8), "high": signed(8), "away": 1})
+LIMITS = StructLayout({"zero": signed(8), "low": signed(8), "high": signed(8)})
 
 
 #: Bits of what is rounded to 32 bits, and the half below it.
@@ -26,6 +26,8 @@ WIDE = 33
 #: Bits of the product of a sum and a multiplier, and what rounds it.
 PRODUCT = 63
 
+#: The bit that a product that is rounded twice is rounded at first.
+HALF = 30
 
 #: Low bits of both factors, where the product is one of halves: what a DSP block takes, and a sign.
 _LOW = 17
@@ -45,15 +47,14 @@ def wide_steps(mac_stages: int) -> int:
 
 
 class Requantizer(SharedComponent):
-    r"""``clip(round((sum + bias) * multiplier / 2**shift) + zero, low, high)``, one per step.
+    r"""``clip(round((sum + bias) * multiplier / 2**s) + zero, low, high)``, one per step.
 
-    With ``P = (sum + bias + carry) * multiplier``, the sum wrapped to 32 bits, and ``s = shift``:
+    With ``P = (sum + bias + carry) * multiplier``, the sum wrapped to 32 bits, ``s = shift + 1``:
 
     - ``twice`` is what TensorFlow Lite does with a shift of 32 and more,
       ``round(round(P / 2**31) / 2**(s - 31))``, the first half up, the second half away from zero.
       That is ``(P + 2**30 + 2**(s - 1) - (2**31 if P < 0 else 0)) >> s``.
     - Without it, ``(P + 2**(s - 1)) >> s``: halves up, for shifts of 31 and less.
-    - ``away`` without ``twice``: halves away from zero, for means and averages.
 
     Parameters
     ----------
@@ -74,7 +75,7 @@ class Requantizer(SharedComponent):
     o : Out(8)
         The result.
     o_wide : Out(WIDE)
-        ``floor(2 * P / 2**shift)``, for what fits in 32 bits.
+        ``floor(P / 2**shift)``, for what fits in 32 bits.
 
     Latency: `lane_steps` to `o`, `wide_steps` to `o_wide`.
     """
@@ -110,11 +111,9 @@ class Requantizer(SharedComponent):
         odds = [Signal(name=f"odd_{n}", reset_less=True) for n in range(ahead)]
         even, odd = self.i_limits[: LIMITS.size], self.i_limits[LIMITS.size :]
         limits = View(LIMITS, Mux(odds[-1], odd, even))
-        away = Mux(odds[0], View(LIMITS, odd).away, View(LIMITS, even).away)
 
         total = Signal(signed(32), reset_less=True)
         multiplier = Signal(31, reset_less=True)
-        # Less 1.
         shifts = [Signal(6, name=f"shift_{n}", reset_less=True) for n in range(ahead - 1)]
         twice = Signal(reset_less=True)
         product = Signal(signed(PRODUCT), reset_less=True)
@@ -125,13 +124,9 @@ class Requantizer(SharedComponent):
 
         # floor((P + 2**(s - 1)) / 2**s) is floor(P / 2**s) plus the bit below it.
         negative = total[-1]  # with a multiplier of 0, too: all of these round to 0
-        change = Mux(
-            twice,
-            Mux(negative, Const(-(1 << 30), signed(32)), Const(1 << 30, signed(32))),
-            Mux(away & negative, Const(-1, signed(32)), Const(0, signed(32))),
-        )
-        rounded = self._product(m, total, multiplier, change)
-        down, fits = self._shift(product, shifts[-1])
+        half = Cat(twice, twice & negative).as_signed()  # of what is rounded first: 1, -1 or none
+        rounded = self._product(m, total, multiplier, half)
+        down, fits = self._shift(m, product, shifts[-1])
         value = Signal(signed(12))
         m.d.comb += value.eq((shifted[1:11].as_signed() + shifted[0]) + limits.zero)
         below = Mux(far[0], far[1], value < limits.low)
@@ -141,7 +136,7 @@ class Requantizer(SharedComponent):
                 # The carry comes in by an adder that is one bit longer.
                 total.eq((Cat(Const(1, 1), self.i_sum) + Cat(self.i_carry, given.bias))[1:33]),
                 multiplier.eq(given.multiplier),
-                Cat(*shifts).eq(Cat((given.shift - 1)[:6], *shifts[:-1])),
+                Cat(*shifts).eq(Cat(given.shift, *shifts[:-1])),
                 twice.eq(given.twice),
                 Cat(*odds).eq(Cat(self.i_odd, *odds[:-1])),
                 product.eq(rounded),
@@ -152,10 +147,12 @@ class Requantizer(SharedComponent):
         m.d.comb += [self.o.eq(result), self.o_wide.eq(shifted)]
         return m
 
-    def _product(self, m: Module, total: Signal, multiplier: Signal, change: Value) -> Value:
+    def _product(self, m: Module, total: Signal, multiplier: Signal, half: Value) -> Value:
         """Return the rounded product; of the sum of two steps ago, if there are registers in it."""
         if self.mac_stages == 1:
-            return total * multiplier + change
+            product = Signal(signed(PRODUCT), name="exact")
+            m.d.comb += product.eq(multiplier * total)
+            return Cat(product[:HALF], product[HALF:].as_signed() + half)[:PRODUCT].as_signed()
         low, high = total[:_LOW], total[_LOW:].as_signed()
         parts = []  # by weight: 0, _LOW twice, 2 * _LOW
         for n, (a, b) in enumerate(
@@ -165,18 +162,18 @@ class Requantizer(SharedComponent):
             parts.append(part)
             with m.If(self.i_en):
                 m.d.sync += part.eq(a * b)
-        changes = Signal(change.shape(), reset_less=True)
+        later_half = Signal(half.shape(), name="half", reset_less=True)
         middle = Signal((parts[1] + parts[2]).shape(), reset_less=True)
         outer = Signal(signed(PRODUCT), reset_less=True)
         with m.If(self.i_en):
             m.d.sync += [
-                changes.eq(change),
+                later_half.eq(half),
                 middle.eq(parts[1] + parts[2]),
-                outer.eq(Cat(parts[0], parts[3]).as_signed() + changes),
+                outer.eq(Cat(parts[0], parts[3]).as_signed() + (later_half << HALF)),
             ]
         return outer + (middle << _LOW)
 
-    def _shift(self, product: Value, by: Value) -> tuple[Value, Value]:
+    def _shift(self, m: Module, product: Value, by: Value) -> tuple[Value, Value]:
         """Return the low `WIDE` bits of the product after a shift, and whether 9 bits hold it all.
 
         A level drops what the levels after it cannot bring into the low bits: it has to be sign.
@@ -191,6 +188,8 @@ class Requantizer(SharedComponent):
             if len(dropped):
                 fits = fits & (by[level] | ~(dropped ^ sign.replicate(len(dropped))).any())
             far = Cat(now[distance:], sign.replicate(distance))
-            now = Mux(by[level], far[:needed], now[:needed])
+            after = Signal(needed, name=f"down_{distance}")
+            m.d.comb += after.eq(Mux(by[level], far[:needed], now[:needed]))
+            now = after
         rest = now[9:]
         return now, fits & ~(rest ^ sign.replicate(len(rest))).any()

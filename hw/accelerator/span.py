@@ -24,7 +24,7 @@ class Span(SharedComponent):
 
     Members
     -------
-    i_begin, i_inside, i_bytes, i_local : 1, range(axi_bytes), 32, local
+    i_begin, i_inside, i_bytes, i_local : 1, range(axi_bytes), local + 1, local
         Begin with a range of at least one byte, that many bytes behind the beginning of a beat. Its
         first byte has that address on the other side.
     i_next : In(1)
@@ -33,7 +33,7 @@ class Span(SharedComponent):
         There are no more beats.
     o_more : Out(1)
         There is a beat.
-    o_left : Out(33)
+    o_left : Out(local + 2)
         Bytes from byte 0 of this beat to the end of the range; 0 after the last beat.
     o_first, o_end : range(axi_bytes), range(axi_bytes + 1)
         The first byte of the beat that belongs to the range, and the one behind the last.
@@ -57,10 +57,10 @@ class Span(SharedComponent):
 
     def __init__(self, *, axi_bytes: int, local: int) -> None:
         signature: dict[str, Any] = {
-            "i_begin": In(1), "i_inside": In(range(axi_bytes)), "i_bytes": In(32),
+            "i_begin": In(1), "i_inside": In(range(axi_bytes)), "i_bytes": In(local + 1),
             "i_local": In(local), "i_next": In(1), "i_end": In(1), "o_more": Out(1),
-            "o_left": Out(33), "o_first": Out(range(axi_bytes)), "o_end": Out(range(axi_bytes + 1)),
-            "o_local": Out(local),
+            "o_left": Out(local + 2), "o_first": Out(range(axi_bytes)),
+            "o_end": Out(range(axi_bytes + 1)), "o_local": Out(local),
         }  # fmt: skip
         parameters = (axi_bytes, local)
         super().__init__(kind="span", parameters=parameters, signature=signature, resets=True)
@@ -70,7 +70,7 @@ class Span(SharedComponent):
         """Build the bytes that are left, counted from byte 0 of the beat, and its address."""
         m = Module()
         size, bits = self.axi_bytes, self.axi_bytes.bit_length() - 1
-        left = Signal(33)
+        left = Signal.like(self.o_left)
         more = Signal()
         first = Signal.like(self.o_first)
         end = Signal.like(self.o_end)

@@ -33,7 +33,7 @@ class Storer(SharedComponent):
 
     Members
     -------
-    i_begin, i_address, i_bytes, i_local : 1, address, 32, local
+    i_begin, i_address, i_bytes, i_local : 1, address, local + 1, local
         Begin with a range of at least one byte. Not while busy.
     o_read, o_local : 1, local
         The memory goes a step on, and reads the beat that begins at this address, if there is one;
@@ -73,7 +73,7 @@ class Storer(SharedComponent):
 
     def __init__(self, *, axi_bytes: int, address: int, local: int) -> None:
         signature: dict[str, Any] = {
-            "i_begin": In(1), "i_address": In(address), "i_bytes": In(32),
+            "i_begin": In(1), "i_address": In(address), "i_bytes": In(local + 1),
             "i_local": In(local), "o_read": Out(1), "o_local": Out(local), "i_stop": In(1),
             "o_aw_valid": Out(1), "i_aw_ready": In(1), "o_aw_address": Out(address),
             "o_aw_len": Out(8), "o_w_valid": Out(1), "i_w_ready": In(1),

@@ -34,10 +34,11 @@ def stream_job(address: int) -> StructLayout:
     wide = signed(address + 1)
     return StructLayout(
         {
-            "base": wide, "pixel": address, "line": address, "row": address, "pitch": 16,
+            "base": wide, "pixel": address, "line": address, "row": address, "band": address,
+            "pitch": 16,
             "x": signed(17), "width": 16, "top": signed(10), "step": 4, "height": 16, "passes": 8,
             "kernel": 8, "depth": 9, "folds": 16, "last": 9,
-            "bands": 16, "band_x": 16, "band": address, "block": 9,
+            "bands": 16, "band_x": 16, "block": 9,
         }
     )  # fmt: skip
 
@@ -105,13 +106,14 @@ class StreamReader(SharedComponent):
 
         here, fold, later = place("here"), place("fold"), place("later")
         first: dict[str, Value] = {
-            "line": job.base, "x": job.x, "in": Const(0), "at": Const(0), "row": job.top,
+            "line": job.base, "x": job.x, "in": Const(0), "at": Const(1), "row": job.top,
             "ends": job.pitch == 1,
         }  # fmt: skip
         # Of the signal: byte and element that its lines begin with. Of the block: that byte.
         origin = Signal(wide)
         left = Signal(signed(18))
         corner = Signal(wide)
+        # From 1: the band of the block, the block.
         band = Signal(16)
         round_ = Signal(16)
         ends_line = here["ends"]
@@ -119,14 +121,13 @@ class StreamReader(SharedComponent):
             "line": Mux(ends_line, here["line"] + job.line, here["line"]),
             "x": Mux(ends_line, left, here["x"] + 1),
             "in": Mux(ends_line, 0, here["in"] + job.pixel),
-            "at": Mux(ends_line, 0, here["at"] + 1),
+            "at": Mux(ends_line, 1, here["at"] + 1),
             "row": Mux(ends_line, here["row"] + job.step, here["row"]),
-            "ends": Mux(ends_line, job.pitch == 1, here["at"] + 2 == job.pitch),
+            "ends": Mux(ends_line, job.pitch == 1, here["at"] + 1 == job.pitch),
         }
-        # of the fold or the fill; folds of the pass
+        # From 1: the beat of the fold or the fill, the fold of the pass; the pass, the fold.
         beat = Signal(10)
         piece = Signal(16)
-        # pass, folds
         number = Signal(8)
         done = Signal(16)
         down = Signal(self.address)  # of the pass
@@ -144,32 +145,32 @@ class StreamReader(SharedComponent):
         wraps = single & last_beat
         fold_ends = pass_ends & last_pass
         signal_ends = fold_ends & (single | last_fold)
-        marks = (beat == self.cols - 1) & (number == 0)
+        marks = (beat == self.cols) & (number == 1)
         after: dict[str, Value] = {
             key: Mux(marks, following[key], signal) for key, signal in later.items()
         }
 
         with m.If(self.i_next):
             m.d.sync += [signal.eq(following[key]) for key, signal in here.items()]
-            m.d.sync += [beat.eq(beat + 1), last_beat.eq(beat + 2 == long)]
+            m.d.sync += [beat.eq(beat + 1), last_beat.eq(beat + 1 == long)]
             with m.If(marks):
                 m.d.sync += [signal.eq(following[key]) for key, signal in later.items()]
             with m.If(wraps):
-                m.d.sync += [beat.eq(long - self.cols), piece.eq(piece + 1)]
-                m.d.sync += [last_beat.eq(self.cols == 1), last_piece.eq(piece + 2 == job.folds)]
+                m.d.sync += [beat.eq(long - self.cols + 1), piece.eq(piece + 1)]
+                m.d.sync += [last_beat.eq(self.cols == 1), last_piece.eq(piece + 1 == job.folds)]
             with m.If(pass_ends):
-                m.d.sync += [beat.eq(0), number.eq(number + 1)]
-                m.d.sync += [last_beat.eq(long == 1), last_pass.eq(number + 2 == job.passes)]
+                m.d.sync += [beat.eq(1), number.eq(number + 1)]
+                m.d.sync += [last_beat.eq(long == 1), last_pass.eq(number + 1 == job.passes)]
                 m.d.sync += [kernel.eq(kernel + 1), down.eq(down + job.row)]
                 m.d.sync += last_row.eq(kernel + 2 == job.kernel)
                 with m.If(last_row):
                     m.d.sync += [kernel.eq(0), down.eq(0), last_row.eq(job.kernel == 1)]
                 m.d.sync += [signal.eq(fold[key]) for key, signal in here.items()]
             with m.If(fold_ends):
-                m.d.sync += [number.eq(0), kernel.eq(0), down.eq(0), done.eq(done + 1)]
+                m.d.sync += [number.eq(1), kernel.eq(0), down.eq(0), done.eq(done + 1)]
                 m.d.sync += [
                     last_pass.eq(single), last_row.eq(job.kernel == 1),
-                    last_fold.eq(done + 2 == job.folds),
+                    last_fold.eq(done + 1 == job.folds),
                 ]  # fmt: skip
                 for where in (here, fold):
                     m.d.sync += [signal.eq(after[key]) for key, signal in where.items()]
@@ -177,28 +178,24 @@ class StreamReader(SharedComponent):
             below = corner + job.block
             begin = Mux(last_band, below, origin + job.band)
             x = Mux(last_band, job.x, left + job.band_x)
-            m.d.sync += [piece.eq(0), done.eq(0), origin.eq(begin), left.eq(x)]
+            m.d.sync += [piece.eq(1), done.eq(1), origin.eq(begin), left.eq(x)]
             m.d.sync += [
-                band.eq(Mux(last_band, 0, band + 1)),
-                last_band.eq(Mux(last_band, job.bands == 1, band + 2 == job.bands)),
+                band.eq(Mux(last_band, 1, band + 1)),
+                last_band.eq(Mux(last_band, job.bands == 1, band + 1 == job.bands)),
                 last_piece.eq(job.folds == 1), last_fold.eq(job.folds == 1),
             ]  # fmt: skip
             with m.If(last_band):
                 m.d.sync += [
-                    corner.eq(below), round_.eq(round_ + 1), final.eq(round_ + 2 == self.i_rounds),
+                    corner.eq(below), round_.eq(round_ + 1), final.eq(round_ + 1 == self.i_rounds),
                 ]  # fmt: skip
             for where in (here, fold):
                 start = {**first, "line": begin, "x": x}
                 m.d.sync += [signal.eq(start[key]) for key, signal in where.items()]
         with m.If(self.i_begin):
-            m.d.sync += [beat.eq(0), piece.eq(0), number.eq(0), done.eq(0), down.eq(0)]
+            m.d.sync += [beat.eq(1), piece.eq(1), number.eq(1), done.eq(1), down.eq(0)]
             m.d.sync += [
-                kernel.eq(0),
-                band.eq(0),
-                round_.eq(0),
-                origin.eq(job.base),
-                corner.eq(job.base),
-            ]
+                kernel.eq(0), band.eq(1), round_.eq(1), origin.eq(job.base), corner.eq(job.base),
+            ]  # fmt: skip
             m.d.sync += [
                 left.eq(job.x), last_beat.eq(long == 1), last_piece.eq(job.folds == 1),
                 last_pass.eq(job.passes == 1), single.eq(job.passes == 1),
@@ -235,9 +232,10 @@ def stream_write_job(address: int) -> StructLayout:
     """
     return StructLayout(
         {
-            "base": address, "pixel": address, "line": address, "pitch": 16, "across": 4,
+            "base": address, "pixel": address, "line": address, "band": address, "pitch": 16,
+            "across": 4,
             "width": 16, "down": 4, "count": 24, "rows": 9,
-            "rest": 9, "bands": 16, "band": address, "last_width": 16, "rounds": 16, "block": 9,
+            "rest": 9, "bands": 16, "last_width": 16, "rounds": 16, "block": 9,
         }
     )  # fmt: skip
 
@@ -302,6 +300,7 @@ class StreamWriter(SharedComponent):
         left = Signal(24)
         across = Signal(4)
         down = Signal(4)
+        # From 1: the band of the block, the block.
         band = Signal(16)
         round_ = Signal(16)
         ends_line = at + 1 == job.pitch
@@ -323,17 +322,17 @@ class StreamWriter(SharedComponent):
                     line.eq(following), here.eq(following),
                 ]  # fmt: skip
             with m.If(signal_ends):
-                m.d.sync += [band.eq(band + 1), last_band.eq(band + 2 == job.bands)]
+                m.d.sync += [band.eq(band + 1), last_band.eq(band + 1 == job.bands)]
                 with m.If(last_band):
                     m.d.sync += [
-                        band.eq(0), last_band.eq(job.bands == 1), round_.eq(round_ + 1),
-                        final.eq(round_ + 2 == job.rounds), corner.eq(corner + job.block),
-                        count.eq(Mux(round_ + 2 == job.rounds, job.rest, job.rows)),
+                        band.eq(1), last_band.eq(job.bands == 1), round_.eq(round_ + 1),
+                        final.eq(round_ + 1 == job.rounds), corner.eq(corner + job.block),
+                        count.eq(Mux(round_ + 1 == job.rounds, job.rest, job.rows)),
                     ]  # fmt: skip
         begin = Mux(last_band, corner + job.block, origin + job.band)
         with m.If(self.i_next & self.i_begin):
             m.d.sync += [
-                corner.eq(new.base), band.eq(0), round_.eq(0), last_band.eq(new.bands == 1),
+                corner.eq(new.base), band.eq(1), round_.eq(1), last_band.eq(new.bands == 1),
                 final.eq(new.rounds == 1), count.eq(Mux(new.rounds == 1, new.rest, new.rows)),
             ]  # fmt: skip
         with m.If(self.i_next & (self.i_begin | signal_ends)):

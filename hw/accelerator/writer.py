@@ -93,6 +93,7 @@ class GemmWriter(SharedComponent):
         job = View(write_job(self.address), self.i_job)
         new = View(write_job(self.address), self.i_new)
         left = Signal(9)  # pixels of the tile after this one, which lie in front of it
+        # From 1: the tile of the round, the round.
         number = Signal(16)
         round_ = Signal(16)
         here = Signal(self.address)
@@ -101,11 +102,11 @@ class GemmWriter(SharedComponent):
         start = Signal(self.address)  # of the round: one pixel before the first
 
         def size(index: Value | int, of: Any = job) -> Value:
-            return of.pixels + (index < of.large)
+            return of.pixels + (index <= of.large)
 
         def reach(index: Value | int, of: Any = job) -> Value:
             """Return the bytes of a tile."""
-            wide = Mux(index < of.large, of.step, 0)
+            wide = Mux(index <= of.large, of.step, 0)
             return (of.reach + wide)[: self.address]
 
         # It is the last pixel of its tile, the last tile of its round, the last round.
@@ -120,25 +121,25 @@ class GemmWriter(SharedComponent):
                 end = top + reach(number + 1)
                 m.d.sync += [number.eq(number + 1), left.eq(size(number + 1) - 1)]
                 m.d.sync += [
-                    last_tile.eq(number + 2 == job.tiles), tile_ends.eq(size(number + 1) == 1),
+                    last_tile.eq(number + 1 == job.tiles), tile_ends.eq(size(number + 1) == 1),
                 ]  # fmt: skip
                 m.d.sync += [here.eq(end), top.eq(end)]
             with m.If(round_ends):
-                end = next_start + reach(0)
-                m.d.sync += [number.eq(0), round_.eq(round_ + 1), left.eq(size(0) - 1)]
+                end = next_start + reach(1)
+                m.d.sync += [number.eq(1), round_.eq(round_ + 1), left.eq(size(1) - 1)]
                 m.d.sync += [here.eq(end), top.eq(end), start.eq(next_start)]
                 m.d.sync += [
-                    last_tile.eq(job.tiles == 1), tile_ends.eq(size(0) == 1),
-                    final.eq(round_ + 2 == job.rounds),
-                    count.eq(Mux(round_ + 2 == job.rounds, job.rest, job.rows)),
+                    last_tile.eq(job.tiles == 1), tile_ends.eq(size(1) == 1),
+                    final.eq(round_ + 1 == job.rounds),
+                    count.eq(Mux(round_ + 1 == job.rounds, job.rest, job.rows)),
                 ]  # fmt: skip
         with m.If(self.i_next & self.i_begin):
             before = new.base - new.step
-            end = before + reach(0, new)
-            m.d.sync += [number.eq(0), round_.eq(0), left.eq(size(0, new) - 1)]
+            end = before + reach(1, new)
+            m.d.sync += [number.eq(1), round_.eq(1), left.eq(size(1, new) - 1)]
             m.d.sync += [here.eq(end), top.eq(end), start.eq(before)]
             m.d.sync += [
-                last_tile.eq(new.tiles == 1), tile_ends.eq(size(0, new) == 1),
+                last_tile.eq(new.tiles == 1), tile_ends.eq(size(1, new) == 1),
                 final.eq(new.rounds == 1), count.eq(Mux(new.rounds == 1, new.rest, new.rows)),
             ]  # fmt: skip
 

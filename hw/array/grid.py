@@ -36,8 +36,8 @@ class Grid(SharedComponent):
         As in `PE`.
     i_release : In(rows)
         Results of row r start to leave.
-    i_shift : In(rows)
-        Those of row r move on in this step. `paced` only.
+    i_stay : In(rows)
+        Those of row r stay where they are in this step. `paced` only.
     i_a : In(rows * act_width)
         Activations from the west, row 0 in the low bits.
     i_operand : In(cols * operand_layout(config))
@@ -49,14 +49,14 @@ class Grid(SharedComponent):
 
     Latency: an operand that enters row r, column c in step t is accumulated in step
     ``t + mac_stages``; the result of the last column of a row is visible after its last
-    accumulation and moves on in the step after the row's release (`paced`: in the next one with
-    `i_shift`).
+    accumulation and moves on in the step after the row's release (`paced`: in the next one without
+    `i_stay`).
     """
 
     i_en: Signal
     i_move: Signal
     i_release: Signal
-    i_shift: Signal
+    i_stay: Signal
     i_a: Signal
     i_operand: Signal
     i_broadcast: Signal
@@ -76,7 +76,7 @@ class Grid(SharedComponent):
         if config.st_os:
             signature |= {"i_broadcast": In(config.rows * operand), "i_broadcast_en": In(1)}
         if paced:
-            signature["i_shift"] = In(config.rows)
+            signature["i_stay"] = In(config.rows)
         super().__init__(kind="grid", parameters=(config, paced), signature=signature)
         self.config, self.paced = config, paced
 
@@ -105,6 +105,6 @@ class Grid(SharedComponent):
                     row.i_broadcast_en.eq(self.i_broadcast_en),
                 ]
             if self.paced:
-                m.d.comb += row.i_shift.eq(self.i_shift[r])
+                m.d.comb += row.i_stay.eq(self.i_stay[r])
             north = row.o_operand
         return m

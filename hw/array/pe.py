@@ -31,7 +31,7 @@ class PE(SharedComponent):
 
     The result registers of a row form a shift chain to the east. A PE with a result of its own
     *holds* it until the row's `i_release`; from the next step on it passes on what comes from the
-    west, one result per step, or with `paced` per step with `i_shift`. With one accumulator the
+    west, one result per step, or with `paced` per step without `i_stay`. With one accumulator the
     sum is held from its first product on. What is finished in the step of the release is not held.
 
     Parameters
@@ -39,7 +39,7 @@ class PE(SharedComponent):
     config : ArrayConfig
         Widths, number of accumulators, ST-OS.
     paced : bool
-        Results move only in steps with `i_shift`.
+        Results move only in steps without `i_stay`.
 
     Members
     -------
@@ -49,8 +49,8 @@ class PE(SharedComponent):
         Activations move in this step (implies `i_en`).
     i_release : In(1)
         The row's results start to leave in this step.
-    i_shift : In(1)
-        The row's results move on in this step. `paced` only.
+    i_stay : In(1)
+        The row's results stay where they are in this step. `paced` only.
     i_a, o_a : act_width
         Activation from the west and to the east.
     i_operand, o_operand : operand_layout(config)
@@ -67,7 +67,7 @@ class PE(SharedComponent):
     i_en: Signal
     i_move: Signal
     i_release: Signal
-    i_shift: Signal
+    i_stay: Signal
     i_a: Signal
     o_a: Signal
     i_operand: Signal
@@ -93,7 +93,7 @@ class PE(SharedComponent):
         if config.st_os:
             signature |= {"i_broadcast": In(operand), "i_broadcast_en": In(1)}
         if paced:
-            signature["i_shift"] = In(1)
+            signature["i_stay"] = In(1)
         super().__init__(kind="pe", parameters=(config, paced), signature=signature)
         self.config, self.paced = config, paced
 
@@ -182,4 +182,4 @@ class PE(SharedComponent):
             m.d.sync += held.eq(~self.i_release & (held | (valid & mark)))
 
     def _moves(self, held: Signal) -> Value:
-        return ~held & self.i_shift if self.paced else ~held
+        return ~(held | self.i_stay) if self.paced else ~held

@@ -29,7 +29,7 @@ class Row(SharedComponent):
     Members
     -------
     i_en, i_move, i_release : In(1)
-        As in `PE`, for the whole row; so is `i_shift`, which is there if `paced`.
+        As in `PE`, for the whole row; so is `i_stay`, which is there if `paced`.
     i_a : In(act_width)
         Activation for the west-most PE.
     i_operand, o_operand : cols * operand_layout(config)
@@ -46,7 +46,7 @@ class Row(SharedComponent):
     i_en: Signal
     i_move: Signal
     i_release: Signal
-    i_shift: Signal
+    i_stay: Signal
     i_a: Signal
     i_operand: Signal
     o_operand: Signal
@@ -68,7 +68,7 @@ class Row(SharedComponent):
         if config.st_os:
             signature |= {"i_broadcast": In(operand), "i_broadcast_en": In(1)}
         if paced:
-            signature["i_shift"] = In(1)
+            signature["i_stay"] = In(1)
         super().__init__(kind="row", parameters=(config, paced), signature=signature)
         self.config, self.paced = config, paced
 
@@ -98,7 +98,7 @@ class Row(SharedComponent):
                     pe.i_broadcast_en.eq(self.i_broadcast_en),
                 ]
             if self.paced:
-                m.d.comb += pe.i_shift.eq(self.i_shift)
+                m.d.comb += pe.i_stay.eq(self.i_stay)
             a, result = pe.o_a, pe.o_result
         m.d.comb += self.o_result.eq(result)
         return m

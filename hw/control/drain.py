@@ -48,9 +48,9 @@ class Drain(SharedComponent):
         rows. ST-OS only.
     o_release : Out(rows)
         Release of every row, by the first token of a fold.
-    o_shift : Out(rows)
-        A result leaves the row in this step: a step after its token, the first one's, too. Only if
-        `every` is more than 1.
+    o_token, o_shift : Out(rows) each
+        A token is at the row, the first one of a fold or another one; a result leaves the row, a
+        step later. Only if `every` is more than 1.
     o_extra : Out(rows * extra)
         What rides with the token of every row, in the step of its release.
     o_valid, o_last : Out(1)
@@ -68,6 +68,7 @@ class Drain(SharedComponent):
     i_extra: Signal
     i_direct: Signal
     o_release: Signal
+    o_token: Signal
     o_shift: Signal
     o_extra: Signal
     o_valid: Signal
@@ -87,7 +88,7 @@ class Drain(SharedComponent):
         if extra:
             signature |= {"i_extra": In(extra), "o_extra": Out(config.rows * extra)}
         if every > 1:
-            signature["o_shift"] = Out(config.rows)
+            signature |= {"o_token": Out(config.rows), "o_shift": Out(config.rows)}
         parameters = (config, extra, every)
         super().__init__(kind="drain", parameters=parameters, signature=signature, resets=True)
         self.config, self.extra, self.every = config, extra, every
@@ -138,9 +139,9 @@ class Drain(SharedComponent):
         if self.extra:
             m.d.comb += self.o_extra.eq(Cat(row[TOKEN.size :] for row in rows))
         if self.every > 1:
+            m.d.comb += self.o_token.eq(Cat(View(TOKEN, row[: TOKEN.size]).valid for row in rows))
             with m.If(self.i_en):
-                m.d.sync += self.o_shift.eq(Cat(View(TOKEN, row[: TOKEN.size]).valid
-                                                for row in rows))  # fmt: skip
+                m.d.sync += self.o_shift.eq(self.o_token)
         return m
 
     def _late(self, m: Module, direct: Value) -> list[Value]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hw.accelerator.combiner import Mode
 from hw.accelerator.config import AcceleratorConfig
-from hw.accelerator.jobs import ADDRESS, Kind
+from hw.accelerator.jobs import Kind
 from hw.accelerator.requantizer import lane_steps
 
 from .jobs import Job
@@ -26,10 +26,10 @@ def reads(job: Job, config: AcceleratorConfig) -> Iterator[tuple[int, int, int]]
     if job.kind == Kind.STREAM:
         yield from _stream_reads(job.own["read"], job.fields["rounds"], config)
     elif job.kind in (Kind.GEMM, Kind.COMBINE):
-        yield from _gemm_reads(job.own["read"])
+        yield from _gemm_reads(job.own["read"], config)
 
 
-def _gemm_reads(read: Fields) -> Iterator[tuple[int, int, int]]:
+def _gemm_reads(read: Fields, config: AcceleratorConfig) -> Iterator[tuple[int, int, int]]:
     get = read.get
     step, line, jump = read["step"], read["line"], read["jump"]
     sizes = [read["pixels"] + (n < get("large", 0)) for n in range(read["tiles"])]
@@ -48,7 +48,7 @@ def _gemm_reads(read: Fields) -> Iterator[tuple[int, int, int]]:
                         address += round_ * get("block", 0)
                         inside = 0 <= row < read["height"]
                         last = max(0, min(read["width"] - x, length)) if inside else 0
-                        yield address % (1 << ADDRESS), max(0, min(-x, length)), last
+                        yield address % (1 << config.local_bits), max(0, min(-x, length)), last
                     offset += length + get("skip", 0)
             begun += size
 
@@ -69,7 +69,7 @@ def _stream_reads(
                 row, x = read["top"] + line * read["step"] + number, left + at
                 inside = 0 <= row < read["height"] and 0 <= x < read["width"]
                 address = base + line * read["line"] + at * read["pixel"] + number * read["row"]
-                yield address % (1 << ADDRESS), 0, config.word * inside
+                yield address % (1 << config.local_bits), 0, config.word * inside
 
 
 def writes(job: Job) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -134,7 +134,9 @@ def may_overlap(before: Job, job: Job, config: AcceleratorConfig) -> bool:
     address, count = writes(before)
     spans = [(a, a + n) for a, n in zip(address[-late:], count[-late:], strict=True) if n]
     for at, first, last in itertools.islice(reads(job, config), late):
-        here = (at + first) % (1 << ADDRESS)  # a word may begin in the padding before address 0
+        here = (at + first) % (
+            1 << config.local_bits
+        )  # a word may begin in the padding before address 0
         if first < last and any(begin < here + last - first and here < end for begin, end in spans):
             return False
     return True

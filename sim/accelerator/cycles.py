@@ -15,7 +15,7 @@ from hw.accelerator.accelerator import HEADER
 from hw.accelerator.combiner import ENTRIES, Mode
 from hw.accelerator.config import BURST, AcceleratorConfig
 from hw.accelerator.fetcher import OUTSTANDING
-from hw.accelerator.jobs import ADDRESS, Kind, job_words, parameter_words
+from hw.accelerator.jobs import Kind, job_words, parameter_words
 from hw.accelerator.requantizer import lane_steps, wide_steps
 from hw.control.rules import wave_steps
 from report.errors import Failure
@@ -211,7 +211,7 @@ class _Work:
 
 def _clash(read: int, write: int, config: AcceleratorConfig) -> bool:
     """Return whether a word is read in a row of a bank in which some bytes may be written."""
-    word, words = config.word, 2 << (config.bank_rows - 1).bit_length()  # that addresses have
+    word, words = config.word, (1 << config.local_bits) // config.word
     behind = (write // word - read // word) % words
     return behind in (0, 1) or (behind == words - 1 and write % word > 0)
 
@@ -238,7 +238,7 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
     rows, cols, every = array.rows, array.cols, config.rows_per_lane
     per_word = word // size
     works = [_Work(job, config, size) for job in jobs]
-    per_job, per_round = job_words(word), parameter_words(rows, word)
+    per_job, per_round = job_words(word), parameter_words(rows, word, every)
     program_bytes = sum(job.program_bytes(word) for job in jobs)
     weight_bytes = sum(job.weights.size for job in jobs)
     place = -(-(HEADER + program_bytes) // 256) * 256
@@ -350,7 +350,7 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
         idle = not (reading or asking or coming or fill)
         blocked = False
         if arriving and asking:
-            rows_on = (address_next // word + 1 - mark // word) % ((1 << ADDRESS) // word)
+            rows_on = (address_next // word + 1 - mark // word) % ((1 << config.local_bits) // word)
             blocked = rows_on <= (left + mark % word + word - 1) // word
         # The loader.
         take_word = False

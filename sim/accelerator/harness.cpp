@@ -405,7 +405,8 @@ int main(int argc, char** argv) {
         std::vector<std::vector<uint8_t>> seen(watches.size());
         uint64_t looked = 0;
         bool was = false;
-        auto look = [&](uint64_t completed, bool loading) {
+        uint64_t completed = 0;  // jobs
+        auto look = [&](bool loading) {
             if (completed == looked && loading == was) return;  // as in most cycles
             looked = completed;
             was = loading;
@@ -429,12 +430,13 @@ int main(int argc, char** argv) {
             }
 #ifndef MUTANTS  // they have no names inside
             const uint64_t index = INSIDE(machine__DOT__index);
-            look(INSIDE(machine__DOT__o_completed), INSIDE(arriving));
+            look(INSIDE(arriving));
+            completed += INSIDE(machine__DOT__o_completes);  // with the next edge
             if (index != current || jobs.empty()) {
                 jobs.push_back({INSIDE(cycles),
                                 {INSIDE(array_cycles), INSIDE(weights_cycles),
                                  INSIDE(activations_cycles), INSIDE(results_cycles),
-                                 INSIDE(bytes_read), INSIDE(bytes_written)}});
+                                 INSIDE(beats_read) * BUS_BYTES, INSIDE(beats_written) * BUS_BYTES}});
                 current = index;
             }
 #endif

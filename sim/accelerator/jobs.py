@@ -17,7 +17,15 @@ from golden.mapping.streams import Stream, candidates
 from golden.workload import Branch
 from hw.accelerator.combiner import ENTRIES, Mode
 from hw.accelerator.config import AcceleratorConfig
-from hw.accelerator.jobs import ADDRESS, JOB, Base, Kind, job_words, parameter_words
+from hw.accelerator.jobs import (
+    ADDRESS,
+    JOB,
+    PARAMETER_BYTES,
+    Base,
+    Kind,
+    job_words,
+    parameter_block,
+)  # fmt: skip
 from hw.accelerator.requantizer import PARAMETERS
 from hw.layouts import encode
 from report.errors import UserError
@@ -117,8 +125,6 @@ class Requantization:
     zero : int
         Zero point of the result.
     limits : (int, int)
-    away : bool
-        Round once, halves away from zero: a mean.
     """
 
     bias: IntArray
@@ -126,36 +132,39 @@ class Requantization:
     shift: IntArray
     zero: int
     limits: tuple[int, int] = quant.INT8
-    away: bool = False
 
     def part(self, channels: Sequence[int] | NDArray[np.int64]) -> Requantization:
         """Return that of some channels."""
         index = np.asarray(channels)
         return Requantization(
             bias=self.bias[index], multiplier=self.multiplier[index], shift=self.shift[index],
-            zero=self.zero, limits=self.limits, away=self.away,
+            zero=self.zero, limits=self.limits,
         )  # fmt: skip
 
     @property
     def fields(self) -> dict[str, int]:
         """Those of the job."""
         low, high = self.limits
-        return {"zero": self.zero, "low": low, "high": high, "away": int(self.away)}
+        return {"zero": self.zero, "low": low, "high": high}
 
-    def encode(self, rows: int, word: int) -> bytes:
-        """Return the parameters of up to `rows` channels, as the program has them."""
-        data = b""
+    def encode(self, config: AcceleratorConfig) -> bytes:
+        """Return the parameters of up to as many channels as rows, as the program has them.
+
+        Those of the first row of every lane come first, where `every` rows share one.
+        """
+        rows, every = config.array.rows, config.rows_per_lane
+        found = []
         for bias, multiplier, shift in zip(
             wrap(self.bias, 32).tolist(), self.multiplier.tolist(), self.shift.tolist(), strict=True
         ):
-            twice = shift < 0 and not self.away
             bits = encode(
                 PARAMETERS,
-                {"bias": bias, "multiplier": multiplier, "shift": 31 - shift, "twice": twice},
+                {"bias": bias, "multiplier": multiplier, "shift": 30 - shift, "twice": shift < 0},
             )
-            data += bits.to_bytes(9, "little")
-        assert len(data) <= 9 * rows
-        return data.ljust(parameter_words(rows, word) * word, b"\0")
+            found.append(bits.to_bytes(PARAMETER_BYTES, "little"))
+        assert len(found) <= rows
+        size = parameter_block(rows, config.word, every) * config.word
+        return b"".join(b"".join(found[n::every]).ljust(size, b"\0") for n in range(every))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -268,9 +277,9 @@ def _rounds(
     requantization: Requantization, channels: int, config: AcceleratorConfig
 ) -> list[bytes]:
     """Return the parameters of every block of channels."""
-    rows, word = config.array.rows, config.word
+    rows = config.array.rows
     return [
-        requantization.part(range(first, min(first + rows, channels))).encode(rows, word)
+        requantization.part(range(first, min(first + rows, channels))).encode(config)
         for first in range(0, channels, rows)
     ]
 
@@ -521,13 +530,13 @@ def combine(
             bias=np.zeros(rows, np.int64), multiplier=np.full(rows, multiplier),
             shift=np.full(rows, shift), zero=0,
         )  # fmt: skip
-        parameters.append(one.encode(rows, config.word))
+        parameters.append(one.encode(config))
     return Job(
         kind=Kind.COMBINE,
         fields={
             "pad": pad & 0xFF, "rounds": len(parameters), "depth": weights.shape[1],
             "times": len(weights),
-            "limits": {"zero": zeros[2], "low": limits[0], "high": limits[1], "away": 0},
+            "limits": {"zero": zeros[2], "low": limits[0], "high": limits[1]},
             "own": {
                 "gemm": {
                     "read": read, "write": write or {},

@@ -352,14 +352,14 @@ def _mean_of(
 def _average_multiplier(count: int, low: int, high: int) -> tuple[int, int]:
     """Return multiplier and shift that give every mean exactly, halves away from zero.
 
-    It is tried for every sum from ``count * low`` to ``count * high``.
+    The multiplier is a little more than one over the count, so that halves, which the lanes round
+    up, are beyond themselves. It is tried for every sum from ``count * low`` to ``count * high``.
     """
     total = np.arange(count * low, count * high + 1, dtype=np.int64)
     wanted = quant.divide(total + np.where(total > 0, count // 2, -(count // 2)), count)
     for bits in range(16, 31):
-        multiplier = -(-(1 << bits) // count)
-        product = total * multiplier
-        found = (product + (1 << (bits - 1)) - (product < 0)) >> bits
+        multiplier = (1 << bits) // count + 1
+        found = (total * multiplier + (1 << (bits - 1))) >> bits
         if np.array_equal(found, wanted):
             return multiplier, 31 - bits
     raise Unsupported(f"means of {count}")
@@ -378,7 +378,7 @@ def _average(
         multiplier, shift = _average_multiplier(count, -128 + offset, 127 + offset)
         given = Requantization(
             bias=full * (offset * count), multiplier=full * multiplier, shift=full * shift,
-            zero=-offset, limits=one.limits(one.activation), away=True,
+            zero=-offset, limits=one.limits(one.activation),
         )  # fmt: skip
         size = (rows - 1) * window.stride[0] + high, (columns - 1) * window.stride[1] + wide
         image = source[0].window(top, left, size)
@@ -487,9 +487,9 @@ def _interpolate(
         if whole.max() // common > 3 * 127:
             raise Unsupported("neighbours that are not a multiple of 1/16 away")
         bits = 20 - common.bit_length() + 1
-        given = Requantization(
-            bias=0 * full, multiplier=full << 30 - bits, shift=full, zero=0, away=True
-        )
+        # Halves are rounded away from zero: the multiplier is a little more than what it says.
+        multiplier = full * ((1 << 30 - bits) + 1)
+        given = Requantization(bias=0 * full, multiplier=multiplier, shift=full, zero=0)
         weights = turned(np.repeat(whole[..., None] // common, channels, axis=2), 0)
         kernel = len(down.weights), len(along.weights)
         size = (

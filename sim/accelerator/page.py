@@ -179,7 +179,7 @@ def area() -> dict[str, Any]:
             parts[part.name] = parts.get(part.name, 0) + copies * part.unit["GE"]
         shares = {what: sum(parts[part] for part in names) for what, names in _PARTS.items()}
         whole, core = one.whole.unit["GE"], one.core.unit["GE"]
-        shares["control, jobs, parameters"] = whole - sum(shares.values())
+        shares["control, jobs"] = whole - sum(shares.values())
         found[name] = {"core": core, "whole": whole, "parts": shares}
     return found
 

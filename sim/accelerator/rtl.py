@@ -185,9 +185,9 @@ class AcceleratorSimulator:
             f'public_flat_rd -module "{module}" -var "{name}"\n'
             for module, names in (
                 (f"{_TOP}_activation_bank", ["memory"]),
-                (f"{_TOP}_machine", ["index", "o_completed"]),
+                (f"{_TOP}_machine", ["index", "o_completes"]),
                 (_TOP, [f"{name.lower()}_cycles" for name in COUNTERS]),
-                (_TOP, ["cycles", "bytes_read", "bytes_written", "arriving"]),
+                (_TOP, ["cycles", "beats_read", "beats_written", "arriving"]),
                 (f"{_TOP}_machine", ["o_array"] * self.trace),
                 (f"{_TOP}_engine", ["o_valid"] * self.trace),
             )

@@ -286,7 +286,7 @@ def _macros(config: ArrayConfig | AcceleratorConfig) -> list[str]:
     """Return what a checker knows of the machine, as macros."""
     if isinstance(config, AcceleratorConfig):
         own = [f"BUS={config.axi_bytes}", f"EVERY={config.rows_per_lane}",
-               f"ADDRESS={config.axi_addr_width}",
+               f"ADDRESS={config.axi_addr_width}", f"LOCAL={config.local_bits}",
                f"ROOM={config.ring_words * config.word // config.axi_bytes}"]  # fmt: skip
         return [*_macros(config.array), *own]
     words = [

@@ -3,17 +3,17 @@
 module check_storer(
     input clk, rst, i_begin, i_stop, i_aw_ready, i_w_ready, i_b,
     input [`ADDRESS-1:0] i_address,
-    input [31:0] i_bytes,
-    input [22:0] i_local
+    input [`LOCAL:0] i_bytes,
+    input [`LOCAL-1:0] i_local
 );
-    localparam LOCAL = 23, BITS = $clog2(`BUS), PLACE = 8 - BITS;
+    localparam BITS = $clog2(`BUS), PLACE = 8 - BITS;
     reg first = 1;
     always @(posedge clk) first <= 0;
     wire reset = rst || first;  // as the first cycle has it
     always @* if (first) assume(rst);
 
     wire o_read, o_aw_valid, o_w_valid, o_w_last, o_busy;
-    wire [LOCAL-1:0] o_local;
+    wire [`LOCAL-1:0] o_local;
     wire [`ADDRESS-1:0] o_aw_address;
     wire [7:0] o_aw_len;
     wire [`BUS-1:0] o_w_strobe;
@@ -63,7 +63,7 @@ module check_storer(
     reg [PLACE-1:0] place;
     reg [32:0] rest;
     reg [BITS-1:0] skip;
-    reg [LOCAL-1:0] from;
+    reg [`LOCAL-1:0] from;
     reg opens;
     wire there = rest != 0;
     wire closes = &place || rest <= `BUS;
