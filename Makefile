@@ -66,6 +66,7 @@ coverage: .venv/test
 	$(BIN)/python -m verif.cover
 
 soak: .venv/test
+	STOS_LONG=1 $(BIN)/python -m pytest -q -n auto verif/unit
 	$(BIN)/python -m verif.soak --minutes $(MINUTES)
 	STOS_SOAK=1 $(BIN)/pytest -q verif/test_cocotb_accelerator.py
 

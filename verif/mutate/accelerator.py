@@ -9,22 +9,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hw.accelerator.accelerator import Accelerator
 from hw.accelerator.config import AcceleratorConfig
 from hw.accelerator.registers import COUNTERS, REGISTERS
-from hw.config import ArrayConfig
 from hw.emit import emit_accelerator
+from hw.share import ModuleLibrary
 from report.errors import UserError
 from sim.accelerator.compiler import Program, compile_graph
 from sim.accelerator.rtl import AcceleratorResult, AcceleratorSimulator, Access
 from sim.accelerator.run import Placed, place
 from sim.rtl import RtlError
 from verif.lib.attacks import kept
+from verif.lib.machines import SMALL
 from verif.lib.models import SAME, Net, load
 from verif.lib.wild import inputs, wild
 
 from .netlist import Netlist
+from .unit import Unit
 
-__all__ = ["BATCHES", "COMPONENTS", "CONFIGS", "components", "netlist", "questions", "simulator"]
+__all__ = [
+    "BATCHES", "COMPONENTS", "CONFIGS", "components", "netlist", "questions", "simulator", "units",
+]  # fmt: skip
+
+_TOP = "stos_accelerator"
 
 #: Components beyond those of the core, and the modules that each is emitted as. Memories and their
 #: ports have no mutants.
@@ -66,16 +73,23 @@ PROVED = ("fetchers", "loader", "pacer", "paced drain", "registers", "storer")
 #: No run is so long that it is kept for some.
 LONG = ()
 
-#: Small machines, one with lanes for two rows.
-CONFIGS = (
-    AcceleratorConfig(
-        array=ArrayConfig(rows=4, cols=6, st_os=True), axi_width=32, act_kib=64, wgt_kib=4
-    ),
-    AcceleratorConfig(
-        array=ArrayConfig(rows=6, cols=3, st_os=True, mac_stages=2), axi_width=128, act_kib=64,
-        wgt_kib=4, rows_per_lane=2,
-    ),
-)  # fmt: skip
+CONFIGS = SMALL
+
+#: Unit tests of modules, and of what they are tested in where they have none of their own.
+_TESTS = {
+    "engine": "engine", "combiner": "engine", "combiner_lane": "engine", "loader": "engine",
+    "requantizer": "requantizer", "gemm_pacer": "pacer", "corner_turn": "corner_turn",
+    "activations": "activation_memory", "coarse_rotator": "activation_memory",
+    "fine_rotator": "activation_memory", "rotator": "corner_turn", "gemm_reader": "reader",
+    "gemm_writer": "writer", "stream_reader": "streams", "stream_writer": "streams",
+    "weight_ring": "ring", "job_ring": "ring", "program_fetcher": "fetcher",
+    "weights_fetcher": "fetcher", "tensor_fetcher": "fetcher", "storer": "storer", "span": "span",
+    "load_fifo": "fifo", "registers": "registers",
+}  # fmt: skip
+_INSIDE = {
+    "combiner": "engine", "combiner_lane": "engine", "loader": "engine", "rotator": "corner_turn",
+    "coarse_rotator": "activations", "fine_rotator": "activations",
+}  # fmt: skip
 
 #: Random networks, from this seed on.
 _NETWORKS = range(1, 25)
@@ -89,7 +103,46 @@ def components(config: AcceleratorConfig) -> list[str]:
 
 def netlist(config: AcceleratorConfig) -> Netlist:
     """Return the netlist of an accelerator."""
-    return Netlist(emit_accelerator(config), "stos_accelerator", COMPONENTS)
+    return Netlist(emit_accelerator(config), _TOP, COMPONENTS)
+
+
+def units(
+    config: AcceleratorConfig, verilog: str, given: Netlist, modules: set[str]
+) -> dict[str, Unit]:
+    """Return modules with mutants and their unit tests, by name; and check that these pass.
+
+    Parameters
+    ----------
+    config : AcceleratorConfig
+    verilog : str
+        The machine with mutants.
+    given : Netlist
+        The one without.
+    modules : set of str
+        Those that are wanted.
+    """
+    library = ModuleLibrary(_TOP)
+    library.rtlil(Accelerator(config=config))
+    done = {"core"}
+    while rest := library.components.keys() - done:
+        for kind in rest:
+            library.rtlil(library.components[kind])
+        done |= rest
+    built: dict[str, Unit] = {}
+    found = {}
+    for module in sorted(modules):
+        kind = module.removeprefix(f"{_TOP}_")
+        if kind not in _TESTS:
+            continue
+        whole = _INSIDE.get(kind, kind)
+        if whole not in built:
+            name, tests = f"{_TOP}_{whole}", (f"verif/unit/test_{_TESTS[kind]}.py",)
+            built[whole] = Unit.of(
+                verilog, _TOP, library.components[whole], given.ports(name), tests
+            )
+            assert not built[whole].notices(0), f"{whole} fails its unit tests without a mutant"
+        found[module] = built[whole]
+    return found
 
 
 def simulator(config: AcceleratorConfig, verilog: str) -> AcceleratorSimulator:

@@ -68,12 +68,15 @@ class Bench:
 
     def __init__(self, config: Config, mutants: Sequence[Mutant]) -> None:
         self._kind = kind(config)
-        self._verilog = self._kind.netlist(config).planted(mutants)
+        netlist = self._kind.netlist(config)
+        self._verilog = netlist.planted(mutants)
         self._machines: dict[str, Machine] = {}
         self.simulator = self._kind.simulator(config, self._verilog)
         self._questions = self._kind.questions(config)
         failed = self.killer(0)
         assert not failed, f"the machine with mutants fails without one, in {failed}"
+        modules = {mutant.module for mutant in mutants}
+        self._units: dict[str, Any] = self._kind.units(config, self._verilog, netlist, modules)
 
     def killer(self, mutant: int, *, long: bool | None = None) -> str:
         """Return the group of the first run that notices the mutant, or nothing.
@@ -99,6 +102,9 @@ class Bench:
     def judge(self, mutant: Mutant) -> Verdict:
         """Run the suite on a mutant until it is noticed; if it is not, try to prove why."""
         killer = self.killer(mutant.number, long=False)
+        unit = self._units.get(mutant.module)
+        if not killer and unit and unit.notices(mutant.number):
+            killer = "unit tests"
         if killer:
             return Verdict(mutant=mutant, killer=killer)
         if mutant.component in self._kind.PROVED:

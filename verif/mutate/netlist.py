@@ -167,6 +167,11 @@ class Netlist:
             if name in self._components:
                 self._list_module(name, module)
 
+    def ports(self, module: str) -> dict[str, Any]:
+        """Return the ports of a module, as Yosys' JSON has them."""
+        found: dict[str, Any] = self._design["modules"][module]["ports"]
+        return found
+
     # --- Listing ---
 
     def _list_module(self, name: str, module: _Module) -> None:

@@ -41,6 +41,8 @@ All mutants of a few components are in one simulator, chosen by an input. A run 
 kills a mutant if `check` would fail: outputs, cycles without stalls, `cmd_error`, the rules of the
 streams, or a core that takes more than twice as long. Runs of more than 20,000 cycles are
 tried on the controller and the core only, which have the long counters and what feeds them.
+Of an accelerator, what no run notices goes to the component's unit test, which steps the module of
+the netlist cycle by cycle, as it steps the component under Amaranth, its long cases included.
 
 ## Equivalent mutants
 

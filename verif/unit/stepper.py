@@ -7,8 +7,10 @@ expects.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import random
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,6 +28,15 @@ Drive = Generator[Inputs, SimpleNamespace, None]
 Talk = Generator[Inputs, SimpleNamespace, Any]
 
 
+#: Whether tests have long cases, too, which end high in counters: `make soak` and the mutation
+#: campaign say so.
+LONG = os.environ.get("STOS_LONG") == "1"
+
+#: Returns what simulates a component in the place of Amaranth's simulator, by `begin` and `cycle`:
+#: the mutation campaign has it.
+instead: Callable[[SharedComponent], Any] | None = None
+
+
 class Stepper:
     """A component and its clock.
 
@@ -37,14 +48,17 @@ class Stepper:
 
     def __init__(self, component: SharedComponent) -> None:
         self.component: Any = component
-        fragment = Fragment.get(component, None)
-        self.registers = list(registers(fragment))
-        self.domain: Any = ClockDomain("sync")
-        fragment.add_domains(self.domain)
         members = component.signature.members
         ports = {name: getattr(component, name) for name in members}
         self.inputs = {name: ports[name] for name in members if members[name].flow == In}
         self.outputs = {name: ports[name] for name in members if name not in self.inputs}
+        self._machine = instead(component) if instead else None
+        if self._machine:
+            return
+        fragment = Fragment.get(component, None)
+        self.registers = list(registers(fragment))
+        self.domain: Any = ClockDomain("sync")
+        fragment.add_domains(self.domain)
         self.simulator = Simulator(fragment)
         self.simulator.add_clock(1e-6, domain=self.domain)
         self._ran = False
@@ -67,6 +81,10 @@ class Stepper:
         """
         self._cycles, self._dice = iter(cycles), random.Random(seed)
         self._trace: list[SimpleNamespace] = []
+        if self._machine:
+            with contextlib.suppress(StopIteration):  # it never waits for anything
+                self._elsewhere().send(None)
+            return self._trace
         if self._ran:
             self.simulator.reset()
         else:
@@ -75,24 +93,30 @@ class Stepper:
         self.simulator.run()
         return self._trace
 
+    def _values(self, named: Inputs) -> dict[str, int]:
+        """Return the values of all inputs, garbage where none is named."""
+        assert named.keys() <= self.inputs.keys() | {"rst"}, f"no such input: {named}"
+        values = {"rst": named.get("rst", 0)}
+        for name, port in self.inputs.items():
+            value = named.get(name)
+            if value is None:
+                value = self._dice.getrandbits(len(port))
+            assert 0 <= value < 1 << len(port), f"{name} has {len(port)} bits, not for {value}"
+            values[name] = value
+        return values
+
     async def _testbench(self, ctx: Any) -> None:
-        cycles, dice = self._cycles, self._dice
         for register in self.registers:
-            ctx.set(register, _as_shaped(dice.getrandbits(len(register)), register))
+            ctx.set(register, _as_shaped(self._dice.getrandbits(len(register)), register))
         drive = Cat(self.domain.rst, *self.inputs.values())
         watch = Cat(self.outputs.values())
+        widths = [1, *map(len, self.inputs.values())]
         tick = ctx.tick()
 
-        async def cycle(named: Inputs) -> SimpleNamespace:
-            vector = dice.getrandbits(len(drive)) & ~1 | named.get("rst", 0)
-            position = 1
-            assert named.keys() <= self.inputs.keys() | {"rst"}, f"no such input: {named}"
-            for name, port in self.inputs.items():
-                width = len(port)
-                value = named.get(name)
-                if value is not None:
-                    assert 0 <= value < 1 << width, f"{name} has {width} bits, not for {value}"
-                    vector = vector & ~((1 << width) - 1 << position) | value << position
+        async def cycle(values: dict[str, int]) -> dict[str, int]:
+            vector = position = 0
+            for value, width in zip(values.values(), widths, strict=True):
+                vector |= value << position
                 position += width
             ctx.set(drive, vector)
             vector = ctx.get(watch)
@@ -102,17 +126,32 @@ class Stepper:
                 seen[name] = vector & (1 << width) - 1
                 vector >>= width
             await tick
-            return SimpleNamespace(**seen)
+            return seen
 
+        await self._go(cycle)
+
+    async def _elsewhere(self) -> None:
+        machine: Any = self._machine
+        machine.begin(self._dice.getrandbits(32))
+
+        async def cycle(values: dict[str, int]) -> dict[str, int]:
+            found: dict[str, int] = machine.cycle(values)
+            return found
+
+        await self._go(cycle)
+
+    async def _go(self, cycle: Callable[[dict[str, int]], Awaitable[dict[str, int]]]) -> None:
+        """Reset the component, and go through the cycles."""
         if self.component.resets:
-            await cycle({"rst": 1})
+            await cycle(self._values({"rst": 1}))
+        cycles = self._cycles
         seen = None
         while True:
             try:
                 named = cycles.send(seen) if isinstance(cycles, Generator) else next(cycles)
             except StopIteration:
                 return
-            seen = await cycle(named)
+            seen = SimpleNamespace(**await cycle(self._values(named)))
             self._trace.append(seen)
 
 

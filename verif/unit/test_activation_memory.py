@@ -7,9 +7,10 @@ import random
 import pytest
 
 from hw.accelerator.activation_memory import ActivationMemory
+from verif.lib.machines import SMALL
 from verif.unit.stepper import Drive, Stepper
 
-SHAPES = [(4, 3), (8, 4), (16, 2)]
+SHAPES = [(4, 3), (8, 4), (16, 2), *((one.word, one.bank_rows) for one in SMALL)]
 
 
 def word_at(memory: bytearray, address: int, word: int) -> int:
@@ -21,24 +22,30 @@ def test_bytes(word: int, rows: int) -> None:
     """What is read is what was written in the cycles before, byte by byte; it can pause."""
     dice = random.Random(word)
     size = 2 * rows * word
+    # All of it, or its ends and what begins at powers of two.
+    parts = [range(size)]
+    if size >= 1024:
+        begins = {0, size - 256, *(1 << n for n in range(8, (size - 1).bit_length()))}
+        parts = [range(begin, begin + 256) for begin in sorted(begins)]
     now = bytearray(size)
     compared = 0
 
     def drive() -> Drive:
         nonlocal compared
-        for address in range(0, size, word):  # from garbage to something known
+        for address in (address for part in parts for address in part[::word]):
+            # From garbage to something known.
             now[address : address + word] = bytes(dice.getrandbits(8) for _ in range(word))
             data = int.from_bytes(now[address : address + word], "little")
             yield {"i_read_en": 0, "i_write_en": 1, "i_write_first": 0, "i_write_end": word,
                    "i_write_address": address, "i_write_data": data}  # fmt: skip
         coming: int | None = None
         wanted: int | None = None
-        for _ in range(600):
+        for _ in range(1500):
             before = bytes(now)
-            writes, address = dice.randint(0, 1), dice.randrange(size - word + 1)
+            writes, address = dice.randint(0, 1), dice.choice(dice.choice(parts)[: 1 - word])
             first, end = sorted((dice.randrange(word), dice.randint(0, word)))
             data, enable = dice.getrandbits(8 * word), dice.random() < 0.7
-            reading = dice.randrange(size - word + 1)
+            reading = dice.choice(dice.choice(parts)[: 1 - word])
             touched = {(address + n) % size for n in range(first, end) if writes}
             # A word that is being written is anything.
             clash = any((reading + n) % size in touched for n in range(word))

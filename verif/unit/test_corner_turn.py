@@ -7,9 +7,10 @@ import random
 import pytest
 
 from hw.accelerator.corner_turn import CornerTurn
+from verif.lib.machines import SMALL
 from verif.unit.stepper import Stepper
 
-SHAPES = [(2, 1), (4, 4), (8, 5), (16, 16)]
+SHAPES = [(2, 1), (4, 4), (8, 5), (16, 16), *((one.word, one.array.cols) for one in SMALL)]
 
 
 @pytest.mark.parametrize(("word", "cols"), SHAPES)
@@ -43,7 +44,7 @@ def test_waves(word: int, cols: int) -> None:
             places.append(len(steps))
         steps.append(
             {"i_en": int(moves), "i_word": words.get(step), "i_phase": phases[step],
-             "i_before": befores[step]}
+             "i_before": befores[step] % word}
         )  # fmt: skip
         step += moves
     trace = Stepper(CornerTurn(word=word, cols=cols)).run(steps)

@@ -104,6 +104,7 @@ def compare(config: ArrayConfig, steps: list[tuple[int, int]], trace: list, ever
         assert seen.o_release == released[index], f"step {index}"
         if every > 1:
             assert seen.o_shift == shifted[index], f"step {index}"
+            assert seen.o_token == [*shifted, 0][index + 1], f"step {index}"
             for first in range(0, config.rows, every):  # rows that share a lane
                 assert (seen.o_shift >> first & (1 << every) - 1).bit_count() <= 1
         assert seen.o_valid == (output[index] is not None), f"step {index}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -18,34 +19,73 @@ from hw.accelerator.engine import Engine
 from hw.accelerator.pacer import pace_job
 from hw.config import ArrayConfig, Command
 from hw.layouts import encode
-from verif.unit.stepper import Drive, Stepper
+from verif.lib.machines import SMALL
+from verif.unit.stepper import Drive, Inputs, Stepper
 from verif.unit.test_pacer import even
 from verif.unit.test_requantizer import limits, parameters
 
-#: Rows, columns, and rows that share a lane.
-SHAPES = [(1, 1, 1), (2, 3, 1), (4, 4, 1), (3, 8, 1), (2, 1, 2), (4, 3, 2), (6, 5, 2), (4, 4, 4)]
+#: Arrays, and rows that share a lane.
+MACHINES = [
+    *((ArrayConfig(rows=rows, cols=cols, st_os=True, mac_stages=stages), every)
+      for rows, cols, every in ((1, 1, 1), (2, 3, 1), (4, 4, 1), (3, 8, 1), (2, 1, 2),
+                                (6, 5, 2), (4, 4, 4))
+      for stages in (1, 2)),
+    *((one.array, one.rows_per_lane) for one in SMALL),
+]  # fmt: skip
+on_all = pytest.mark.parametrize(("config", "every"), MACHINES, ids=str)
 
 
-def channels(dice: random.Random, rows: int) -> tuple[list[tuple[int, int, int]], int]:
-    """Return bias, multiplier and shift of every row in both banks, and the word that says so."""
-    found, word = [], 0
-    for r in range(2 * rows):
-        one = dice.randint(-500, 500), dice.randint(1 << 30, (1 << 31) - 1), -dice.randint(3, 9)
-        found.append(one)
-        word |= parameters(one[0], one[1], 31 - one[2], 1) << 70 * r
-    return found, word
+def word_of(config: ArrayConfig, axi_width: int = 32) -> int:
+    """Return the bytes of a word of a machine with that array."""
+    for one in SMALL:
+        if one.array == config:
+            return one.word
+    return AcceleratorConfig(array=config, axi_width=axi_width).word
+
+
+def channels(dice: random.Random, rows: int) -> tuple[list[tuple[int, int, int]], list[int]]:
+    """Return bias, multiplier and shift of every row in both banks, and what says so of each."""
+    found = [
+        (dice.randint(-500, 500), dice.randint(1 << 30, (1 << 31) - 1), -dice.randint(3, 9))
+        for _ in range(2 * rows)
+    ]
+    return found, [parameters(one[0], one[1], 31 - one[2], 1) for one in found]
+
+
+def given(still: Inputs, engine: Engine, of: list[int]) -> Iterator[Inputs]:
+    """Yield the cycles in which the parameters of all rows come, for both banks."""
+    rows, every, word = engine.config.rows, engine.every, engine.word
+    for odd in range(2):
+        words = []
+        for index in range(every):  # of every lane, the row with this index
+            block = b"".join(
+                one.to_bytes(9, "little") for one in of[odd * rows :][index:rows:every]
+            )
+            block += bytes(-len(block) % word)
+            words += [block[n : n + word] for n in range(0, len(block), word)]
+        for left, one in zip(range(len(words), 0, -1), words, strict=True):
+            yield {
+                **still,
+                "i_begin": 0,
+                "i_cmd_valid": 0,
+                "i_combine": 0,
+                "i_weights_valid": 0,
+                "i_word_valid": 0,
+                "i_parameters": int.from_bytes(one, "little"),
+                "i_parameters_left": left,
+                "i_parameters_odd": odd,
+            }
 
 
 def packed(values: np.ndarray) -> int:
     return int.from_bytes(values.astype(np.int8).tobytes(), "little")
 
 
-@pytest.mark.parametrize("stages", [1, 2])
-@pytest.mark.parametrize(("rows", "cols", "every"), SHAPES)
-def test_gemm(rows: int, cols: int, every: int, stages: int) -> None:
+@on_all
+def test_gemm(config: ArrayConfig, every: int) -> None:
     """Tiles one after the other give their words, last pixel first."""
-    config = ArrayConfig(rows=rows, cols=cols, st_os=True, mac_stages=stages)
-    word = AcceleratorConfig(array=config, axi_width=32).word
+    rows, cols = config.rows, config.cols
+    word = word_of(config)
     dice = random.Random(100 * rows + cols)
     rng = np.random.default_rng(rows + cols)
     run = dice.randint(1, 3 * word)
@@ -55,14 +95,14 @@ def test_gemm(rows: int, cols: int, every: int, stages: int) -> None:
     depth = run * runs
     weights = rng.integers(-128, 128, (rounds, rows, depth))
     pixels = rng.integers(-128, 128, (total, depth))
-    given, word_of_parameters = channels(dice, rows)
+    wanted_of, encoded = channels(dice, rows)
     zero, low, high = 3, -100, 120
     wanted: list[list[int]] = []
     words = []
     for round_, size in itertools.product(range(rounds), tiles):
         begun = len(wanted) % total
         sums = pixels @ weights[round_].T
-        bank = given[round_ % 2 * rows :][:rows]
+        bank = wanted_of[round_ % 2 * rows :][:rows]
         for p in reversed(range(begun, begun + size)):
             wanted.append(
                 [
@@ -94,14 +134,17 @@ def test_gemm(rows: int, cols: int, every: int, stages: int) -> None:
         "i_ready": rounds,
         "i_stream": 0,
         "i_combine": 0,
-        "i_parameters": word_of_parameters,
+        "i_parameters_left": 0,
         "i_limits": limits(zero, low, high),
         "rst": 0,
     }
     commands = [Command(depth=depth, emit=size).encode() for size in tiles] * rounds
     found: list[list[int]] = []
 
+    engine = Engine(config=config, word=word, every=every)
+
     def drive() -> Drive:
+        yield from given(still, engine, encoded)
         asked = beat = taken = 0
         begun = False
         for cycle in range(3000):
@@ -134,19 +177,18 @@ def test_gemm(rows: int, cols: int, every: int, stages: int) -> None:
                     [int(x) for x in np.frombuffer(seen.o_result.to_bytes(rows, "little"), np.int8)]
                 )
 
-    Stepper(Engine(config=config, word=word, every=every)).run(drive())
+    Stepper(engine).run(drive())
     assert found == wanted
 
 
-@pytest.mark.parametrize("stages", [1, 2])
-@pytest.mark.parametrize(("rows", "cols", "every"), SHAPES)
-def test_passes(rows: int, cols: int, every: int, stages: int) -> None:
+@on_all
+def test_passes(config: ArrayConfig, every: int) -> None:
     """ST-OS passes of one and several folds, some of which keep their sums, with pauses."""
-    config = ArrayConfig(rows=rows, cols=cols, st_os=True, mac_stages=stages)
+    rows, cols = config.rows, config.cols
     dice = random.Random(rows + 10 * cols)
     rng = np.random.default_rng(rows)
-    word = AcceleratorConfig(array=config, axi_width=dice.choice([32, 128])).word
-    given, word_of_parameters = channels(dice, rows)
+    word = word_of(config, dice.choice([32, 128]))
+    wanted_of, encoded = channels(dice, rows)
     zero, low, high = -7, -128, 127
     tiles, kept = [], False
     for _ in range(8):
@@ -164,7 +206,7 @@ def test_passes(rows: int, cols: int, every: int, stages: int) -> None:
     wanted = []
     results = [sums for sums in execute(tiles, config) if len(sums)]
     for number, sums in enumerate(results):  # a round has two commands with results
-        bank = given[number // 2 % 2 * rows :][:rows]
+        bank = wanted_of[number // 2 % 2 * rows :][:rows]
         for beat in sums:
             wanted.append(
                 [
@@ -182,7 +224,7 @@ def test_passes(rows: int, cols: int, every: int, stages: int) -> None:
         "i_ready": 0,
         "i_stream": 1,
         "i_combine": 0,
-        "i_parameters": word_of_parameters,
+        "i_parameters_left": 0,
         "i_limits": limits(zero, low, high),
         "rst": 0,
         "i_begin": 0,
@@ -190,7 +232,10 @@ def test_passes(rows: int, cols: int, every: int, stages: int) -> None:
     }
     found: list[list[int]] = []
 
+    engine = Engine(config=config, word=word, every=every)
+
     def drive() -> Drive:
+        yield from given(still, engine, encoded)
         asked = beat = taken = 0
         for _ in range(3000):
             if len(found) == len(wanted):
@@ -217,7 +262,7 @@ def test_passes(rows: int, cols: int, every: int, stages: int) -> None:
                     [int(x) for x in np.frombuffer(seen.o_result.to_bytes(rows, "little"), np.int8)]
                 )
 
-    Stepper(Engine(config=config, word=word, every=every)).run(drive())
+    Stepper(engine).run(drive())
     assert found == wanted
 
 
@@ -225,12 +270,20 @@ def test_passes(rows: int, cols: int, every: int, stages: int) -> None:
     "what",
     ["add", "subtract", "subtract from", "product", "most", "least", "one", "table"],
 )
-@pytest.mark.parametrize(("rows", "every"), [(1, 1), (4, 1), (4, 2), (2, 2), (8, 4)])
-def test_words(rows: int, every: int, what: str) -> None:
+@pytest.mark.parametrize(
+    ("config", "every"),
+    [
+        (ArrayConfig(rows=rows, cols=2, st_os=rows > 1), every)
+        for rows, every in ((1, 1), (2, 2), (8, 4))
+    ]
+    + [(one.array, one.rows_per_lane) for one in SMALL],
+    ids=str,
+)
+def test_words(config: ArrayConfig, every: int, what: str) -> None:
     """Words past the array: sums, differences, products, extremes, one by one, and by table."""
-    config = ArrayConfig(rows=rows, cols=2, st_os=rows > 1)
+    rows = config.rows
     dice, rng = random.Random(rows), np.random.default_rng(rows)
-    word = AcceleratorConfig(array=config, axi_width=32).word
+    word = word_of(config)
     scales = (0.11, 0.07, 0.13) if what != "subtract from" else (0.07, 0.11, 0.13)
     zeros = dice.randint(-128, 127), dice.randint(-128, 127), dice.randint(-128, 127)
     a, b = (rng.integers(-128, 128, (40, rows)) for _ in range(2))
@@ -238,7 +291,7 @@ def test_words(rows: int, every: int, what: str) -> None:
     identity = (1 << 30, 30, 0)
     job: dict[str, Any] = {"zero_first": 0, "zero_second": 0}
     out_zero = zeros[2]
-    given = [identity, identity]
+    passes = [identity, identity]
     beats: list[np.ndarray] = []
 
     def lane(real: float) -> tuple[int, int, int]:
@@ -257,12 +310,12 @@ def test_words(rows: int, every: int, what: str) -> None:
             "negate_first": what != "add" and swap,
             "negate_second": what != "add" and not swap,
         }
-        given = [lane(scales[first] / top), lane(top / (1 << LEFT) / scales[2])]
+        passes = [lane(scales[first] / top), lane(top / (1 << LEFT) / scales[2])]
         beats = [x for pair in zip((a, b)[second], (a, b)[first], strict=True) for x in pair]
     elif what == "product":
         wanted = quant.product(a, b, real=0.013, zero_points=zeros)
         job = {"mode": Mode.PAIR, "multiply": 1, "zero_first": zeros[0], "zero_second": zeros[1]}
-        given = [(0, 1, 0), lane(0.013)]
+        passes = [(0, 1, 0), lane(0.013)]
         beats = [x for pair in zip(b, a, strict=True) for x in pair]
     elif what in ("most", "least"):
         some = a.reshape(10, 4, rows)
@@ -275,13 +328,11 @@ def test_words(rows: int, every: int, what: str) -> None:
     else:
         wanted = quant.rescale(a, 1.7, zeros[1:])
         job = {"mode": Mode.ONE, "zero_first": zeros[1]}
-        given, beats = [lane(1.7), identity], list(a)
+        passes, beats = [lane(1.7), identity], list(a)
     if what == "product":  # the second operand stays
         wanted = np.concatenate([wanted, quant.product(a, b[0], real=0.013, zero_points=zeros)])
-    banks = [given, given[::-1]][odd := dice.randint(0, 1)]
-    word_of_parameters = 0
-    for r, (multiplier, shift, twice) in enumerate(one for bank in banks for one in [bank] * rows):
-        word_of_parameters |= parameters(5, multiplier, shift, twice) << 70 * r
+    banks = [passes, passes[::-1]][odd := dice.randint(0, 1)]
+    encoded = [parameters(0, *one) for bank in banks for one in [bank] * rows]
     layout = encode(COMBINE, job)
     still = {
         "i_job": 0,
@@ -297,12 +348,15 @@ def test_words(rows: int, every: int, what: str) -> None:
         "i_weights": None,
         "i_weights_valid": 0,
         "i_odd": odd,
-        "i_parameters": word_of_parameters,
+        "i_parameters_left": 0,
         "i_limits": limits(out_zero, -128, 127),
     }
     found: list[list[int]] = []
 
+    engine = Engine(config=config, word=word, every=every)
+
     def drive() -> Drive:
+        yield from given({**still, "i_combiner": layout}, engine, encoded)
         queue = [(beat, layout) for beat in beats]
         if what == "product":
             for kind, some in ((Mode.HOLD, b[:1]), (Mode.HELD, a)):
@@ -342,5 +396,5 @@ def test_words(rows: int, every: int, what: str) -> None:
                     [int(x) for x in np.frombuffer(seen.o_result.to_bytes(rows, "little"), np.int8)]
                 )
 
-    Stepper(Engine(config=config, word=word, every=every)).run(drive())
+    Stepper(engine).run(drive())
     assert found == wanted.tolist()

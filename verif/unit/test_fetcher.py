@@ -7,18 +7,27 @@ import random
 import pytest
 
 from hw.accelerator.config import BURST
-from hw.accelerator.fetcher import Fetcher
+from hw.accelerator.fetcher import OUTSTANDING, Fetcher
+from verif.lib.machines import SMALL
 from verif.unit.stepper import Drive, Stepper
 
+#: Bytes of a beat, bits of an address, and beats that there is room for at most.
+SHAPES = [
+    *((size, 16, 3 * BURST // size) for size in (4, 16, 64)),
+    *((one.axi_bytes, one.axi_addr_width, room * one.word // one.axi_bytes)
+      for one in SMALL for room in (one.program_words, one.ring_words)),
+    *((one.axi_bytes, one.axi_addr_width, OUTSTANDING * BURST // one.axi_bytes) for one in SMALL),
+]  # fmt: skip
 
-@pytest.mark.parametrize("size", [4, 16, 64])
+
+@pytest.mark.parametrize(("size", "bits", "most"), SHAPES)
 @pytest.mark.parametrize("seed", range(4))
-def test_ranges(size: int, seed: int) -> None:
+def test_ranges(size: int, bits: int, most: int, seed: int) -> None:
     """Lengths and offsets of any kind, a slow memory, and room that comes and goes."""
     dice = random.Random(seed)
-    most = 3 * BURST // size
     ranges = [
-        (dice.randrange(4096), dice.choice([1, size, dice.randint(1, 900)])) for _ in range(8)
+        (dice.randrange((1 << bits) - 1024), dice.choice([1, size, dice.randint(1, 900)]))
+        for _ in range(8)
     ]
 
     def drive() -> Drive:
@@ -50,7 +59,7 @@ def test_ranges(size: int, seed: int) -> None:
                     break
             assert asked == list(range(address // size * size, address + count, size))
 
-    Stepper(Fetcher(axi_bytes=size, address=16, room=most)).run(drive())
+    Stepper(Fetcher(axi_bytes=size, address=bits, room=most)).run(drive())
 
 
 def test_stop() -> None:

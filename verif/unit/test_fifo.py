@@ -6,23 +6,32 @@ import random
 
 import pytest
 
+from hw.accelerator.config import BURST
+from hw.accelerator.fetcher import OUTSTANDING
 from hw.accelerator.fifo import Fifo
+from verif.lib.machines import SMALL
 from verif.unit.stepper import Drive, Stepper
 
+#: Words and their bits.
+SHAPES = [
+    (2, 16), (8, 16),
+    *((OUTSTANDING * BURST // one.axi_bytes, 8 * one.axi_bytes) for one in SMALL),
+]  # fmt: skip
 
-@pytest.mark.parametrize("depth", [2, 8])
+
+@pytest.mark.parametrize(("depth", "width"), SHAPES)
 @pytest.mark.parametrize("pace", [0.3, 0.7, 1.0])
-def test_order(depth: int, pace: float) -> None:
-    """Words pushed and popped at any time."""
+def test_order(depth: int, width: int, pace: float) -> None:
+    """Words pushed and popped at any time, until it is full, too."""
     dice = random.Random(depth)
-    words = [dice.getrandbits(16) for _ in range(200)]
+    words = [dice.getrandbits(width) for _ in range(3 * depth + 200)]
     found: list[int] = []
 
     def drive() -> Drive:
         pushed, room = 0, depth
-        for _ in range(3000):
+        for _ in range(30 * depth + 3000):
             push = int(pushed < len(words) and room > 0 and dice.random() < pace)
-            pop = int(dice.random() < 0.6)
+            pop = int(dice.random() < (0.6 if len(found) > depth else 0.2))
             seen = yield {"i_push": push, "i_data": words[pushed] if push else None, "i_pop": pop}
             inside = pushed - len(found)
             assert seen.o_busy == (inside > 0)
@@ -35,7 +44,7 @@ def test_order(depth: int, pace: float) -> None:
                 return
         raise AssertionError("words are missing")
 
-    Stepper(Fifo(depth=depth, width=16)).run(drive())
+    Stepper(Fifo(depth=depth, width=width)).run(drive())
     assert found == words
 
 

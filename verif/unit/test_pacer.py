@@ -9,7 +9,7 @@ import pytest
 
 from hw.accelerator.pacer import GemmPacer, pace_job
 from hw.layouts import encode
-from verif.unit.stepper import Drive, Stepper
+from verif.unit.stepper import LONG, Drive, Stepper
 
 
 def even(total: int, parts: int) -> list[int]:
@@ -18,16 +18,24 @@ def even(total: int, parts: int) -> list[int]:
 
 
 @pytest.mark.parametrize("every", [1, 2, 4])
-@pytest.mark.parametrize("seed", range(24))
+@pytest.mark.parametrize("seed", range(30 + 8 * LONG))
 def test_steps(seed: int, every: int) -> None:
     """The steps of all beats are those of the two rules, over several jobs, with freezes."""
     dice = random.Random(seed)
-    cols = dice.choice([1, 4, 8])
+    cols = dice.choice([1, 3, 6, 8])
     jobs = []
     for _ in range(6):  # some of a word per tile, which may follow a longer one
         lengths = even(run := dice.randint(1, dice.choice([4, 8, 20])), -(-run // 8))
         tiles = even(total := dice.randint(1, 20), -(-total // dice.randint(1, cols)))
         jobs.append((lengths, tiles, dice.choice([1, 1, 2, 3]), dice.randint(1, 2)))
+
+    if seed >= 30:  # many words, tiles, runs, rounds
+        cols = (3, 6)[seed % 2]
+        lengths, tiles = even(run := dice.randint(1, 20), -(-run // 8)), [1]
+        jobs = [
+            ([8] * 300 + [7] * 900, tiles, 1, 1), (lengths, [2] * 300 + [1] * 1500, 1, 1),
+            (lengths, tiles, 255, 2), (lengths, tiles, 1, 1500), ([200], [2, 1], 2, 3),
+        ]  # fmt: skip
 
     def drive() -> Drive:
         step, begun, ended, before = 0, -100, -100, 0

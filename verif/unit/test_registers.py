@@ -7,6 +7,7 @@ import random
 import pytest
 
 from hw.accelerator.registers import IDENTITY, REGISTERS, Registers
+from verif.lib.machines import SMALL
 from verif.unit.stepper import Drive, Stepper, Talk
 
 OKAY, SLVERR = 0, 2
@@ -70,20 +71,30 @@ class Client:
                 return seen.s_axi_ctl_bresp
 
 
-def run(drive: Drive) -> None:
-    Stepper(Registers(shape=(16, 32), features=0x401)).run(drive)
+#: Rows, columns and features.
+MACHINES = [
+    (16, 32, 0x401),
+    *((one.array.rows, one.array.cols, 1 | (one.axi_bytes.bit_length() - 1) << 8) for one in SMALL),
+]
+on_all = pytest.mark.parametrize("machine", MACHINES)
 
 
-def test_reset_values() -> None:
+def run(drive: Drive, machine: tuple[int, int, int]) -> None:
+    rows, cols, features = machine
+    Stepper(Registers(shape=(rows, cols), features=features)).run(drive)
+
+
+@on_all
+def test_reset_values(machine: tuple[int, int, int]) -> None:
     """After reset every register has its value, and what does not exist is an error."""
     client = Client()
     found = {}
 
     def drive() -> Drive:
-        for offset in range(0, 0x100, 4):
+        for offset in (*range(0, 0x100, 4), 0x200, 0x400, 0x800):
             found[offset] = yield from client.read(offset)
 
-    run(drive())
+    run(drive(), machine)
     for offset, (answer, value) in found.items():
         if offset not in WORDS:
             assert (answer, value) == (SLVERR, 0)
@@ -91,21 +102,24 @@ def test_reset_values() -> None:
         assert answer == OKAY
         name, half = WORDS[offset].name, (offset - WORDS[offset].offset) // 4
         counted = f"i_{name.lower()}"
-        wanted = {"ID": IDENTITY, "VERSION": 0x00010000, "SHAPE": 16 | 32 << 16, "FEATURES": 0x401,
-                  "STATUS": 7 << 16}.get(name, 0)  # fmt: skip
+        wanted = {
+            "ID": IDENTITY, "VERSION": 0x00010000, "SHAPE": machine[0] | machine[1] << 16,
+            "FEATURES": machine[2], "STATUS": 7 << 16,
+        }.get(name, 0)  # fmt: skip
         if counted in COUNTERS:
             wanted = COUNTERS[counted] >> 32 * half & 0xFFFFFFFF
         assert value == wanted, name
 
 
+@on_all
 @pytest.mark.parametrize("order", ["both", "aw", "w"])
-def test_writes(order: str) -> None:
+def test_writes(order: str, machine: tuple[int, int, int]) -> None:
     """Registers take the bytes of the strobe, and no other register changes."""
     client, dice = Client(1), random.Random(2)
     model = {offset: 0 for offset, one in WORDS.items() if one.access == "rw"}
 
     def drive() -> Drive:
-        for _ in range(60):
+        for _ in range(200):
             offset = dice.choice([*model, 0x000, 0x014, 0x040, 0x0F0, 0x800])
             data, strobe = dice.getrandbits(32), dice.getrandbits(4)
             answer = yield from client.write(offset, data, strobe, order)
@@ -117,10 +131,11 @@ def test_writes(order: str) -> None:
             where = dice.choice(list(model))
             assert (yield from client.read(where)) == (OKAY, model[where])
 
-    run(drive())
+    run(drive(), machine)
 
 
-def test_a_run_and_its_interrupt() -> None:
+@on_all
+def test_a_run_and_its_interrupt(machine: tuple[int, int, int]) -> None:
     """Start, busy, start again refused, done with an error, interrupt until it is cleared."""
     client = Client(3)
     control, status, pending = (BY_NAME[n].offset for n in ("CONTROL", "STATUS", "IRQ_PENDING"))
@@ -145,4 +160,4 @@ def test_a_run_and_its_interrupt() -> None:
         assert (yield from client.write(pending, 2)) == OKAY
         assert (yield from client.read(pending)) == (OKAY, 0) and client.irqs[-1] == 0
 
-    run(drive())
+    run(drive(), machine)

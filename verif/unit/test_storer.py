@@ -8,20 +8,28 @@ import pytest
 
 from hw.accelerator.config import BURST
 from hw.accelerator.storer import Storer
+from verif.lib.machines import SMALL
 from verif.unit.stepper import Drive, Stepper
 
+#: Bytes of a beat, bits of an address in memory and of one where the bytes come from.
+SHAPES = [
+    (4, 16, 12), (16, 16, 12), (64, 16, 12),
+    *((one.axi_bytes, one.axi_addr_width, one.local_bits) for one in SMALL),
+]  # fmt: skip
 
-@pytest.mark.parametrize("size", [4, 16, 64])
+
+@pytest.mark.parametrize(("size", "bits", "local_bits"), SHAPES)
 @pytest.mark.parametrize("first", ["address", "data", "either"])
 @pytest.mark.parametrize("seed", range(2))
-def test_ranges(size: int, first: str, seed: int) -> None:
+def test_ranges(size: int, bits: int, local_bits: int, first: str, seed: int) -> None:
     """Lengths and offsets of any kind, and a bus that takes its time on every channel.
 
     It may take no data before their address, no address before all its data, or either first.
     """
     dice = random.Random(seed)
     ranges = [
-        (dice.randrange(4096), dice.choice([1, size, dice.randint(1, 900)])) for _ in range(8)
+        (dice.randrange((1 << bits) - 1024), dice.choice([1, size, dice.randint(1, 900)]))
+        for _ in range(8)
     ]
     pace = dice.choice([0.3, 1.0])
 
@@ -31,7 +39,7 @@ def test_ranges(size: int, first: str, seed: int) -> None:
             target: dict[int, int] = {}
             quiet = {"i_begin": 0, "i_address": None, "i_bytes": None, "i_local": None,
                      "i_stop": 0, "i_aw_ready": 0, "i_w_ready": 0, "i_b": 0}  # fmt: skip
-            local = dice.randrange(1 << 12)
+            local = dice.randrange(1 << local_bits)
             begin = {"i_begin": 1, "i_address": address, "i_bytes": count, "i_local": local}
             yield quiet | begin
             way = [0, 0]  # what is read, in both steps of the memory
@@ -49,8 +57,8 @@ def test_ranges(size: int, first: str, seed: int) -> None:
                 seen = yield quiet | {"i_w_ready": w}
                 data = way[1]
                 if seen.o_read:
-                    offset = (seen.o_local - local) % (1 << 12)
-                    offset -= (1 << 12) * (offset >> 11)
+                    offset = (seen.o_local - local) % (1 << local_bits)
+                    offset -= (1 << local_bits) * (offset >> local_bits - 1)
                     part = [source[offset + n] if 0 <= offset + n < count else dice.getrandbits(8)
                             for n in range(size)]  # fmt: skip
                     way = [int.from_bytes(bytes(part), "little"), way[0]]
@@ -81,4 +89,4 @@ def test_ranges(size: int, first: str, seed: int) -> None:
             assert not (bursts or beats) and ends == done
             assert target == {address + n: byte for n, byte in enumerate(source)}
 
-    Stepper(Storer(axi_bytes=size, address=16, local=12)).run(drive())
+    Stepper(Storer(axi_bytes=size, address=bits, local=local_bits)).run(drive())

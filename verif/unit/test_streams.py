@@ -13,20 +13,24 @@ from golden.workload import Branch
 from hw.accelerator.streams import StreamReader, StreamWriter, stream_job, stream_write_job
 from hw.config import ArrayConfig
 from hw.layouts import encode
-from verif.unit.stepper import Drive, Stepper
+from verif.lib.machines import SMALL
+from verif.unit.stepper import LONG, Drive, Stepper
 
-ADDRESS, WORD = 16, 8
 
-
-@pytest.mark.parametrize("seed", range(14))
-def test_signals(seed: int) -> None:
+@pytest.mark.parametrize("seed", range(20 + 8 * LONG))
+@pytest.mark.parametrize("way", ["reads", "writes"])
+def test_signals(seed: int, way: str) -> None:
     """Every way to stream an image: turned, in bands, joined or not; strides and padding."""
-    dice = random.Random(seed)
-    cols = dice.choice([3, 4, 8])
+    dice, machine = random.Random(seed), SMALL[seed % 2]
+    bits, word, cols = machine.local_bits, machine.word, machine.array.cols
     config = ArrayConfig(rows=4, cols=cols, st_os=True)
     size, channels = (dice.randint(2, 9), dice.randint(2, 9)), dice.randint(1, 6)
     kernel = dice.choice([(3, 3), (1, 3), (3, 1), (2, 2)])
     stride = dice.choice([(1, 1), (2, 2), (1, 2), (2, 1)])
+    rounds, pace = dice.randint(1, 3), 0.5
+    if seed >= 20:  # wide, high, many blocks
+        size, rounds = [((2, 3000), 1), ((3000, 2), 1), ((2, 2), 600), ((60, 70), 2)][seed // 2 % 4]
+        pace = 0.9
     window = Window.of(size, kernel, stride, "same")
     streams = [
         one
@@ -42,9 +46,9 @@ def test_signals(seed: int) -> None:
     pixel, row = (
         (channels, size[1] * channels) if not stream.turned else (size[1] * channels, channels)
     )
-    source, target = 200, 700
+    source, target = (dice.randrange(1 << bits) for _ in range(2))
     span = stream.width * win.stride[1]  # elements from a band to the next
-    rounds, block = dice.randint(1, 3), 2
+    block = 2
     folds = -(-stream.length // cols)
     depth = stream.depths[0]
 
@@ -60,7 +64,7 @@ def test_signals(seed: int) -> None:
                 inside = 0 <= y < height and 0 <= x < width
                 reads.append((source + round_ * block + y * row + x * pixel, inside))
     job = encode(
-        stream_job(ADDRESS),
+        stream_job(bits),
         {
             "base": source - top * row - left * pixel,
             "pixel": pixel,
@@ -88,14 +92,16 @@ def test_signals(seed: int) -> None:
         for index, (address, inside) in enumerate(reads):
             taken = 0
             while not taken:
-                taken = dice.randint(0, 1)
+                taken = int(dice.random() < pace)
                 seen = yield {"i_begin": 0, "i_job": job, "i_rounds": rounds, "i_next": taken}
-                assert seen.o_bytes == WORD * inside, index
+                assert seen.o_bytes == word * inside, index
                 assert seen.o_last == (index == len(reads) - 1)
                 if inside:
-                    assert seen.o_address == address, index
+                    assert seen.o_address == address % (1 << bits), index
 
-    Stepper(StreamReader(address=ADDRESS, word=WORD, cols=cols)).run(read())
+    if way == "reads":
+        Stepper(StreamReader(address=bits, word=word, cols=cols)).run(read())
+        return
 
     writes = []
     down_by = win.stride[0] if stream.joined else 1
@@ -119,7 +125,7 @@ def test_signals(seed: int) -> None:
         writes.append((target + round_ * block + y * dy + column * dx, ok, round_))
     rows, rest = min(channels, 4), 1
     write_job = encode(
-        stream_write_job(ADDRESS),
+        stream_write_job(bits),
         {
             "base": target,
             "pixel": dx,
@@ -144,13 +150,13 @@ def test_signals(seed: int) -> None:
         for index, (address, ok, round_) in enumerate(writes):
             taken = 0
             while not taken:
-                taken = dice.randint(0, 1)
+                taken = int(dice.random() < pace)
                 seen = yield {"i_begin": 0, "i_job": write_job, "i_next": taken}
                 assert seen.o_kept == ok
                 assert seen.o_count == (rest if round_ == rounds - 1 else rows)
                 assert seen.o_round == ((index + 1) % (len(writes) // rounds) == 0)
                 assert seen.o_last == (index == len(writes) - 1)
                 if ok:
-                    assert seen.o_address == address, index
+                    assert seen.o_address == address % (1 << bits), index
 
-    Stepper(StreamWriter(address=ADDRESS, word=WORD)).run(write())
+    Stepper(StreamWriter(address=bits, word=word)).run(write())

@@ -8,18 +8,22 @@ import pytest
 
 from hw.accelerator.writer import GemmWriter, write_job
 from hw.layouts import encode
-from verif.unit.stepper import Drive, Stepper
+from verif.lib.machines import SMALL
+from verif.unit.stepper import LONG, Drive, Stepper
 
-ADDRESS, WORD = 14, 8
 
-
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(16 + 6 * LONG))
 def test_pixels(seed: int) -> None:
     """Channels, pixels and tiles at random, with pauses."""
-    dice = random.Random(seed)
-    channels, pixels, rows = dice.randint(1, 20), dice.randint(1, 30), dice.randint(1, WORD)
+    dice, machine = random.Random(seed), SMALL[seed % 2]
+    bits, word = machine.local_bits, machine.word
+    channels, pixels, rows = dice.randint(1, 20), dice.randint(1, 30), dice.randint(1, word)
+    most, pace = 9, 0.5
+    if seed >= 16:  # many pixels of many tiles, many pixels of a tile, many blocks
+        channels, pixels, most = [(3, 9000, 2), (3, 2000, 400), (9000, 2, 2)][(seed - 16) // 2]
+        pace = 0.9
     blocks = -(-channels // rows)
-    base, count = dice.randrange(200), -(-pixels // dice.randint(1, 9))
+    base, count = dice.randrange(1 << bits), -(-pixels // dice.randint(1, most))
     each, more = divmod(pixels, count)
     tiles = [each + 1] * more + [each] * (count - more)
     wanted = []
@@ -31,7 +35,7 @@ def test_pixels(seed: int) -> None:
                 wanted.append((base + p * channels + block * rows, (1 << width) - 1))
             begun += size
     job = encode(
-        write_job(ADDRESS),
+        write_job(bits),
         {
             "base": base,
             "step": channels,
@@ -50,10 +54,11 @@ def test_pixels(seed: int) -> None:
         for index, (address, mask) in enumerate(wanted):
             taken = 0
             while not taken:
-                taken = dice.randint(0, 1)
+                taken = int(dice.random() < pace)
                 seen = yield {"i_begin": 0, "i_job": job, "i_next": taken}
-                assert (seen.o_address, (1 << seen.o_count) - 1) == (address, mask), index
+                assert seen.o_address == address % (1 << bits), index
+                assert (1 << seen.o_count) - 1 == mask, index
                 assert seen.o_round == ((index + 1) % pixels == 0)
                 assert seen.o_last == (index == len(wanted) - 1)
 
-    Stepper(GemmWriter(address=ADDRESS, word=WORD)).run(drive())
+    Stepper(GemmWriter(address=bits, word=word)).run(drive())
