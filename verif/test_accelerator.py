@@ -571,7 +571,7 @@ def test_words_read_while_written(tmp_path):
         " ? ~memory[i_read_address] : memory[i_read_address];",
         emit_accelerator(machine),
     )
-    assert count == 5
+    assert count == 6
     core = AcceleratorSimulator(machine, verilog=text)
     for seed in range(40):
         graph = load(wild(seed), tmp_path)
