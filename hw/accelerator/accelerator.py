@@ -197,9 +197,8 @@ class Accelerator(SharedComponent):
         signs = Cat(Const(0, 7), job.flip).replicate(size)
         moving = Signal()
         arriving = Signal()
-        flip = (
-            Signal()
-        )  # of the load that is on its way: in front of the queue, whose output is late
+        # Signs of the load that is on its way, in front of the queue: what that gives comes late.
+        flip = Signal()
         flips = Cat(Const(0, 7), flip).replicate(size)
         begin = Signal()
         is_load = machine.o_is_load

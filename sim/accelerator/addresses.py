@@ -134,9 +134,8 @@ def may_overlap(before: Job, job: Job, config: AcceleratorConfig) -> bool:
     address, count = writes(before)
     spans = [(a, a + n) for a, n in zip(address[-late:], count[-late:], strict=True) if n]
     for at, first, last in itertools.islice(reads(job, config), late):
-        here = (at + first) % (
-            1 << config.local_bits
-        )  # a word may begin in the padding before address 0
+        # A word may begin in the padding before address 0.
+        here = (at + first) % (1 << config.local_bits)
         if first < last and any(begin < here + last - first and here < end for begin, end in spans):
             return False
     return True

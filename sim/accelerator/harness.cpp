@@ -436,7 +436,8 @@ int main(int argc, char** argv) {
                 jobs.push_back({INSIDE(cycles),
                                 {INSIDE(array_cycles), INSIDE(weights_cycles),
                                  INSIDE(activations_cycles), INSIDE(results_cycles),
-                                 INSIDE(beats_read) * BUS_BYTES, INSIDE(beats_written) * BUS_BYTES}});
+                                 INSIDE(beats_read) * BUS_BYTES,
+                                 INSIDE(beats_written) * BUS_BYTES}});
                 current = index;
             }
 #endif

@@ -25,7 +25,7 @@ from hw.accelerator.jobs import (
     Kind,
     job_words,
     parameter_block,
-)  # fmt: skip
+)
 from hw.accelerator.requantizer import PARAMETERS
 from hw.layouts import encode
 from report.errors import UserError

@@ -20,16 +20,8 @@ SHAPES = [
 def test_ranges(size: int, bits: int) -> None:
     """Ranges that begin and end anywhere in a beat, with pauses; one that is given up."""
     dice = random.Random(size)
-    lengths = [
-        1,
-        2,
-        size - 1,
-        size,
-        size + 1,
-        2 * size,
-        256,
-        *(dice.randint(1, 900) for _ in range(3)),
-    ]
+    lengths = [1, 2, size - 1, size, size + 1, 2 * size, 256]
+    lengths += [dice.randint(1, 900) for _ in range(3)]
     ranges = [(inside, count) for count in lengths for inside in {0, 1, size - 1}]
 
     def drive() -> Drive:
