@@ -12,7 +12,7 @@ import pytest
 
 from driver import stos
 from golden.arith import activations
-from hw.accelerator.accelerator import MAGIC
+from hw.accelerator.header import MAGIC
 from hw.accelerator.registers import ERRORS, IDENTITY, REGISTERS, VERSION
 from sim.accelerator.compiler import compile_graph
 from sim.accelerator.rtl import AcceleratorSimulator

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import operator
 from typing import Any
 
 from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, ResetSignal, Signal, Value
@@ -12,26 +10,17 @@ from amaranth.lib.wiring import In, Out
 
 from ..share import ModuleLibrary, SharedComponent
 from .config import BURST, AcceleratorConfig
+from .counters import Counters
 from .fetcher import OUTSTANDING, Fetcher
 from .fifo import Fifo
+from .header import HEADER, Header
 from .jobs import TRANSFER, Base
 from .machine import Machine
-from .registers import CONTROL_PORTS, VERSION, Registers
+from .registers import CONTROL_PORTS, Registers
 from .span import Span
 from .storer import Storer
 
-__all__ = ["HEADER", "MAGIC", "Accelerator", "accelerator_ports"]
-
-MAGIC = 0x474D4953  # "SIMG"
-
-#: Bytes of the image's header. Its fields, 32 bits each: magic, version, fingerprint of the
-#: machine, bytes of the program, offset of the weights in the image, their bytes, and all six
-#: combined by exclusive or.
-HEADER = 64
-
-#: Bits that count, of registers of 64: at one gigahertz, a quarter of an hour of cycles, and a
-#: quarter of a minute of bytes of the widest bus.
-COUNTED = 40
+__all__ = ["Accelerator", "accelerator_ports"]
 
 # Ids of what is read.
 _PROGRAM, _WEIGHTS, _TENSOR = 0, 1, 2
@@ -172,7 +161,11 @@ class Accelerator(SharedComponent):
 
         # --- The image ---
         heading = Signal()  # beats are the header's
-        header = self._header(m, registers.o_start, program.i_beat & heading)
+        m.submodules.header = header = Header(axi_bytes=size, fingerprint=config.fingerprint)
+        m.d.comb += [
+            header.i_start.eq(registers.o_start), header.i_beat.eq(program.i_beat & heading),
+            header.i_data.eq(ports.m_axi_rdata),
+        ]  # fmt: skip
         for fetcher, push, data, room, skip in (
             (program, machine.i_program, machine.i_program_data, machine.o_program_room, heading),
             (weights, machine.i_push, machine.i_data, machine.o_room, Const(0)),
@@ -197,6 +190,10 @@ class Accelerator(SharedComponent):
         signs = Cat(Const(0, 7), job.flip).replicate(size)
         moving = Signal()
         arriving = Signal()
+        # A word behind the queue, which is written in this cycle: from the queue's memory to that
+        # of activations it is far. The queue stays while it must, so this needs no enable.
+        loads = Signal()
+        loaded = Signal(8 * size, reset_less=True)
         # Signs of the load that is on its way, in front of the queue: what that gives comes late.
         flip = Signal()
         flips = Cat(Const(0, 7), flip).replicate(size)
@@ -209,13 +206,13 @@ class Accelerator(SharedComponent):
             store.i_bytes.eq(job.bytes[: local + 1]), store.i_local.eq(job.local[:local]),
             span.i_begin.eq(load.i_begin), span.i_inside.eq(place[: size.bit_length() - 1]),
             span.i_bytes.eq(job.bytes[: local + 1]), span.i_local.eq(job.local[:local]),
-            span.i_next.eq(fifo.o_valid & machine.o_load),
+            span.i_next.eq(loads),
             fifo.i_push.eq(load.i_beat), fifo.i_data.eq(ports.m_axi_rdata ^ flips),
-            fifo.i_pop.eq(machine.o_load),
-            machine.i_load.eq(fifo.o_valid),
+            fifo.i_pop.eq(machine.o_next_load),
+            machine.i_load.eq(loads),
             machine.i_load_first.eq(span.o_first), machine.i_load_end.eq(span.o_end),
             machine.i_load_address.eq(span.o_local),
-            machine.i_load_data.eq(fifo.o_data),
+            machine.i_load_data.eq(loaded),
             machine.i_loading.eq(arriving), machine.i_load_left.eq(span.o_left[: local + 1]),
             machine.i_store.eq(store.o_read),
             machine.i_store_address.eq(store.o_local),
@@ -228,6 +225,8 @@ class Accelerator(SharedComponent):
             store.i_b.eq(ports.m_axi_bvalid),
         ]  # fmt: skip
         m.d.sync += [
+            loads.eq(fifo.o_valid & machine.o_next_load),
+            loaded.eq(fifo.o_data),
             moving.eq(machine.o_transfer & ~machine.i_transferred),
             arriving.eq(load.i_begin | (arriving & (load.o_busy | fifo.o_busy))),
         ]
@@ -236,43 +235,21 @@ class Accelerator(SharedComponent):
 
         parts = [*fetchers.values(), store]
         self._run(m, registers, machine, parts, header, heading, clear, arriving)
-        self._count(m, registers, machine)
+
+        # --- Counters ---
+        m.submodules.counters = counters = Counters(axi_bytes=size)
+        m.d.comb += [
+            counters.i_start.eq(registers.o_start), counters.i_busy.eq(registers.o_busy),
+            counters.i_array.eq(machine.o_array), counters.i_weights.eq(machine.o_weights),
+            counters.i_activations.eq(machine.o_activations),
+            counters.i_read.eq(ports.m_axi_rvalid),
+            counters.i_written.eq(ports.m_axi_wvalid & ports.m_axi_wready),
+            *(
+                getattr(registers, f"i_{name.removeprefix('o_')}").eq(getattr(counters, name))
+                for name, member in counters.signature.members.items() if member.flow == Out
+            ),
+        ]  # fmt: skip
         return m
-
-    def _header(self, m: Module, start: Value, beat: Value) -> tuple[Value, Value, Value, Value]:
-        """Check the header as it comes.
-
-        Return whether it is right, the bytes of the program, and offset and bytes of the weights.
-        """
-        ports: Any = self
-        per_beat = self.config.axi_bytes // 4
-        version = VERSION[0] << 16 | VERSION[1] << 8 | VERSION[2]
-        wanted = (MAGIC, version, self.config.fingerprint)
-        number = Signal(range(HEADER // 4 // per_beat))  # of the beat
-        right = Signal()
-        check = Signal(32)
-        kept = [Signal(32, name=name, reset_less=True)
-                for name in ("program_bytes", "weights_offset", "weights_bytes")]  # fmt: skip
-        fields = [  # whether each is in this beat, and what it is if so
-            (number == n // per_beat, ports.m_axi_rdata.word_select(n % per_beat, 32))
-            for n in range(len(wanted) + len(kept) + 1)
-        ]
-        same = [
-            ~here | (field == value) for (here, field), value in zip(fields, wanted, strict=False)
-        ]
-        pieces = [field & here.replicate(32) for here, field in fields]
-        with m.If(beat):
-            m.d.sync += [
-                number.eq(number + 1), right.eq(right & Cat(same).all()),
-                check.eq(check ^ functools.reduce(operator.xor, pieces)),
-            ]  # fmt: skip
-            for signal, (here, field) in zip(kept, fields[len(wanted) :], strict=False):
-                with m.If(here):
-                    m.d.sync += signal.eq(field)
-        with m.If(start):
-            m.d.sync += [number.eq(0), right.eq(1), check.eq(0)]
-        good = right & ~check.any()
-        return good, kept[0], kept[1], kept[2]
 
     def _gather(
         self, m: Module, fetcher: Fetcher, skip: Value, clear: Value, push: Value, data: Value,
@@ -300,7 +277,7 @@ class Accelerator(SharedComponent):
 
     def _run(
         self, m: Module, registers: Any, machine: Machine, parts: list[Any],
-        header: tuple[Value, Value, Value, Value], heading: Signal, clear: Signal,
+        header: Header, heading: Signal, clear: Signal,
         arriving: Signal,
     ) -> None:  # fmt: skip
         """Build the sequence of a run, and how it ends."""
@@ -310,7 +287,6 @@ class Accelerator(SharedComponent):
         stop = Signal()
         image = registers.o_image[: self.config.axi_addr_width]
         program, weights, *_ = parts
-        good, program_bytes, weights_offset, weights_bytes = header
         fault = Signal(8)
         m.d.comb += [
             fault.eq(
@@ -350,15 +326,16 @@ class Accelerator(SharedComponent):
             with m.State("CHECK"):
                 m.d.sync += code.eq(Mux(fault.any(), fault, 2))
                 m.next = "STOP"
-                with m.If(good & ~fault.any()):
+                with m.If(header.o_good & ~fault.any()):
                     m.d.sync += code.eq(0)
                     m.next = "RUN"
-                with m.If(good):  # all of these stop again if there is a fault
+                with m.If(header.o_good):  # all of these stop again if there is a fault
                     m.d.comb += [
                         program.i_begin.eq(1), program.i_address.eq(image + HEADER),
-                        program.i_bytes.eq(program_bytes), weights.i_begin.eq(weights_bytes.any()),
-                        weights.i_address.eq(image + weights_offset),
-                        weights.i_bytes.eq(weights_bytes),
+                        program.i_bytes.eq(header.o_program_bytes),
+                        weights.i_begin.eq(header.o_weights_bytes.any()),
+                        weights.i_address.eq(image + header.o_weights_offset),
+                        weights.i_bytes.eq(header.o_weights_bytes),
                         machine.i_start.eq(1),
                     ]  # fmt: skip
             with m.State("RUN"):
@@ -375,33 +352,3 @@ class Accelerator(SharedComponent):
                 with m.If(stop & quiet):
                     m.d.comb += registers.i_done.eq(1)
                     m.next = "IDLE"
-
-    def _count(self, m: Module, registers: Any, machine: Machine) -> None:
-        """Count what the cycles of a run are spent on; every cycle is of one class."""
-        ports: Any = self
-        ticks: dict[str, Value] = {
-            "cycles": Const(1, 1),
-            "array_cycles": machine.o_array,
-            "weights_cycles": machine.o_weights,
-            "activations_cycles": machine.o_activations,
-            "results_cycles": ~(machine.o_array | machine.o_weights | machine.o_activations),
-        }
-        beats: dict[str, Value] = {
-            "read": ports.m_axi_rvalid, "written": ports.m_axi_wvalid & ports.m_axi_wready,
-        }  # fmt: skip
-        bits = self.config.axi_bytes.bit_length() - 1
-        for name, tick in ticks.items():
-            m.d.comb += getattr(registers, f"i_{name}").eq(self._counter(m, name, COUNTED, tick))
-        for name, tick in beats.items():
-            counter = self._counter(m, f"beats_{name}", COUNTED - bits, tick)
-            m.d.comb += getattr(registers, f"i_bytes_{name}").eq(counter << bits)
-
-    def _counter(self, m: Module, name: str, bits: int, tick: Value) -> Signal:
-        """Return how many cycles of the run had a tick."""
-        registers: Any = self.registers
-        counter = Signal(bits, name=name)
-        with m.If(registers.o_start):
-            m.d.sync += counter.eq(0)
-        with m.Elif(registers.o_busy):
-            m.d.sync += counter.eq(counter + tick)
-        return counter

@@ -74,9 +74,9 @@ class Engine(SharedComponent):
         word, and the next ones but one come when the last result of the round is out.
     i_limits : In(2 * LIMITS)
         Of even rounds and of odd ones. They stay, too.
-    o_result, o_valid, o_last : 8 * rows, 1, 1
+    o_result, o_valid, o_next_valid, o_last : 8 * rows, 1, 1, 1
         A word of results, row 0 in the low bits, in the cycle after one in which the array moved;
-        whether it is the last one of its command.
+        whether there will be one in the next cycle, and whether it is the last one of its command.
     o_busy : Out(1)
         A GEMM has beats left, or groups on their way.
 
@@ -114,6 +114,7 @@ class Engine(SharedComponent):
     i_limits: Signal
     o_result: Signal
     o_valid: Signal
+    o_next_valid: Signal
     o_last: Signal
     o_busy: Signal
 
@@ -131,7 +132,7 @@ class Engine(SharedComponent):
             "i_parameters_left": In(range(parameter_words(config.rows, word, every) + 1)),
             "i_parameters_odd": In(1),
             "i_limits": In(2 * LIMITS.size), "o_result": Out(8 * config.rows), "o_valid": Out(1),
-            "o_last": Out(1), "o_busy": Out(1),
+            "o_next_valid": Out(1), "o_last": Out(1), "o_busy": Out(1),
         }  # fmt: skip
         parameters = (config, word, every)
         super().__init__(kind="engine", parameters=parameters, signature=signature, resets=True)
@@ -296,8 +297,9 @@ class Engine(SharedComponent):
             with m.If(self.i_en):
                 m.d.sync += later.eq(coming)
         valid = Signal()  # one is there, and was not in the cycle before
-        m.d.sync += valid.eq(coming[0] & self.i_en)
+        m.d.sync += valid.eq(self.o_next_valid)
         m.d.comb += [
+            self.o_next_valid.eq(coming[0] & self.i_en),
             self.o_result.eq(deskew.o), self.o_valid.eq(valid),
             self.o_last.eq(later[1]), deskew.i_bypass.eq(later[2:]),
         ]  # fmt: skip

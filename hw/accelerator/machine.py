@@ -94,9 +94,9 @@ class Machine(SharedComponent):
         Words of jobs and their parameters.
     i_push, i_data, o_room : 1, 8 * word, range(depth + 1)
         Words of weights.
-    i_load, i_load_address, i_load_data, o_load : 1, range(2 * rows * word), 8 * word, 1
-        A word from memory for the activation memory; with `o_load` it is written in this cycle.
-        Results go first.
+    i_load, i_load_address, i_load_data, o_next_load : 1, range(2 * rows * word), 8 * word, 1
+        A word from memory for the activation memory, which is written in this cycle. It may come
+        only if `o_next_load` was 1 in the cycle before: results go first.
     i_load_first, i_load_end : range(word), range(word + 1)
         Its first byte, and the one behind its last.
     i_loading, i_load_left : 1, range(4 * rows * word)
@@ -128,7 +128,7 @@ class Machine(SharedComponent):
     i_load_end: Signal
     i_load_address: Signal
     i_load_data: Signal
-    o_load: Signal
+    o_next_load: Signal
     i_loading: Signal
     i_load_left: Signal
     i_store: Signal
@@ -157,7 +157,7 @@ class Machine(SharedComponent):
             "o_room": Out(range(depth + 1)), "i_load": In(1),
             "i_load_first": In(range(word)), "i_load_end": In(range(word + 1)),
             "i_load_address": In(local),
-            "i_load_data": In(8 * word), "o_load": Out(1), "i_loading": In(1),
+            "i_load_data": In(8 * word), "o_next_load": Out(1), "i_loading": In(1),
             "i_load_left": In(local + 1), "i_store": In(1), "i_store_address": In(local),
             "o_store": Out(8 * word), "o_transfer": Out(1), "o_is_load": Out(1),
             "o_job": Out(TRANSFER.size), "i_transferred": In(1), "o_done": Out(1),
@@ -606,7 +606,7 @@ class Machine(SharedComponent):
             turns.eq((begins & (~front.writing | last)) | (front.pending & last)),
             front.last.eq(valid & last),
             front.freed.eq(Mux(kept_combine, Mux(front.last, 2, 0), valid & round_ends)),
-            self.o_load.eq(~valid),
+            self.o_next_load.eq(~engine.o_next_valid),
             memory.i_write_en.eq(Mux(valid, kept_result, self.i_load)),
             memory.i_write_first.eq(Mux(valid, 0, self.i_load_first)),
             memory.i_write_end.eq(Mux(valid, count, self.i_load_end)),

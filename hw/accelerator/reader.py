@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal, Value, signed
+from amaranth.hdl import Const, Module, Mux, Signal, Value, signed
 from amaranth.lib.data import StructLayout, View
 from amaranth.lib.wiring import In, Out
 
@@ -115,13 +115,14 @@ class GemmReader(SharedComponent):
         """Build the counters, from the innermost to the outermost, and the address."""
         m = Module()
         job = View(gemm_job(self.address), self.i_job)
-        wide = signed(self.address + 1)
 
         def place(name: str) -> dict[str, Signal]:
             """Return where a pixel is: its image row, its bytes in that, its number in the line."""
             return {
-                "base": Signal(wide, name=f"{name}_base"), "x": Signal(wide, name=f"{name}_x"),
-                "row": Signal(signed(17), name=f"{name}_row"), "at": Signal(16, name=f"{name}_at"),
+                "base": Signal(self.address, name=f"{name}_base"),
+                "x": Signal(signed(self.address + 1), name=f"{name}_x"),
+                # Modulo 2**17: what is above the image is far below it.
+                "row": Signal(17, name=f"{name}_row"), "at": Signal(16, name=f"{name}_at"),
                 "ends": Signal(name=f"{name}_ends"),  # it is the last one of its line
             }  # fmt: skip
 
@@ -136,8 +137,11 @@ class GemmReader(SharedComponent):
         offset = Signal(self.address)  # of the word in its run
         down = Signal(self.address)  # of the run, from the first one
         turn = Signal(2)
-        origin = Signal(self.address)  # of the round
-        first = {"base": job.base, "x": job.x, "row": job.top, "at": 1, "ends": job.line == 1}
+        origin = Signal(self.address)  # of the round: its first pixel's base
+        first: dict[str, Value] = {
+            "base": Mux(self.i_begin, job.base, origin + job.block), "x": job.x, "row": job.top,
+            "at": Const(1), "ends": job.line == 1,
+        }  # fmt: skip
         # It is the last word of its run, run of the image, turn, tile of its round, round.
         last_word, last_run, last_turn, last_tile, final = (
             Signal(name=name)
@@ -186,30 +190,30 @@ class GemmReader(SharedComponent):
                 for where in (pixel, tile):
                     m.d.sync += [signal.eq(following[key]) for key, signal in where.items()]
             with m.If(tile_ends):
-                m.d.sync += [number.eq(1), round_.eq(round_ + 1), origin.eq(origin + job.block)]
+                m.d.sync += [number.eq(1), round_.eq(round_ + 1)]
                 m.d.sync += [last_tile.eq(job.tiles == 1), final.eq(round_ + 1 == job.rounds)]
         with m.If(self.i_begin):
             m.d.sync += [word.eq(1), offset.eq(0), run.eq(0), down.eq(0), number.eq(1)]
-            m.d.sync += [round_.eq(1), origin.eq(0), turn.eq(0)]
+            m.d.sync += [round_.eq(1), turn.eq(0)]
             m.d.sync += [
                 last_word.eq(job.words == 1), last_run.eq(job.rows == 1),
                 last_turn.eq(job.turns == 1), last_tile.eq(job.tiles == 1),
                 final.eq(job.rounds == 1),
             ]  # fmt: skip
         with m.If(self.i_begin | (self.i_next & tile_ends)):
-            m.d.sync += fill(1)
+            m.d.sync += [*fill(1), origin.eq(first["base"])]
             for where in (pixel, tile):
                 m.d.sync += [signal.eq(first[key]) for key, signal in where.items()]
 
         x = Signal(signed(self.address + 2))
-        row = Signal(signed(18))
-        inside = (row >= 0) & (row < job.height)
+        row = Signal(17)
+        inside = row < job.height
         before, rest = -x, job.width - x
         most = Mux(rest < 0, 0, Mux(rest < length, rest, length))
         m.d.comb += [
             x.eq(pixel["x"] + offset),
             row.eq(pixel["row"] + run),
-            self.o_address.eq(pixel["base"] + origin + down + x),
+            self.o_address.eq(pixel["base"] + down + x),
             self.o_first.eq(Mux(before < 0, 0, Mux(before < length, before, length))),
             self.o_bytes.eq(Mux(inside, most, 0)),
             self.o_last.eq(tile_ends & final),

@@ -93,14 +93,13 @@ class StreamReader(SharedComponent):
         """Build the place in the signal, where the next fold begins, and the counters."""
         m = Module()
         job = View(stream_job(self.address), self.i_job)
-        wide = signed(self.address + 1)
 
         def place(name: str) -> dict[str, Signal]:
             return {
-                "line": Signal(wide, name=f"{name}_line"),
-                "x": Signal(signed(18), name=f"{name}_x"),
+                "line": Signal(self.address, name=f"{name}_line"),
+                # These two modulo 2**17: what is left of the image, or above it, is far behind it.
+                "x": Signal(17, name=f"{name}_x"), "row": Signal(17, name=f"{name}_row"),
                 "in": Signal(self.address, name=f"{name}_in"), "at": Signal(16, name=f"{name}_at"),
-                "row": Signal(signed(18), name=f"{name}_row"),
                 "ends": Signal(name=f"{name}_ends"),  # it is the last one of its line
             }  # fmt: skip
 
@@ -110,9 +109,9 @@ class StreamReader(SharedComponent):
             "ends": job.pitch == 1,
         }  # fmt: skip
         # Of the signal: byte and element that its lines begin with. Of the block: that byte.
-        origin = Signal(wide)
-        left = Signal(signed(18))
-        corner = Signal(wide)
+        origin = Signal(self.address)
+        left = Signal(17)
+        corner = Signal(self.address)
         # From 1: the band of the block, the block.
         band = Signal(16)
         round_ = Signal(16)
@@ -205,8 +204,8 @@ class StreamReader(SharedComponent):
             for where in (here, fold):
                 m.d.sync += [signal.eq(first[key]) for key, signal in where.items()]
 
-        row = Signal(signed(19))
-        inside = (row >= 0) & (row < job.height) & (here["x"] >= 0) & (here["x"] < job.width)
+        row = Signal(17)
+        inside = (row < job.height) & (here["x"] < job.width)
         m.d.comb += [
             row.eq(here["row"] + kernel),
             self.o_address.eq(here["line"] + here["in"] + down),

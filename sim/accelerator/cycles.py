@@ -11,10 +11,10 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from hw.accelerator.accelerator import HEADER
 from hw.accelerator.combiner import ENTRIES, Mode
 from hw.accelerator.config import BURST, AcceleratorConfig
 from hw.accelerator.fetcher import OUTSTANDING
+from hw.accelerator.header import HEADER
 from hw.accelerator.jobs import Kind, job_words, parameter_words
 from hw.accelerator.requantizer import lane_steps, wide_steps
 from hw.control.rules import wave_steps
@@ -251,7 +251,7 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
     parts = [0, 0]
     loading = OUTSTANDING * BURST // size
     # A load on its way: where its next beat belongs, what is left, and beats in the queue.
-    arriving = shows = False
+    arriving = shows = loads = False
     mark = left = queued = 0
     # Addresses of the job's words, and of the results that leave, with their bytes.
     addresses: Iterator[tuple[int, int, int]] = iter(())
@@ -432,10 +432,9 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
 
         # Results.
         last = round_end = False
-        stores_beat = shows
-        here = (mark, size) if shows else (0, 0)  # what is written
+        here = (mark, size) if loads else (0, 0)  # what is written
         if moved_on and leaving and leaving[0][0] == step:
-            stores_beat = False
+            assert not loads
             here = next(results)
             one = leaving[0]
             one[0] += one[2]
@@ -515,12 +514,9 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
         if store.busy:
             store.clock(cycle)
         arriving = arriving and (load_busy or queued > 0 or shows)
-        if stores_beat:
+        if loads:
             mark += size
             left = max(0, left - size)
-        stays = shows and not stores_beat
-        shows = stays or queued > 0
-        queued += (beat_of == 2) - (shows and not stays)
 
         # The run.
         if state == "HEADER":
@@ -811,6 +807,11 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
             c_entries += c_entry
             step += 1
         moved_on = en
+        # A word of a load goes on unless a result leaves in the next cycle.
+        loads = shows and not (moved_on and leaving and leaving[0][0] == step)
+        stays = shows and not loads
+        shows = stays or queued > 0
+        queued += (beat_of == 2) - (shows and not stays)
         pace_waits = pace_round == loaded_before
         all_loaded = job is not None and loaded_before == job.rounds
         if not combine:

@@ -21,6 +21,7 @@
 #define JOIN2(a, b) a##b
 #define JOIN(a, b) JOIN2(a, b)
 #define INSIDE(name) core.rootp->JOIN(stos_accelerator__DOT__, name)
+#define COUNTER(name) INSIDE(JOIN(counters__DOT__, name))
 
 struct Head {
     uint64_t bytes;       // of the memory
@@ -433,11 +434,11 @@ int main(int argc, char** argv) {
             look(INSIDE(arriving));
             completed += INSIDE(machine__DOT__o_completes);  // with the next edge
             if (index != current || jobs.empty()) {
-                jobs.push_back({INSIDE(cycles),
-                                {INSIDE(array_cycles), INSIDE(weights_cycles),
-                                 INSIDE(activations_cycles), INSIDE(results_cycles),
-                                 INSIDE(beats_read) * BUS_BYTES,
-                                 INSIDE(beats_written) * BUS_BYTES}});
+                jobs.push_back({COUNTER(cycles),
+                                {COUNTER(array_cycles), COUNTER(weights_cycles),
+                                 COUNTER(activations_cycles), COUNTER(results_cycles),
+                                 COUNTER(beats_read) * BUS_BYTES,
+                                 COUNTER(beats_written) * BUS_BYTES}});
                 current = index;
             }
 #endif

@@ -6,8 +6,8 @@ import functools
 import operator
 from collections.abc import Sequence
 
-from hw.accelerator.accelerator import HEADER, MAGIC
 from hw.accelerator.config import AcceleratorConfig
+from hw.accelerator.header import HEADER, MAGIC
 from hw.accelerator.registers import VERSION
 
 from .jobs import Job

@@ -186,8 +186,9 @@ class AcceleratorSimulator:
             for module, names in (
                 (f"{_TOP}_activation_bank", ["memory"]),
                 (f"{_TOP}_machine", ["index", "o_completes"]),
-                (_TOP, [f"{name.lower()}_cycles" for name in COUNTERS]),
-                (_TOP, ["cycles", "beats_read", "beats_written", "arriving"]),
+                (f"{_TOP}_counters", [f"{name.lower()}_cycles" for name in COUNTERS]),
+                (f"{_TOP}_counters", ["cycles", "beats_read", "beats_written"]),
+                (_TOP, ["arriving"]),
                 (f"{_TOP}_machine", ["o_array"] * self.trace),
                 (f"{_TOP}_engine", ["o_valid"] * self.trace),
             )

@@ -54,7 +54,7 @@ class Placed:
         return found
 
 
-def place(program: Program, values: Sequence[NDArray[Any]]) -> Placed:
+def place(program: Program, values: Sequence[NDArray[Any]], offset: int = 0) -> Placed:
     """Lay an image, inputs and room for outputs into a memory, with guards between.
 
     Parameters
@@ -62,17 +62,19 @@ def place(program: Program, values: Sequence[NDArray[Any]]) -> Placed:
     program : Program
     values : sequence of int8 arrays
         Of its inputs, as inside the graph.
+    offset : int
+        Bytes from a page's begin to inputs, outputs, and what is spilled.
     """
     image = program.image
     memory = bytearray()
 
-    def add(count: int) -> int:
+    def add(count: int, offset: int = offset) -> int:
         """Return where so many bytes begin, a guard behind them."""
-        begin = len(memory)
-        memory.extend(bytes([_GUARD]) * (-(-(count + _PAGE) // _PAGE) * _PAGE))
+        begin = len(memory) + offset
+        memory.extend(bytes([_GUARD]) * (-(-(offset + count + _PAGE) // _PAGE) * _PAGE))
         return begin
 
-    where = add(len(image))
+    where = add(len(image), 0)
     memory[where : where + len(image)] = image
     ends = []
     for tensors in (program.inputs, program.outputs):
