@@ -11,11 +11,14 @@ from typing import Any
 
 from hw.accelerator.accelerator import Accelerator
 from hw.accelerator.config import AcceleratorConfig
+from hw.accelerator.jobs import Base, Kind
 from hw.accelerator.registers import COUNTERS, REGISTERS
 from hw.emit import emit_accelerator
 from hw.share import ModuleLibrary
 from report.errors import UserError
+from sim.accelerator import jobs
 from sim.accelerator.compiler import Program, compile_graph
+from sim.accelerator.image import image
 from sim.accelerator.rtl import AcceleratorResult, AcceleratorSimulator, Access
 from sim.accelerator.run import Placed, place
 from sim.rtl import RtlError
@@ -53,6 +56,8 @@ COMPONENTS = {
     "fetchers": ["program_fetcher", "weights_fetcher", "tensor_fetcher"],
     "storer": ["storer", "span", "load_fifo"],
     "registers": ["registers"],
+    "header": ["header"],
+    "counters": ["counters"],
     "paced drain": ["drain"],
     "paced controller": ["controller"],
     "paced array": ["pe", "row", "grid", "deskew"],
@@ -60,7 +65,7 @@ COMPONENTS = {
 
 #: Components whose mutants share a build.
 BATCHES = (
-    ("accelerator", "machine", "registers"),
+    ("accelerator", "machine", "registers", "header", "counters"),
     ("engine", "requantizer", "combiner", "pacer", "loader", "corner turn", "paced drain",
      "paced controller", "paced array"),
     ("activation memory", "GEMM reader", "GEMM writer", "stream reader", "stream writer", "rings",
@@ -68,7 +73,7 @@ BATCHES = (
 )  # fmt: skip
 
 #: Whose mutants are proved equivalent where they are: what the solver can hold.
-PROVED = ("fetchers", "loader", "pacer", "paced drain", "registers", "storer")
+PROVED = ("counters", "fetchers", "header", "loader", "pacer", "paced drain", "registers", "storer")
 
 #: No run is so long that it is kept for some.
 LONG = ()
@@ -82,10 +87,11 @@ _TESTS = {
     "gemm_writer": "writer", "stream_reader": "streams", "stream_writer": "streams",
     "weight_ring": "ring", "job_ring": "ring", "program_fetcher": "fetcher",
     "weights_fetcher": "fetcher", "tensor_fetcher": "fetcher", "storer": "storer", "span": "span",
-    "load_fifo": "fifo", "registers": "registers",
+    "load_fifo": "fifo", "registers": "registers", "loader": "loader", "counters": "counters",
+    "header": "header",
 }  # fmt: skip
 _INSIDE = {
-    "combiner": "engine", "combiner_lane": "engine", "loader": "engine", "rotator": "corner_turn",
+    "combiner": "engine", "combiner_lane": "engine", "rotator": "corner_turn",
     "coarse_rotator": "activations", "fine_rotator": "activations",
 }  # fmt: skip
 
@@ -201,7 +207,11 @@ class _Question:
 def _programs(config: AcceleratorConfig) -> list[tuple[Program, Placed]]:
     """Return random networks that fit."""
     found = []
-    models = [*_large(), *_streams(), *(wild(seed, 600) for seed in _NETWORKS)]
+    models = [
+        *(model for seed in range(4) for model in _large(random.Random(seed))), *_streams(),
+        *(wild(seed, 600) for seed in _NETWORKS),
+    ]  # fmt: skip
+    dice = random.Random(2)
     with tempfile.TemporaryDirectory() as folder:
         for seed, model in enumerate(models):
             graph = load(model, Path(folder))
@@ -211,26 +221,34 @@ def _programs(config: AcceleratorConfig) -> list[tuple[Program, Placed]]:
                 continue
             some = inputs(graph, seed)
             values = dict(zip(graph.inputs, some, strict=True))
-            found.append((program, place(program, [values[one] for one in program.inputs])))
+            given = [values[one] for one in program.inputs]
+            found.append((program, place(program, given, dice.randrange(4096))))
     return found
 
 
-def _large() -> list[bytes]:
+def _large(dice: random.Random) -> list[bytes]:
     """Return networks whose counts are large, each in its own way: they end high in counters."""
     found = []
-    net = Net(1, (1, 1, 9000, 1))  # a line
-    found.append(net.done(net.conv(net.input, (1, 1), 3)))
-    net = Net(2, (1, 700, 5, 5))  # lines
+    seed = dice.getrandbits(16)
+    net = Net(seed, (1, 1, dice.randint(4000, 16000), 1))  # a line
+    found.append(net.done(net.conv(net.input, (1, 1), dice.randint(1, 3))))
+    net = Net(seed, (1, dice.randint(600, 1200), 5, 5))  # lines
     found.append(net.done(net.depthwise(net.input, (3, 3), StrideH=2, StrideW=1)))
-    net = Net(3, (1, 1, 1, 2500))  # products
+    net = Net(seed, (1, 1, dice.randint(8000, 16000), 1))  # a signal
+    found.append(net.done(net.depthwise(net.input, (1, 3), StrideW=dice.randint(1, 3))))
+    net = Net(seed, (1, 1, 1, dice.randint(2000, 16000)))  # products
     found.append(net.done(net.conv(net.input, (1, 1), 7)))
-    net = Net(4, (1, 2, 3, 700))  # blocks of channels
+    net = Net(seed, (1, 1, 1, 5))  # rounds
+    found.append(net.done(net.conv(net.input, (1, 1), dice.randint(2000, 9000))))
+    net = Net(seed, (1, 2, 3, dice.randint(500, 4000)))  # blocks of channels
     found.append(net.done(net.depthwise(net.input, (2, 3))))
-    net = Net(5, (1, 90, 11, 9))  # words
-    x = net.pool("MAX_POOL_2D", net.input, (4, 3), StrideH=1, StrideW=1, Padding=SAME)
+    net = Net(seed, (1, 90, 11, dice.randint(5, 9)))  # words
+    kernel = dice.randint(3, 9), dice.randint(3, 6)
+    x = net.pool("MAX_POOL_2D", net.input, kernel, StrideH=1, StrideW=1, Padding=SAME)
     found.append(net.done(net.sum(x, net.input)))
-    net = Net(6, (1, 60, 60, 2))  # rows of a kernel
-    found.append(net.done(net.conv(net.input, (30, 3), 5, StrideH=3, StrideW=4)))
+    net = Net(seed, (1, 90, 9, 2))  # rows of a kernel
+    kernel = dice.randint(20, 80), dice.randint(1, 3)
+    found.append(net.done(net.conv(net.input, kernel, 4, StrideH=9, StrideW=4)))
     return found
 
 
@@ -276,10 +294,10 @@ def questions(config: AcceleratorConfig) -> list[_Question]:
     found: list[_Question] = []
 
     def add(
-        group: str, program: Program, placed: Placed, memory: bytes = b"", image: int = 0,
+        group: str, program: Program, placed: Placed, memory: bytes = b"", where: int = 0,
         **options: Any,
     ) -> AcceleratorResult:  # fmt: skip
-        given, addresses = memory or placed.memory, (image, *placed.addresses[1:])
+        given, addresses = memory or placed.memory, (where, *placed.addresses[1:])
         limit = 200_000 + 100 * program.timing().cycles
         options["base"] = dice.randrange(1 << 19) << 12
         result = core.run(given, addresses, reset=1, limit=limit, **options)
@@ -316,8 +334,12 @@ def questions(config: AcceleratorConfig) -> list[_Question]:
         changed = bytearray(placed.memory)
         changed[byte] ^= 1 << dice.randrange(8)
         add("images", program, placed, bytes(changed))
+    for kind, base in ((Kind.LOAD, Base.INPUT), (Kind.STORE, Base.OUTPUT)):
+        for count in (0, *(1 << bit for bit in range(config.local_bits + 1, 32))):
+            moved = image([jobs.transfer(kind, base, 0, 0, count), jobs.end()], config)
+            add("images", program, placed, moved + placed.memory[len(moved) :])
     for bit in range(2, 6):
-        add("images", program, placed, image=1 << bit)
+        add("images", program, placed, where=1 << bit)
     for program, placed in programs[:4]:
         add("registers", program, placed, accesses=_accesses(dice))
     order: dict[str, int] = {}

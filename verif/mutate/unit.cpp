@@ -1,8 +1,9 @@
 // A component, cycle by cycle: what the unit tests drive in the place of Amaranth's simulator.
 //
 // Reads requests from standard input until it ends. A 'b' and a seed: begin, with garbage in all
-// registers. A 'c' and all inputs, each in whole bytes: a cycle; it answers with all outputs, as
-// they are just before the edge of the clock. PORTS lists them, and MUTANT is the fault.
+// registers; an 'o' in its place: with ones. A 'c' and all inputs, each in whole bytes: a cycle; it
+// answers with all outputs, as they are just before the edge of the clock. PORTS lists them, and
+// MUTANT is the fault.
 
 #include <memory>
 #include <vector>
@@ -22,12 +23,12 @@ int main(int count, char** words) {
     std::vector<Port> inputs, outputs;
     char what;
     while (receive(&what, 1)) {
-        if (what == 'b') {
+        if (what != 'c') {
             uint32_t seed;
             if (!receive(&seed, 1)) return 1;
             core.reset();
             context = std::make_unique<VerilatedContext>();
-            context->randReset(2);
+            context->randReset(what == 'o' ? 1 : 2);
             context->randSeed(seed | 1);
             core = std::make_unique<Vcore>(context.get());
             core->mutant = mutant;

@@ -133,10 +133,10 @@ class _Netlist:
             [unit.binary, str(mutant)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
 
-    def begin(self, seed: int) -> None:
-        """Power up with garbage in all registers."""
+    def begin(self, seed: int, ones: bool) -> None:
+        """Power up with garbage, or ones, in all registers."""
         assert self._process.stdin
-        self._process.stdin.write(b"b" + seed.to_bytes(4, "little"))
+        self._process.stdin.write((b"o" if ones else b"b") + seed.to_bytes(4, "little"))
 
     def cycle(self, values: dict[str, int]) -> dict[str, int]:
         """Return the outputs just before the edge of the clock, and go on to the next cycle."""

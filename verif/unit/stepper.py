@@ -63,7 +63,9 @@ class Stepper:
         self.simulator.add_clock(1e-6, domain=self.domain)
         self._ran = False
 
-    def run(self, cycles: Iterable[Inputs], *, seed: int = 0) -> list[SimpleNamespace]:
+    def run(
+        self, cycles: Iterable[Inputs], *, seed: int = 0, ones: bool = False
+    ) -> list[SimpleNamespace]:
         """Power up, reset for one cycle if the component has a reset, and go through the cycles.
 
         Parameters
@@ -73,13 +75,16 @@ class Stepper:
             the outputs of the cycle whose inputs it yielded, so that it can react to them.
         seed : int
             Of the garbage.
+        ones : bool
+            All registers begin with ones in place of garbage, and there is no reset: counters are
+            at their ends.
 
         Returns
         -------
         list of namespaces
             The outputs of every cycle, as they are just before its clock edge.
         """
-        self._cycles, self._dice = iter(cycles), random.Random(seed)
+        self._cycles, self._dice, self._ones = iter(cycles), random.Random(seed), ones
         self._trace: list[SimpleNamespace] = []
         if self._machine:
             with contextlib.suppress(StopIteration):  # it never waits for anything
@@ -107,7 +112,10 @@ class Stepper:
 
     async def _testbench(self, ctx: Any) -> None:
         for register in self.registers:
-            ctx.set(register, _as_shaped(self._dice.getrandbits(len(register)), register))
+            value = (
+                (1 << len(register)) - 1 if self._ones else self._dice.getrandbits(len(register))
+            )
+            ctx.set(register, _as_shaped(value, register))
         drive = Cat(self.domain.rst, *self.inputs.values())
         watch = Cat(self.outputs.values())
         widths = [1, *map(len, self.inputs.values())]
@@ -132,7 +140,7 @@ class Stepper:
 
     async def _elsewhere(self) -> None:
         machine: Any = self._machine
-        machine.begin(self._dice.getrandbits(32))
+        machine.begin(self._dice.getrandbits(32), self._ones)
 
         async def cycle(values: dict[str, int]) -> dict[str, int]:
             found: dict[str, int] = machine.cycle(values)
@@ -142,7 +150,7 @@ class Stepper:
 
     async def _go(self, cycle: Callable[[dict[str, int]], Awaitable[dict[str, int]]]) -> None:
         """Reset the component, and go through the cycles."""
-        if self.component.resets:
+        if self.component.resets and not self._ones:
             await cycle(self._values({"rst": 1}))
         cycles = self._cycles
         seen = None

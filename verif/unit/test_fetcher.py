@@ -9,7 +9,7 @@ import pytest
 from hw.accelerator.config import BURST
 from hw.accelerator.fetcher import OUTSTANDING, Fetcher
 from verif.lib.machines import SMALL
-from verif.unit.stepper import Drive, Stepper
+from verif.unit.stepper import LONG, Drive, Stepper
 
 #: Bytes of a beat, bits of an address, and beats that there is room for at most.
 SHAPES = [
@@ -27,20 +27,24 @@ def test_ranges(size: int, bits: int, most: int, seed: int) -> None:
     dice = random.Random(seed)
     ranges = [
         (dice.randrange((1 << bits) - 1024), dice.choice([1, size, dice.randint(1, 900)]))
-        for _ in range(8)
+        for _ in range(8 * (1 + 3 * LONG))
     ]
+    if LONG and bits > 20:
+        ranges.append((dice.randrange(1 << 31), dice.randint(1 << 16, 1 << 18)))
 
     def drive() -> Drive:
         for address, count in ranges:
+            pace = 0.5 if count < 1000 else 1
             quiet = {"i_begin": 0, "i_address": None, "i_bytes": None, "i_stop": 0, "i_ready": 0,
                      "i_beat": 0, "i_room": 0}  # fmt: skip
             yield quiet | {"i_begin": 1, "i_address": address, "i_bytes": count}
             coming: list[int] = []  # addresses of beats
             asked: list[int] = []
             used = 0  # beats that have come and not been taken away
-            for _ in range(3000):
-                used -= int(used > 0 and dice.random() < 0.7)
-                ready, beat = int(dice.random() < 0.5), int(bool(coming) and dice.random() < 0.5)
+            for _ in range(3000 + 2 * count):
+                used -= int(used > 0 and dice.random() < max(pace, 0.7))
+                ready = int(dice.random() < pace)
+                beat = int(bool(coming) and dice.random() < pace)
                 # Room beside what is on its way.
                 room = most - used - len(coming)
                 seen = yield quiet | {"i_ready": ready, "i_beat": beat, "i_room": max(room, 0)}

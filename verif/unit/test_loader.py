@@ -14,6 +14,7 @@ from hw.accelerator.loader import Loader
 from hw.accelerator.pacer import GemmPacer, pace_job
 from hw.layouts import encode
 from hw.share import SharedComponent
+from verif.lib.machines import SMALL
 from verif.unit.stepper import Drive, Stepper
 from verif.unit.test_pacer import even
 
@@ -78,6 +79,55 @@ class North(SharedComponent):
             self.o.eq(turn.o),
         ]
         return m
+
+
+#: Bytes of a word, and columns.
+SHAPES = [(2, 2), (4, 3), (8, 8), (16, 5), *((one.word, one.array.cols) for one in SMALL)]
+
+
+@pytest.mark.parametrize(("word", "cols"), SHAPES)
+@pytest.mark.parametrize("seed", range(3))
+def test_groups(word: int, cols: int, seed: int) -> None:
+    """Words are taken in the right steps, and belong to the right groups, with pauses."""
+    dice = random.Random(seed)
+    most = 2 * word - 1
+
+    def drive() -> Drive:
+        for _ in range(30):
+            pixels = dice.randint(1, cols)
+            near = dice.choice([0, 0, 3, 3 * word])
+            groups: list[tuple[int, int]] = []  # the step in which each enters, and its pixels
+            for _ in range(dice.randint(1, 8)):
+                size = pixels + dice.randint(0, int(pixels < cols))
+                last = groups[-1][0] if groups else 0
+                groups.append((last + size + dice.randint(0, near), size))
+            first = {begun + cols - size + 1: n for n, (begun, size) in enumerate(groups)}
+            takes = {
+                step for begun, size in groups for step in range(begun + cols - size, begun + cols)
+            }
+            entering = dict(groups)
+            step, newest = 0, -1
+            yield {"i_en": 0, "i_group": None, "i_large": None, "i_pixels": pixels}
+            while step <= groups[-1][0] + cols + 2:
+                moves = int(dice.random() < 0.8)
+                size = entering.get(step, 0)
+                seen = yield {
+                    "i_en": moves, "i_group": int(size > 0), "i_pixels": pixels,
+                    "i_large": int(size > pixels) if size else None,
+                }  # fmt: skip
+                assert seen.o_take == (step - 1 in takes)
+                assert seen.o_next == (step + moves - 1 in takes)
+                assert seen.o_empty != any(begun < step <= begun + cols for begun, _ in groups)
+                newest = first.get(step, newest)
+                if newest >= 0:
+                    assert seen.o_phase == min(step - groups[newest][0] - 1, most)
+                if newest > 0:
+                    apart = groups[newest][0] - groups[newest - 1][0]
+                    if apart + cols - groups[newest][1] <= most:  # of use to the corner turn
+                        assert seen.o_before == apart % word
+                step += moves
+
+    Stepper(Loader(word=word, cols=cols)).run(drive())
 
 
 @pytest.mark.parametrize("seed", range(10))

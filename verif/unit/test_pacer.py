@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import random
 
@@ -18,7 +19,7 @@ def even(total: int, parts: int) -> list[int]:
 
 
 @pytest.mark.parametrize("every", [1, 2, 4])
-@pytest.mark.parametrize("seed", range(30 + 8 * LONG))
+@pytest.mark.parametrize("seed", range(30 + 16 * LONG))
 def test_steps(seed: int, every: int) -> None:
     """The steps of all beats are those of the two rules, over several jobs, with freezes."""
     dice = random.Random(seed)
@@ -32,10 +33,15 @@ def test_steps(seed: int, every: int) -> None:
     if seed >= 30:  # many words, tiles, runs, rounds
         cols = (3, 6)[seed % 2]
         lengths, tiles = even(run := dice.randint(1, 20), -(-run // 8)), [1]
+        way, (many, some) = (seed - 30) // 2 % 8, (dice.randint(1, 1 << 14) for _ in range(2))
+        size = dice.randint(1, 510)
         jobs = [
-            ([8] * 300 + [7] * 900, tiles, 1, 1), (lengths, [2] * 300 + [1] * 1500, 1, 1),
-            (lengths, tiles, 255, 2), (lengths, tiles, 1, 1500), ([200], [2, 1], 2, 3),
-        ]  # fmt: skip
+            [([2] * many + [1] * some, tiles, 1, 1)], [([1] * many * 2, tiles, 1, 1)],
+            [([1], [2] * many + [1] * some, 1, 1)], [([1], [1] * many * 2, 1, 1)],
+            [(lengths, tiles, dice.randint(128, 255), 2)], [([1], tiles, 1, many * 2)],
+            [([size + 1] * 3 + [size], [2, 1], 2, 3)],
+            [([size], [dice.randint(1, cols)] * 3, 3, 2)],
+        ][way]  # fmt: skip
 
     def drive() -> Drive:
         step, begun, ended, before = 0, -100, -100, 0
@@ -52,7 +58,7 @@ def test_steps(seed: int, every: int) -> None:
             late = dice.choice([0, 40])
             opens = [step + 1 + dice.randint(0, late) for _ in range(rounds)]  # rounds may begin
             opens = list(itertools.accumulate(opens, max))
-            ready = sum(opened <= step + 1 for opened in opens)
+            ready = bisect.bisect(opens, step + 1)
             seen = yield {
                 "i_begin": 1, "i_job": job, "i_en": 1, "i_after": after, "i_ready": ready,
             }  # fmt: skip
@@ -80,7 +86,7 @@ def test_steps(seed: int, every: int) -> None:
             last = max(wanted)
             while step <= last:
                 moves = int(dice.random() < 0.8)
-                ready = sum(opened <= step + moves for opened in opens)  # in the next cycle
+                ready = bisect.bisect(opens, step + moves)  # in the next cycle
                 seen = yield {
                     "i_begin": 0,
                     "i_after": None,

@@ -18,14 +18,22 @@ def even(total: int, parts: int) -> list[int]:
     return [each + 1] * more + [each] * (parts - more)
 
 
-#: Image, channels, kernel and rounds, large in one way each.
-LARGE = [
-    ((1, 5000), 1, (1, 1), 1), ((5000, 1), 1, (1, 1), 1), ((1, 1), 9000, (1, 1), 2),
-    ((255, 1), 3, (255, 1), 1), ((1, 2), 3, (1, 1), 3000), ((1, 40), 900, (1, 3), 1),
-]  # fmt: skip
+WAYS = ("wide", "high", "deep", "tall kernel", "many rounds", "many words", "large tile")
 
 
-@pytest.mark.parametrize("seed", range(40 + 2 * len(LARGE) * LONG))
+def large(way: str, dice: random.Random) -> tuple[tuple[int, int], int, tuple[int, int], int]:
+    """Return image, channels, kernel and rounds, large in one way."""
+    most = dice.randint(1 << 14, (1 << 16) - 1)
+    few = dice.randint(200, 255)
+    return {
+        "wide": ((1, most), 1, (1, 1), 1), "high": ((most, 1), 1, (1, 1), 1),
+        "deep": ((1, 1), most, (1, 1), 2), "tall kernel": ((few, 1), 3, (few, 1), 1),
+        "many rounds": ((1, 2), 3, (1, 1), most // 4),
+        "many words": ((1, 1), most, (1, 1), 1), "large tile": ((1, 510), 40, (1, 3), 2),
+    }[way]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(40 + 4 * len(WAYS) * LONG))
 def test_windows(seed: int) -> None:
     """Kernels, strides, padding, channels, tiles and blocks at random, with pauses."""
     dice, machine = random.Random(seed), SMALL[seed % 2]
@@ -39,21 +47,24 @@ def test_windows(seed: int) -> None:
         if padding == "same" or (kernel[0] <= height and kernel[1] <= width):
             break
     rounds = dice.randint(1, 2)
-    pace = 0.5
+    way, pace = "", 0.5
     if seed >= 40:
-        (height, width), channels, kernel, rounds = LARGE[(seed - 40) // 2]
+        way = WAYS[(seed - 40) // 4]
+        (height, width), channels, kernel, rounds = large(way, dice)
         stride, padding, pace = (1, 1), "valid", 0.9
     window = Window.of((height, width), kernel, stride, padding)
     (top, _), (left, _) = window.padding
     out_h, out_w = window.output
     source, pitch = dice.randrange(1 << address_bits), width * channels
     run = kernel[1] * channels
-    lengths = even(run, -(-run // word))
-    tiles = even(out_h * out_w, -(-out_h * out_w // dice.randint(1, 8)))
+    words = dice.randint(run // 2, run) if way == "many words" else -(-run // word)
+    lengths = even(run, words)
+    most = 511 if way == "large tile" else 8
+    tiles = even(out_h * out_w, -(-out_h * out_w // dice.randint(1, most)))
     block = dice.choice([0, 8])
     turns = dice.randint(1, 2) if seed < 40 else 1
     # Some words are only a part of a pixel's channels, as in depthwise layers.
-    skip = dice.choice([0, 3])
+    skip = 0 if way else dice.choice([0, 3])
     room = pitch + skip * len(lengths)
 
     wanted = []

@@ -8,19 +8,15 @@ import pytest
 
 from hw.accelerator.registers import IDENTITY, REGISTERS, Registers
 from verif.lib.machines import SMALL
-from verif.unit.stepper import Drive, Stepper, Talk
+from verif.unit.stepper import LONG, Drive, Stepper, Talk
 
 OKAY, SLVERR = 0, 2
 BY_NAME = {one.name: one for one in REGISTERS}
 WORDS = {one.offset + 4 * half: one for one in REGISTERS for half in range(one.bits // 32)}
-IDLE = {"i_done": 0, "i_code": 0, "i_job": 7}
-COUNTERS = {
-    name: 0x0123456789ABCDEF + n
-    for n, name in enumerate(
-        ("i_cycles", "i_array_cycles", "i_weights_cycles", "i_activations_cycles",
-         "i_results_cycles", "i_bytes_read", "i_bytes_written")
-    )
-}  # fmt: skip
+COUNTERS = (
+    "i_cycles", "i_array_cycles", "i_weights_cycles", "i_activations_cycles", "i_results_cycles",
+    "i_bytes_read", "i_bytes_written",
+)  # fmt: skip
 
 
 class Client:
@@ -30,13 +26,16 @@ class Client:
         self.dice = random.Random(seed)
         self.irqs: list[int] = []
         self.starts = 0
+        self.job = self.dice.getrandbits(16)
+        self.counters = {name: self.dice.getrandbits(64) for name in COUNTERS}
 
     def cycle(self, **inputs: int) -> Talk:
         """Go through a cycle; what is not named is quiet."""
         quiet = {
             f"s_axi_ctl_{name}": 0 for name in ("awvalid", "wvalid", "bready", "arvalid", "rready")
         }
-        seen = yield quiet | IDLE | COUNTERS | inputs
+        quiet |= {"i_done": 0, "i_code": 0, "i_job": self.job} | self.counters
+        seen = yield quiet | inputs
         self.irqs.append(seen.o_irq)
         self.starts += seen.o_start
         return seen
@@ -85,13 +84,16 @@ def run(drive: Drive, machine: tuple[int, int, int]) -> None:
 
 
 @on_all
-def test_reset_values(machine: tuple[int, int, int]) -> None:
+@pytest.mark.parametrize("seed", range(2))
+def test_reset_values(seed: int, machine: tuple[int, int, int]) -> None:
     """After reset every register has its value, and what does not exist is an error."""
-    client = Client()
+    client = Client(seed)
     found = {}
 
     def drive() -> Drive:
-        for offset in (*range(0, 0x100, 4), 0x200, 0x400, 0x800):
+        for offset in range(0, 0x1000 if LONG else 0x100, 4):
+            found[offset] = yield from client.read(offset)
+        for offset in (0x200, 0x400, 0x800):
             found[offset] = yield from client.read(offset)
 
     run(drive(), machine)
@@ -104,10 +106,10 @@ def test_reset_values(machine: tuple[int, int, int]) -> None:
         counted = f"i_{name.lower()}"
         wanted = {
             "ID": IDENTITY, "VERSION": 0x00010000, "SHAPE": machine[0] | machine[1] << 16,
-            "FEATURES": machine[2], "STATUS": 7 << 16,
+            "FEATURES": machine[2], "STATUS": client.job << 16,
         }.get(name, 0)  # fmt: skip
         if counted in COUNTERS:
-            wanted = COUNTERS[counted] >> 32 * half & 0xFFFFFFFF
+            wanted = client.counters[counted] >> 32 * half & 0xFFFFFFFF
         assert value == wanted, name
 
 
@@ -138,22 +140,23 @@ def test_writes(order: str, machine: tuple[int, int, int]) -> None:
 def test_a_run_and_its_interrupt(machine: tuple[int, int, int]) -> None:
     """Start, busy, start again refused, done with an error, interrupt until it is cleared."""
     client = Client(3)
+    job = client.job << 16
     control, status, pending = (BY_NAME[n].offset for n in ("CONTROL", "STATUS", "IRQ_PENDING"))
 
     def drive() -> Drive:
         assert (yield from client.write(BY_NAME["IRQ_ENABLE"].offset, 2)) == OKAY
         assert (yield from client.write(control, 1, strobe=14)) == OKAY and client.starts == 0
         assert (yield from client.write(control, 1)) == OKAY and client.starts == 1
-        assert (yield from client.read(status)) == (OKAY, 7 << 16 | 1)
+        assert (yield from client.read(status)) == (OKAY, job | 1)
         assert (yield from client.write(control, 1)) == SLVERR and client.starts == 1
         yield from client.cycle(i_done=1, i_code=0)
-        assert (yield from client.read(status)) == (OKAY, 7 << 16 | 2)
+        assert (yield from client.read(status)) == (OKAY, job | 2)
         assert not any(client.irqs)
         assert (yield from client.read(pending)) == (OKAY, 1)
         assert (yield from client.write(control, 1)) == OKAY and client.starts == 2
-        assert (yield from client.read(status)) == (OKAY, 7 << 16 | 1)
+        assert (yield from client.read(status)) == (OKAY, job | 1)
         yield from client.cycle(i_done=1, i_code=4)
-        assert (yield from client.read(status)) == (OKAY, 7 << 16 | 4 << 8 | 6)
+        assert (yield from client.read(status)) == (OKAY, job | 4 << 8 | 6)
         assert client.irqs[-1] == 1
         assert (yield from client.write(pending, 1)) == OKAY
         assert (yield from client.read(pending)) == (OKAY, 2) and client.irqs[-1] == 1

@@ -8,7 +8,7 @@ import pytest
 
 from hw.accelerator.ring import Ring
 from verif.lib.machines import SMALL
-from verif.unit.stepper import Drive, Stepper
+from verif.unit.stepper import LONG, Drive, Stepper
 
 #: Words, their bits, and whether blocks are read again.
 SHAPES = [
@@ -26,6 +26,9 @@ def test_blocks(seed: int, depth: int, width: int, again: bool) -> None:
     few = 4 if depth > 16 else 25  # blocks: there are enough words in them
     blocks = [(dice.randint(1, depth), dice.randint(1, 4) if again else 1) for _ in range(few)]
     blocks += [(dice.randint(1, 3 * depth), 1) for _ in range(min(few // 2, 4))]
+    if LONG and not seed:
+        blocks += [(dice.randint(1 << 12, (1 << 16) - 1), 1) for _ in range(2)]
+        blocks += [(dice.randint(1, 3), dice.randint(1 << 12, 1 << 14))] * again
     dice.shuffle(blocks)
     words = [dice.getrandbits(width) for _ in range(sum(count for count, _ in blocks))]
     wanted, begun = [], 0
@@ -38,7 +41,7 @@ def test_blocks(seed: int, depth: int, width: int, again: bool) -> None:
     def drive() -> Drive:
         pushed = asked = there = 0
         room = depth
-        for _ in range(60 * 1000):
+        for _ in range(60 * 1000 + 8 * len(wanted)):
             if len(found) == len(wanted):
                 break
             push = int(pushed < len(words) and room > 0 and dice.random() < pace)

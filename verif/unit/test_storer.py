@@ -9,7 +9,7 @@ import pytest
 from hw.accelerator.config import BURST
 from hw.accelerator.storer import Storer
 from verif.lib.machines import SMALL
-from verif.unit.stepper import Drive, Stepper
+from verif.unit.stepper import LONG, Drive, Stepper
 
 #: Bytes of a beat, bits of an address in memory and of one where the bytes come from.
 SHAPES = [
@@ -29,8 +29,12 @@ def test_ranges(size: int, bits: int, local_bits: int, first: str, seed: int) ->
     dice = random.Random(seed)
     ranges = [
         (dice.randrange((1 << bits) - 1024), dice.choice([1, size, dice.randint(1, 900)]))
-        for _ in range(8)
+        for _ in range(8 * (1 + 3 * LONG))
     ]
+    if LONG:
+        ranges.append(
+            (dice.randrange((1 << bits - 1) - 1024), dice.randrange((1 << local_bits) - size))
+        )
     pace = dice.choice([0.3, 1.0])
 
     def drive() -> Drive:
@@ -46,7 +50,7 @@ def test_ranges(size: int, bits: int, local_bits: int, first: str, seed: int) ->
             bursts: list[tuple[int, int]] = []  # address and beats
             beats: list[tuple[int, int, int]] = []  # data, strobes, and whether it is the last one
             ends = done = answers = 0  # last beats; bursts that are whole, in number
-            for _ in range(4000):
+            for _ in range(4000 + 20 * count):
                 aw, w = (int(dice.random() < pace) for _ in range(2))
                 aw &= first != "data" or ends > len(bursts) + done
                 b = int(answers > 0 and dice.random() < pace)
@@ -58,7 +62,7 @@ def test_ranges(size: int, bits: int, local_bits: int, first: str, seed: int) ->
                 data = way[1]
                 if seen.o_read:
                     offset = (seen.o_local - local) % (1 << local_bits)
-                    offset -= (1 << local_bits) * (offset >> local_bits - 1)
+                    offset -= (1 << local_bits) * (offset >= (1 << local_bits) - size)
                     part = [source[offset + n] if 0 <= offset + n < count else dice.getrandbits(8)
                             for n in range(size)]  # fmt: skip
                     way = [int.from_bytes(bytes(part), "little"), way[0]]
