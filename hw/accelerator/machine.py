@@ -389,8 +389,8 @@ class Machine(SharedComponent):
     ) -> tuple[Value, Value, Value]:  # fmt: skip
         """Read words of activations ahead of the engine.
 
-        Return whether one is there, whether one will be in the next cycle, and whether all of the
-        job are taken.
+        Return whether one is there, whether one will be in the next cycle of a GEMM, and whether
+        all of the job are taken.
         """
         job, begin = front.job, front.begin
         gemm, other = readers[0], readers[-1]
@@ -467,7 +467,9 @@ class Machine(SharedComponent):
                 inner.eq(Cat((n >= first_q) & (n < last_q) for n in range(self.word))),
             ]  # fmt: skip
         m.d.comb += [engine.i_word.eq(padded), self.o_store.eq(word)]
-        return fill, Mux(moves, coming, fill), ~(reading | asking | coming | fill)
+        # Only a GEMM wants to know, and only the loader takes its words: that is known early.
+        filled = Mux(~fill | (engine.o_take & en), coming, fill)
+        return fill, filled, ~(reading | asking | coming | fill)
 
     def _commands(self, m: Module, engine: Engine, job: Any, stream: Value, front: Front) -> Value:
         """Give the array its commands, and the engine a GEMM's beats once the first is there.
