@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import math
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,11 @@ from golden.int8.graph import Graph
 from golden.int8.tensor import DTYPES, Tensor, extent
 from report.errors import UserError, needs_extra, reading
 
-__all__ = ["PIXELS", "Normalization", "read_input", "read_model"]
+from .results import channels, read_labels
+
+__all__ = [
+    "PIXELS", "Normalization", "add_inputs", "inputs_of", "labels_of", "read_input", "read_model",
+]  # fmt: skip
 
 
 def read_model(path: Path, option: str = "") -> Graph:
@@ -256,3 +262,83 @@ def _distance(ends: tuple[float, float], others: tuple[float, float]) -> float:
     """Return how far two ranges are apart, relative to the first."""
     gaps = [abs(a - b) for a, b in zip(ends, others, strict=True)]
     return max(gaps) / (ends[1] - ends[0])
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        found = tuple(float(word) for word in text.split(","))
+    except ValueError:
+        found = ()
+    if len(found) not in (1, 3) or not all(map(math.isfinite, found)):
+        raise argparse.ArgumentTypeError(f"must be one number or three like 1,2,3, not {text!r}")
+    return found
+
+
+def add_inputs(parser: argparse.ArgumentParser) -> None:
+    """Add the options that `inputs_of` and `labels_of` read."""
+    parser.add_argument(
+        "--input", type=Path, required=True, metavar="FILE", action="append",
+        default=argparse.SUPPRESS,
+        help="a picture (cropped in the middle, resized, quantized), or values of the input's type "
+        "as .npy; once for every input",
+    )  # fmt: skip
+    parser.add_argument(
+        "--normalize", type=_numbers, nargs=2, metavar=("MEAN", "STD"), default=argparse.SUPPRESS,
+        help="pixels 0 to 255 stand for (pixel - MEAN) / STD, each a number or one per channel as "
+        "in 123.675,116.28,103.53 (default: a guess from what the input spans, which is stated)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--labels", type=Path, metavar="FILE", default=argparse.SUPPRESS,
+        help="names of the classes, or channels, one in a line",
+    )  # fmt: skip
+
+
+def inputs_of(graph: Graph, arguments: argparse.Namespace) -> tuple[list[NDArray[Any]], list[str]]:
+    """Return the inputs, and in words what they are.
+
+    Raises
+    ------
+    UserError
+        If they are not what the network takes, or cannot be read.
+    """
+    files = arguments.input
+    if len(files) != len(graph.inputs):
+        wanted = ", ".join(f"{t.name} ({extent(t.shape)} {t.dtype})" for t in graph.inputs)
+        raise UserError(
+            f"--input needs {len(graph.inputs)} file{'s' * (len(graph.inputs) > 1)}, not "
+            f"{len(files)}: {wanted}"
+        )
+    normalization = None
+    if hasattr(arguments, "normalize"):
+        mean, deviation = arguments.normalize
+        if 0 in deviation or len({len(mean), len(deviation)} - {1}) > 1:
+            raise UserError("--normalize needs numbers for the same channels, and no STD of 0")
+        normalization = Normalization(mean=mean, deviation=deviation)
+        if not np.isfinite(normalization.ends).all():
+            raise UserError("--normalize takes pixels to infinity")
+    values, words = [], []
+    for path, tensor in zip(files, graph.inputs, strict=True):
+        with needs_extra("sim"), reading(path):
+            value, source = read_input(path, graph, tensor, normalization)
+        values.append(value)
+        words.append(source)
+    return values, words
+
+
+def labels_of(graph: Graph, arguments: argparse.Namespace) -> list[str]:
+    """Return the names of the classes, or channels, of some output; none if none are given.
+
+    Raises
+    ------
+    UserError
+        If they are those of no output, or cannot be read.
+    """
+    if not hasattr(arguments, "labels"):
+        return []
+    path: Path = arguments.labels
+    with reading(path):
+        found = read_labels(path)
+    if len(found) not in map(channels, graph.outputs):
+        counts = " or ".join(str(channels(tensor)) for tensor in graph.outputs)
+        raise UserError(f"{path} has {len(found)} labels; the outputs have {counts} classes")
+    return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import shlex
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,20 +18,19 @@ from golden.arith.wrap import IntArray
 from golden.int8 import transform
 from golden.int8.array_operators import ArrayOperator
 from golden.int8.graph import Graph, Step
-from golden.int8.tensor import extent
 from golden.nets.layers import check_int8
 from hw.accelerator.config import AcceleratorConfig
 from hw.accelerator.registers import COUNTERS
 from hw.config import ArrayConfig
 from report.command import Command, OneLineParser, Page, without
-from report.errors import Failure, UserError, needs_extra, reading
+from report.errors import Failure, UserError
 
 from .accelerator.run import AcceleratorRun
 from .accelerator.run import run as run_accelerator
 from .cost import LayerReport, Memory, layer_report
-from .inputs import Normalization, read_input, read_model
+from .inputs import add_inputs, inputs_of, labels_of, read_model
 from .network import NetworkReport, add_mapping, timeline
-from .results import Result, channels, npz, place_sheet, read_labels
+from .results import Result, npz, place_sheet
 from .rtl import RtlError, Simulator
 from .run_report import Ran, Report, notes, sheet
 
@@ -144,16 +142,6 @@ def _layers(text: str) -> list[int]:
         raise argparse.ArgumentTypeError(f"must be layers like 3,5-7, not {text!r}") from None
 
 
-def _numbers(text: str) -> tuple[float, ...]:
-    try:
-        found = tuple(float(word) for word in text.split(","))
-    except ValueError:
-        found = ()
-    if len(found) not in (1, 3) or not all(map(math.isfinite, found)):
-        raise argparse.ArgumentTypeError(f"must be one number or three like 1,2,3, not {text!r}")
-    return found
-
-
 def _groups(text: str) -> int:
     try:
         groups = int(text)
@@ -232,21 +220,7 @@ def _options(parser: OneLineParser) -> None:
         help="probability that a handshake pauses in a cycle (default: 0)",
     )  # fmt: skip
     parser.add_argument("model", type=Path, metavar="MODEL.tflite", help="the network")
-    parser.add_argument(
-        "--input", type=Path, required=True, metavar="FILE", action="append",
-        default=argparse.SUPPRESS,
-        help="a picture (cropped in the middle, resized, quantized), or values of the input's type "
-        "as .npy; once for every input",
-    )  # fmt: skip
-    parser.add_argument(
-        "--normalize", type=_numbers, nargs=2, metavar=("MEAN", "STD"), default=argparse.SUPPRESS,
-        help="pixels 0 to 255 stand for (pixel - MEAN) / STD, each a number or one per channel as "
-        "in 123.675,116.28,103.53 (default: a guess from what the input spans, which is stated)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--labels", type=Path, metavar="FILE", default=argparse.SUPPRESS,
-        help="names of the classes, or channels, one in a line",
-    )  # fmt: skip
+    add_inputs(parser)
     parser.add_argument(
         "--output", type=Path, metavar="FILE.npz", default=argparse.SUPPRESS,
         help="write all outputs of the network, output0 and so on",
@@ -343,8 +317,8 @@ def _report(arguments: argparse.Namespace) -> Report | Whole:
     left = transform.unfit(folded or original, arguments.fuse) if hasattr(arguments, "fuse") else {}
     _check_widths(graph, config)
     chosen = _chosen(graph, arguments.layers) if hasattr(arguments, "layers") else None
-    inputs, sources = _inputs(graph, arguments)
-    labels = _labels(graph, arguments.labels) if hasattr(arguments, "labels") else []
+    inputs, sources = inputs_of(graph, arguments)
+    labels = labels_of(graph, arguments)
     if getattr(arguments, "output", Path("x.npz")).suffix != ".npz":
         raise UserError(f"--output FILE must end in .npz, not {arguments.output}")
     if arguments.accelerator:
@@ -389,42 +363,6 @@ def _report(arguments: argparse.Namespace) -> Report | Whole:
         cost=cost, source="; ".join(sources), graph=graph, original=original, ran=tuple(ran),
         results=results, left=left, folded=folded, output=getattr(arguments, "output", None),
     )  # fmt: skip
-
-
-def _inputs(graph: Graph, arguments: argparse.Namespace) -> tuple[list[NDArray[Any]], list[str]]:
-    """Return the inputs, and in words what they are."""
-    files = arguments.input
-    if len(files) != len(graph.inputs):
-        wanted = ", ".join(f"{t.name} ({extent(t.shape)} {t.dtype})" for t in graph.inputs)
-        raise UserError(
-            f"--input needs {len(graph.inputs)} file{'s' * (len(graph.inputs) > 1)}, not "
-            f"{len(files)}: {wanted}"
-        )
-    normalization = None
-    if hasattr(arguments, "normalize"):
-        mean, deviation = arguments.normalize
-        if 0 in deviation or len({len(mean), len(deviation)} - {1}) > 1:
-            raise UserError("--normalize needs numbers for the same channels, and no STD of 0")
-        normalization = Normalization(mean=mean, deviation=deviation)
-        if not np.isfinite(normalization.ends).all():
-            raise UserError("--normalize takes pixels to infinity")
-    values, words = [], []
-    for path, tensor in zip(files, graph.inputs, strict=True):
-        with needs_extra("sim"), reading(path):
-            value, source = read_input(path, graph, tensor, normalization)
-        values.append(value)
-        words.append(source)
-    return values, words
-
-
-def _labels(graph: Graph, path: Path) -> list[str]:
-    """Return the names of the classes, or channels, of some output."""
-    with reading(path):
-        found = read_labels(path)
-    if len(found) not in map(channels, graph.outputs):
-        counts = " or ".join(str(channels(tensor)) for tensor in graph.outputs)
-        raise UserError(f"{path} has {len(found)} labels; the outputs have {counts} classes")
-    return found
 
 
 def _whole_page(report: Whole) -> Page:

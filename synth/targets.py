@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from hw.boards.ecp5 import pack_product_register
 from hw.config import ArrayConfig
 from report.errors import UserError
 
-from .ecp5 import pack_product_register
 from .tools import ToolError, run_yosys
 
 __all__ = ["FPGA_TARGETS", "TARGETS", "Target", "gates", "liberty", "read_liberty"]

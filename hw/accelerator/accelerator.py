@@ -59,6 +59,8 @@ class Accelerator(SharedComponent):
     Parameters
     ----------
     config : AcceleratorConfig
+    kind : str
+        Of the module, where it is not the top one.
 
     Members
     -------
@@ -72,7 +74,7 @@ class Accelerator(SharedComponent):
     Latency: see `sim.accelerator`.
     """
 
-    def __init__(self, *, config: AcceleratorConfig) -> None:
+    def __init__(self, *, config: AcceleratorConfig, kind: str = "core") -> None:
         array = config.array
         self.registers = Registers(
             shape=(array.rows, array.cols),
@@ -82,7 +84,7 @@ class Accelerator(SharedComponent):
             name: (In if direction == "input" else Out)(width)
             for name, direction, width in accelerator_ports(config)
         }
-        super().__init__(kind="core", parameters=config, signature=signature, resets=True)
+        super().__init__(kind=kind, parameters=config, signature=signature, resets=True)
         self.config = config
 
     def body(self, platform: object) -> Module:

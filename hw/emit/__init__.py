@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .verilog import emit_accelerator, emit_verilog
+from .verilog import emit_accelerator, emit_board, emit_verilog
 
-__all__ = ["emit_accelerator", "emit_verilog"]
+__all__ = ["emit_accelerator", "emit_board", "emit_verilog"]

@@ -14,6 +14,8 @@ from report.errors import UserError
 
 from ..accelerator.accelerator import Accelerator
 from ..accelerator.config import AcceleratorConfig
+from ..boards.config import BoardConfig
+from ..boards.soc import Soc
 from ..config import ArrayConfig
 from ..share import ModuleLibrary, SharedComponent
 from ..top import Top
@@ -23,7 +25,7 @@ from .module import ModuleWriter
 from .rtlil import Netlist, Wire, read_rtlil, widen
 from .wasm import wasm_environment
 
-__all__ = ["emit_accelerator", "emit_component", "emit_verilog"]
+__all__ = ["emit_accelerator", "emit_board", "emit_component", "emit_verilog"]
 
 _LONGEST_NAME = 128  # so that names of modules and files stay legal everywhere
 
@@ -84,6 +86,19 @@ def emit_accelerator(
         regenerate,
     )  # fmt: skip
     return emit_component(Accelerator(config=config), name, header, bit_planes)
+
+
+def emit_board(design: BoardConfig, *, name: str = "stos_board") -> str:
+    """Return the Verilog-2001 text of what is on a board, but for clock and pins."""
+    config = design.accelerator
+    header = _comment(
+        f"{name}: an accelerator, {design.memory_kib} KiB of memory, and a link of "
+        f"{design.baud:,} baud at {design.clock:,} Hz",
+        f"for pins {design.divisor} cycles a bit",
+        f"{name} > {name}_accelerator > {name}_machine > ... > {name}_pe",
+        f"python -m hw.board {config.flags().removeprefix('--accelerator ')}",
+    )
+    return emit_component(Soc(design=design), name, header)
 
 
 def emit_component(top: SharedComponent, name: str, header: str, bit_planes: bool = False) -> str:

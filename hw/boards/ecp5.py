@@ -1,4 +1,4 @@
-"""Put the product register of a two-stage multiply-accumulate into the ECP5 multiplier.
+"""How designs are mapped to ECP5 by Yosys.
 
 Yosys maps an ECP5 multiplier without its registers, so the product would cross the fabric before
 it is stored. Here the multiplier and the register behind it are found as a pair before mapping,
@@ -7,9 +7,18 @@ and become one MULT18X18D with its output register in use.
 
 from __future__ import annotations
 
-from hw.config import ArrayConfig
+from ..config import ArrayConfig
 
-__all__ = ["pack_product_register"]
+__all__ = ["WHOLE", "pack_product_register"]
+
+#: Commands that map a design as a whole: every look-up table counts with the ps that a wire to it
+#: takes once it is routed, and what is faster than the target is mapped for area.
+WHOLE = """\
+synth_ecp5 -top {top} -run begin:map_luts
+abc9 -W 1000 -D 10800
+clean
+synth_ecp5 -top {top} -run map_cells:
+"""
 
 _PATTERN = """\
 module product_register(input clk, input en, input [{a}:0] a, input [{w}:0] w,
@@ -36,7 +45,10 @@ endmodule
 
 
 def pack_product_register(config: ArrayConfig, top: str) -> tuple[str, dict[str, str]]:
-    """Return the Yosys commands that do it, and the files they read."""
+    """Return the Yosys commands that put a product into the multiplier, and the files they read.
+
+    It is the product of two-stage multiply-accumulates.
+    """
     a, w = config.act_width, config.weight_width
     ports = [f".A{bit}(x[{bit}]), .B{bit}(y[{bit}])" for bit in range(18)]
     ports += [f".C{bit}(1'b0)" for bit in range(18)]

@@ -1,0 +1,1 @@
+"""Designs for boards: the accelerator, a memory, and a link to a host."""

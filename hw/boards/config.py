@@ -1,0 +1,63 @@
+"""The description of one board's design."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from report.errors import UserError
+
+from ..accelerator.config import AcceleratorConfig
+
+__all__ = ["BoardConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoardConfig:
+    """What is on a board, and how fast.
+
+    Parameters
+    ----------
+    accelerator : AcceleratorConfig
+    memory_kib : int
+        KiB of memory behind its AXI4 port, a multiple of 4.
+    clock, baud : int
+        Cycles, and bits of the wire, per second.
+
+    Raises
+    ------
+    UserError
+        If a number is out of its range.
+    """
+
+    accelerator: AcceleratorConfig
+    memory_kib: int
+    clock: int
+    baud: int
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        memory, clock, baud = self.memory_kib, self.clock, self.baud
+        if memory % 4 or not 4 <= memory <= 4096:
+            raise UserError(f"--memory-kib must be a multiple of 4 from 4 to 4096, not {memory}")
+        if not 1_000_000 <= clock <= 400_000_000:
+            raise UserError(f"--clock must be 1 to 400 MHz, not {clock / 1e6:g}")
+        if not 0 < baud <= clock // 4:
+            raise UserError(
+                f"--baud must be at most a quarter of the clock, {clock // 4:,}, and above 0, "
+                f"not {baud:,}"
+            )
+        if abs(clock / self.divisor / baud - 1) > 0.02:
+            raise UserError(
+                f"--baud {baud:,} is not to be had of {clock / 1e6:g} MHz to 2 %; "
+                f"{clock // self.divisor:,} is"
+            )
+
+    @property
+    def divisor(self) -> int:
+        """Cycles of a bit of the wire."""
+        return round(self.clock / self.baud)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of memory."""
+        return 1024 * self.memory_kib

@@ -1,0 +1,348 @@
+"""A board's design: at its pins, on boards, and what its commands say."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from golden.int8 import tflite, transform
+from hw.accelerator.config import AcceleratorConfig
+from hw.board import main as board_main
+from hw.board import part_of
+from hw.boards import link as packets
+from hw.boards.catalog import BOARDS
+from hw.boards.config import BoardConfig
+from hw.boards.memory import LATENCY
+from hw.boards.platform import plan, pll
+from hw.config import ArrayConfig
+from hw.emit import emit_board
+from report.errors import Failure, UserError
+from sim.accelerator.compiler import compile_graph
+from sim.board.board import Board
+from sim.board.link import Link, packet
+from sim.board.pins import Pins
+from sim.host import main as host_main
+from verif.lib.cocotb_build import Built
+from verif.lib.fetch import find
+from verif.lib.models import Net, load
+from verif.lib.wild import inputs
+
+SOAK = os.environ.get("STOS_SOAK") == "1"
+CONFIG = AcceleratorConfig(
+    array=ArrayConfig(rows=4, cols=4, st_os=True), axi_width=64, act_kib=8, wgt_kib=4
+)
+#: Four cycles a bit: simulated time is dear.
+SMALL = BoardConfig(accelerator=CONFIG, memory_kib=32, clock=50_000_000, baud=12_500_000)
+
+
+def small(folder):
+    """Return a small network, and its program."""
+    net = Net(1, (1, 6, 7, 3))
+    x = net.conv(net.input, (3, 3), 9)
+    graph = load(net.done(net.depthwise(x, (3, 3), StrideH=2, StrideW=2)), folder)
+    return graph, compile_graph(graph, CONFIG)
+
+
+@pytest.fixture(scope="module")
+def pins():
+    """Return the simulated board."""
+    found = Pins(SMALL)
+    found.timeout = 0.002
+    yield found
+    found.close()
+
+
+def ran(board, graph, program, seed=0):
+    """Run a network on a board; compare outputs and cycles."""
+    given = inputs(graph, seed)
+    values = graph.values(given) | {one.operator.output: one.output for one in graph.steps(*given)}
+    result = board.run(program, [values[one] for one in program.inputs])
+    for tensor, value in zip(program.outputs, result.outputs, strict=True):
+        assert np.array_equal(value, values[tensor])
+    assert result.cycles == program.timing(LATENCY).cycles
+    return result
+
+
+def test_network_at_the_pins(pins, tmp_path):
+    """Image and input in, outputs back, cycles as predicted, lights; twice."""
+    graph, program = small(tmp_path)
+    board = Board(Link(pins), CONFIG, lambda: pins.cycles / SMALL.clock)
+    for seed in range(2):
+        result = ran(board, graph, program, seed)
+        assert all(value > 0 for value in result.seconds.values())
+        pins.read(1)  # time goes on
+        assert pins.lights == 2
+    assert board.link.repeated == 0
+    # A byte takes 40 cycles, and packets of 256 bytes 12 more and an answer.
+    least = 40 * len(program.image) / SMALL.clock
+    assert least < result.seconds["image"] < 1.2 * least
+
+
+def test_errors_at_the_pins(pins, tmp_path):
+    """A run that ends with an error says so, and by a light; another array is refused."""
+    graph, program = small(tmp_path)
+    link = Link(pins)
+    board = Board(link, CONFIG)
+    other = AcceleratorConfig(array=CONFIG.array, axi_width=64, act_kib=8, wgt_kib=8)
+    with pytest.raises(Failure, match="the run ended at job 0: .*image"):
+        board.run(compile_graph(graph, other), [np.zeros((1, 6, 7, 3), np.int8)])
+    pins.read(1)
+    assert pins.lights == 6
+    other = AcceleratorConfig(array=ArrayConfig(rows=8, cols=4), axi_width=64)
+    with pytest.raises(UserError, match="the board has 4 x 4 ST-OS, not 8 x 4"):
+        Board(link, other)
+    link.facts = replace(link.facts, memory=1024)
+    with pytest.raises(UserError, match=r"need \d+ KiB, the board has 1"):
+        board.run(program, [np.zeros((1, 6, 7, 3), np.int8)])
+    with pytest.raises(Failure, match="does not write at 0x00007ffc: there is nothing"):
+        link.write(32768 - 4, bytes(8))
+    ran(Board(Link(pins), CONFIG), graph, program)
+
+
+class Lossy:
+    """A port that changes or loses some bytes of both directions."""
+
+    def __init__(self, pins, seed, rate):
+        self.pins, self.dice, self.rate = pins, random.Random(seed), rate
+        self.timeout = pins.timeout = 0.0005
+
+    def _spoil(self, data):
+        found = bytearray()
+        for byte in data:
+            luck = self.dice.random()
+            if luck < self.rate:
+                found.append(byte ^ 1 << self.dice.randrange(8))
+            elif luck > self.rate / 2:
+                found.append(byte)
+        return bytes(found)
+
+    def write(self, data):
+        """Send bytes, most of them."""
+        self.pins.write(self._spoil(data))
+
+    def read(self, count):
+        """Return what comes, or most of it."""
+        found = self._spoil(self.pins.read(count))
+        return found if len(found) == count or not found else found + self.pins.read(1)
+
+
+def test_a_bad_wire(pins):
+    """What gets lost is asked for again, and all of it arrives."""
+    link = Link(pins)
+    data = random.Random(1).randbytes(6000)
+    link._port = Lossy(pins, 1, 0.0005)
+    link.write(1024, data)
+    assert link.read(1024, 6000) == data
+    assert link.read(1027, 13) == data[3:16]
+    assert link.repeated > 0
+    link._port = Lossy(pins, 1, 1.0)
+    with pytest.raises(Failure, match="the board does not answer"):
+        link.read(0, 4)
+    pins.timeout = 0.002
+
+
+def test_broken_packets(pins):
+    """Noise, cut and changed packets, wrong stop bits: nothing hangs, and nothing is written."""
+    dice = random.Random(2)
+    link = Link(pins)
+    size = 1024 * SMALL.memory_kib
+    image = dice.randbytes(size)
+    link.write(0, image)
+    patience = 64  # bits of silence, in items of at most 127
+    for number in range(100_000 if SOAK else 150):
+        words = dice.randint(1, 8)
+        operation = dice.choice([packets.WRITE, packets.WRITE, dice.randrange(256)])
+        address = 4 * dice.randrange(1 << dice.choice([13, 29]))
+        data = dice.randbytes(4 * words)
+        whole = packet(operation, number % 256, words, address, data)
+        kind = dice.choice(["noise", "cut", "changed", "stop"])
+        items = list(whole)
+        at = dice.randrange(1, len(items))
+        if kind == "noise":
+            items = [dice.randrange(256) for _ in range(dice.randint(1, 60))]
+        elif kind == "cut":
+            items = items[:at]
+        elif kind == "changed":
+            items[at] ^= 1 << dice.randrange(8)
+        else:
+            items[at] |= 256
+        items[0] |= dice.choice([0, 0, patience << 9])
+        pins.send(items)
+        if number % 50 == 49:
+            pins.send([127 << 9] * 8)  # silence, so that what has begun is given up
+            pins.read(4096)
+            assert Link(pins).facts == link.facts
+    assert link.read(0, size) == image
+
+
+def test_a_foreign_device(pins):
+    """Something else at the port is said, and does not hang the host."""
+
+    class Echo:
+        timeout = 0.0
+
+        def __init__(self):
+            self.data = b""
+
+        def write(self, data):
+            self.data += data
+
+        def read(self, count):
+            found, self.data = self.data[:count], self.data[count:]
+            return found
+
+    with pytest.raises(Failure, match="the board does not answer"):
+        Link(Echo())
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_plans(board):
+    """Every board has clock, wire and lights on pins of its own, and the whole design."""
+    clock = BOARDS[board].clock
+    design = BoardConfig(accelerator=CONFIG, memory_kib=32, clock=int(1e6 * clock), baud=2_000_000)
+    made = plan(board, design, "// the design", 7, "top")
+    pins_of = {
+        line.split('"')[1]: line.split('"')[3]
+        for line in made.files["top.lpf"].splitlines() if line.startswith("LOCATE")
+    }  # fmt: skip
+    assert len(set(pins_of.values())) == len(pins_of)
+    lines = " ".join(pins_of)
+    assert "uart_0__rx" in lines and "uart_0__tx" in lines and "clk" in lines
+    assert sum("led" in name for name in pins_of) == 3
+    assert f'FREQUENCY NET "board_clock" {1e6 * clock} HZ;' in made.files["top.lpf"]
+    assert "--seed 7" in made.files["build_top.sh"]
+    assert made.files["stos_board.v"] == "// the design"
+
+
+@pytest.mark.parametrize("given", [25, 48, 100])
+@pytest.mark.parametrize("wanted", [40, 60])
+def test_pll(given, wanted):
+    """The divisors give the clock, within the limits of the device."""
+    divide, multiply, post = pll(given, wanted)
+    assert abs(given / divide * multiply / wanted - 1) < 1e-3
+    assert 3.125 <= given / divide <= 400
+    assert 400 <= given / divide * multiply * post <= 800
+
+
+def test_pll_that_there_is_not():
+    with pytest.raises(UserError, match="no PLL makes 50.123 MHz of 25"):
+        pll(25, 50.123)
+
+
+def test_parts():
+    """Cells belong to the parts that their names say."""
+    for cell, part in (
+        ("board.link.head_TRELLIS_FF_Q", "link"), ("pll", "clock, reset, pins"),
+        ("board.accelerator.machine.engine.grid.row_0.pe_1.x", "array"),
+        ("board.accelerator.machine.engine.lane_3.x", "requantization lanes"),
+        ("board.accelerator.machine.engine.pacer.x", "engine"),
+        ("board.accelerator.machine.memory.even.memory", "activation memory"),
+        ("board.accelerator.machine.job_ring.x", "machine"),
+        ("board.accelerator.store.x", "registers and AXI4"), ("board.memory.ram.x", "memory"),
+    ):  # fmt: skip
+        assert part_of(cell) == part
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        ("--board icestick --rows 8 --cols 8", "invalid choice: 'icestick'"),
+        ("--board ulx3s-85f --rows 16 --cols 16", "320 DSP of 156, 159 block RAM of 208"),
+        ("--board ulx3s-85f --rows 8 --cols 8 --memory-kib 512", "258 block RAM of 208"),
+        ("--board ulx3s-85f --rows 8 --cols 8 --memory-kib 6", "a multiple of 4 from 4"),
+        ("--board ulx3s-85f --rows 8 --cols 8 --clock 0.5", "--clock must be 1 to 400 MHz"),
+        ("--board ulx3s-85f --rows 8 --cols 8 --clock 50.123", "no PLL makes 50.123 MHz of 25"),
+        ("--board ulx3s-85f --rows 8 --cols 8 --baud 20000000", "at most a quarter of the clock"),
+    ],
+)
+def test_bad_designs(words, wanted, capsys, tmp_path, monkeypatch):
+    """One line and status 2."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        raise SystemExit(board_main(words.split()))
+    captured = capsys.readouterr()
+    assert ended.value.code == 2
+    assert wanted in captured.err and not captured.out
+    assert not list(tmp_path.rglob("*.v"))
+
+
+def test_bad_hosts(capsys, tmp_path):
+    """A port that is none, in one line."""
+    net = Net(1, (1, 4, 4, 2))
+    (tmp_path / "model.tflite").write_bytes(net.done(net.conv(net.input, (1, 1), 3)))
+    np.save(tmp_path / "x.npy", np.zeros((1, 4, 4, 2), np.int8))
+    common = [str(tmp_path / "model.tflite"), "--input", str(tmp_path / "x.npy")]
+    words = ["--port", "/dev/nothing", *common, "--rows", "4", "--cols", "4"]
+    with pytest.raises(SystemExit) as ended:
+        raise SystemExit(host_main(words))
+    assert ended.value.code == 2
+    assert "--port /dev/nothing: " in capsys.readouterr().err
+
+
+def test_commands(capsys, tmp_path, monkeypatch):
+    """A design without a build; a network on its pins."""
+    monkeypatch.chdir(tmp_path)
+    design = "--rows 4 --cols 4 --st-os --act-kib 8 --memory-kib 32 --baud 12500000".split()
+    assert board_main(["--board", "ulx3s-85f", *design, "--mac-stages", "1"]) == 0
+    text = (tmp_path / "build/boards/ulx3s-85f/stos_board.v").read_text()
+    assert "module stos_board " in text
+    assert "--build runs it" in capsys.readouterr().out
+    net = Net(1, (1, 6, 7, 3))
+    model = net.done(net.conv(net.input, (3, 3), 9))
+    (tmp_path / "model.tflite").write_bytes(model)
+    np.save(tmp_path / "x.npy", np.ones((1, 6, 7, 3), np.int8))
+    words = ["--port", "sim", "model.tflite", "--input", "x.npy", "--json", "x.json", *design]
+    assert host_main([*words, "--mac-stages", "1"]) == 0
+    out = capsys.readouterr().out
+    assert "outputs equal the golden model's" in out and "cycles, as predicted" in out
+    data = json.loads((tmp_path / "x.json").read_text())
+    assert data["cycles"] == data["predicted_cycles"] > 0
+
+
+def test_another_end(tmp_path):
+    """Cocotbext's UART, and packets made by hand, load and run a network."""
+    graph, program = small(tmp_path)
+    given = inputs(graph)
+    values = graph.values(given) | {one.operator.output: one.output for one in graph.steps(*given)}
+    (source,), (target,) = program.inputs, program.outputs
+    (tmp_path / "image.bin").write_bytes(program.image)
+    (tmp_path / "input.bin").write_bytes(source.outside(values[source]).tobytes())
+    output = target.outside(np.ascontiguousarray(values[target])).tobytes()
+    (tmp_path / "output.bin").write_bytes(output)
+    top = -(-len(program.image) // 256) * 256
+    facts = {
+        "period_ns": 20, "clock": SMALL.clock, "baud": SMALL.baud, "memory": 32768,
+        "load": [(0, "image.bin"), (top, "input.bin")],
+        "addresses": [0, top, top + 1024, top + 2048],
+        "cycles": program.timing(LATENCY).cycles,
+    }  # fmt: skip
+    (tmp_path / "facts.json").write_text(json.dumps(facts))
+    built = Built(emit_board(SMALL), "stos_board", "verif.cocotb_board", tmp_path)
+    assert built.run({"FACTS": str(tmp_path / "facts.json")}) == {"network": ""}
+
+
+if SOAK:
+
+    @pytest.mark.parametrize(
+        ("model", "memory"),
+        [("models/kws_ref_model.tflite", 288), ("models/vww_96_int8.tflite", 288),
+         ("examples/mobilenet_v2_46k.tflite", 1024)],
+    )  # fmt: skip
+    def test_whole_networks(model, memory):
+        """Keyword spotting, visual wake words and a FuSe network at the pins, 8 x 8."""
+        path = Path(model) if model.startswith("examples") else find(model)
+        graph = transform.recognize(tflite.load(path))
+        array = ArrayConfig(rows=8, cols=8, st_os=True, mac_stages=2)
+        config = AcceleratorConfig(array=array, act_kib=64, wgt_kib=4, axi_width=64)
+        design = BoardConfig(
+            accelerator=config, memory_kib=memory, clock=50_000_000, baud=12_500_000
+        )
+        simulated = Pins(design)
+        ran(Board(Link(simulated), config), graph, compile_graph(graph, config))
+        simulated.close()
