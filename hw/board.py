@@ -190,6 +190,8 @@ def build(report: BoardReport, seed: int, console: Console, tools: dict[str, str
 
 def _report(arguments: argparse.Namespace) -> BoardReport:
     design = design_of(arguments, BOARDS[arguments.board].clock)
+    if not 0 <= arguments.seed < 1 << 31:
+        raise UserError(f"--seed must be 0 to {(1 << 31) - 1}, not {arguments.seed}")
     needed = needs(design)
     _check(arguments.board, needed)
     tools = _tools(arguments.program) if arguments.build or arguments.program else {}
@@ -249,7 +251,7 @@ def _page(report: BoardReport) -> Page:
 COMMAND = Command(
     name="hw.board",
     about="Build a whole design for a board with open tools: the accelerator, a memory of block "
-    "RAM, and a link to a host over a serial port; python -m sim.host is the other end.",
+    "RAM, and a link to a host over a serial port.",
     options=_options,
     report=_report,
     page=_page,

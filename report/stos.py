@@ -30,6 +30,8 @@ MODULES = {
     "area": "synth.area",
     "timing": "synth.timing",
     "accelerator": "synth.accelerator",
+    "board": "hw.board",
+    "host": "sim.host",
 }
 
 #: Packages with commands of their own, which take long to import, or need an extra.

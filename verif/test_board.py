@@ -179,6 +179,24 @@ def test_broken_packets(pins):
             pins.read(4096)
             assert Link(pins).facts == link.facts
     assert link.read(0, size) == image
+    assert link.repeated == 0  # never more on the way than the board takes
+
+
+def test_more_than_the_board_takes(pins):
+    """A host that asks faster than the answers go loses what does not fit, and nothing else."""
+    link = Link(pins)
+    before = link.read(0, 1024)
+    pins.write(b"".join(packet(packets.READ, n % 256, packets.LARGEST, 0) for n in range(200)))
+    while pins.read(4096):
+        pass
+    assert Link(pins).facts == link.facts
+    assert link.read(0, 1024) == before
+
+
+def test_lights_do_not_disturb(pins):
+    """The design looks at the status by itself; no answer to that goes to the host."""
+    link = Link(pins)
+    assert {link.read_register(8) for _ in range(1500)} == {4 | 4 << 16}
 
 
 def test_a_foreign_device(pins):

@@ -17,9 +17,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+import hw.board
 import hw.gen
 import report.stos
 import sim.compile
+import sim.host
 import sim.run
 import synth.area
 import synth.timing
@@ -33,6 +35,7 @@ ROOT = Path(__file__).parents[1]
 NETWORK = "--network mobilenet_v3_small --resolution 32"
 SIZE = "--rows 4 --cols 4"
 COMMANDS = {
+    "hw.board": (hw.board, f"--board ulx3s-85f {SIZE}"),
     "hw.gen": (hw.gen, SIZE),
     "sim.network": (network, f"{NETWORK} {SIZE}"),
     "sim.compare": (compare, SIZE),
@@ -40,6 +43,7 @@ COMMANDS = {
     "sim.abconv": (abconv, SIZE),
     "sim.paper": (paper, "abconv"),
     "sim.compile": (sim.compile, f"no.tflite {SIZE}"),
+    "sim.host": (sim.host, f"--port sim no.tflite --input no.npy {SIZE}"),
     "sim.run": (sim.run, f"no.tflite --input no.npy {SIZE}"),
     "synth.area": (synth.area, SIZE),
     "synth.timing": (synth.timing, SIZE),
@@ -105,7 +109,7 @@ def test_bad_numbers(name, tmp_path, monkeypatch, capsys):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"sim.compile", "sim.run"}))
+@pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"sim.compile", "sim.host", "sim.run"}))
 def test_bugs_are_tracebacks(name, tmp_path, monkeypatch, capsys):
     """An error of NumPy's, or any other of the code's own, is never told as the user's mistake."""
     monkeypatch.chdir(tmp_path)

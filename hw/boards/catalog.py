@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 
+from report.errors import UserError
+
 from ..accelerator.config import AcceleratorConfig
 from ..config import ArrayConfig
 from .config import BoardConfig
@@ -85,8 +87,11 @@ def design_of(arguments: argparse.Namespace, clock: float = CLOCK) -> BoardConfi
     UserError
         If there is none.
     """
+    megahertz = getattr(arguments, "clock", clock)
+    if not 1 <= megahertz <= 400:
+        raise UserError(f"--clock must be 1 to 400 MHz, not {megahertz:g}")
     return BoardConfig(
         accelerator=AcceleratorConfig.from_options(ArrayConfig.from_options(arguments), arguments),
-        memory_kib=arguments.memory_kib, clock=round(1e6 * getattr(arguments, "clock", clock)),
+        memory_kib=arguments.memory_kib, clock=round(1e6 * megahertz),
         baud=arguments.baud,
     )  # fmt: skip

@@ -96,8 +96,7 @@ class Soc(SharedComponent):
         """Give the registers to the link, and look at the status while it does not read one."""
         lights = Signal(3)
         wait = Signal(range(_LOOKS))
-        looks = Signal()  # the read that goes on is ours
-        reads = Signal()  # a read goes on
+        looks = Signal()  # the read that goes on is ours; the registers take one at a time
         due = wait == _LOOKS - 1
         ours = due & ~host.o_arvalid
         status = next(one.offset for one in REGISTERS if one.name == "STATUS")
@@ -109,18 +108,16 @@ class Soc(SharedComponent):
             bus.s_axi_ctl_wstrb.eq(15), bus.s_axi_ctl_bready.eq(1), bus.s_axi_ctl_rready.eq(1),
             host.i_awready.eq(bus.s_axi_ctl_awready), host.i_wready.eq(bus.s_axi_ctl_wready),
             host.i_bvalid.eq(bus.s_axi_ctl_bvalid), host.i_bresp.eq(bus.s_axi_ctl_bresp),
-            bus.s_axi_ctl_arvalid.eq((host.o_arvalid | ours) & ~reads),
+            bus.s_axi_ctl_arvalid.eq(host.o_arvalid | ours),
             bus.s_axi_ctl_araddr.eq(Mux(ours, status, host.o_araddr)),
-            host.i_arready.eq(bus.s_axi_ctl_arready & ~reads & ~ours),
-            host.i_rvalid.eq(bus.s_axi_ctl_rvalid & ~looks),
+            host.i_arready.eq(bus.s_axi_ctl_arready),
+            host.i_rvalid.eq(bus.s_axi_ctl_rvalid),
             host.i_rdata.eq(bus.s_axi_ctl_rdata), host.i_rresp.eq(bus.s_axi_ctl_rresp),
             Cat(self.o_busy, self.o_done, self.o_error).eq(lights),
         ]  # fmt: skip
         with m.If(starts):
-            m.d.sync += [reads.eq(1), looks.eq(ours)]
+            m.d.sync += looks.eq(ours)
             with m.If(ours):
                 m.d.sync += wait.eq(0)
-        with m.If(bus.s_axi_ctl_rvalid):
-            m.d.sync += [reads.eq(0), looks.eq(0)]
-            with m.If(looks):
-                m.d.sync += lights.eq(bus.s_axi_ctl_rdata[:3])
+        with m.If(bus.s_axi_ctl_rvalid & looks):
+            m.d.sync += lights.eq(bus.s_axi_ctl_rdata[:3])

@@ -42,8 +42,10 @@ class Bench:
         read: deque[int] = deque()  # of memory, on the way
         half: dict[str, int] = {}  # of a write to a register
         write_answer = read_answer = None
-        quiet = 0
+        quiet, limit = 0, 100_000 + 20 * len(self.sent)
         while quiet < 2 * PATIENCE:
+            limit -= 1
+            assert limit, "the link does not come to rest"
             byte = self.sent[0] if self.sent else None
             valid = int(byte is not None)
             answers = int(bool(read) and dice.random() < 0.5)
@@ -192,7 +194,7 @@ def test_broken_packets(seed: int) -> None:
         words = dice.randint(1, 8)
         data = bytes(dice.getrandbits(8) for _ in range(4 * words))
         whole = packet(packets.WRITE, number, words, 4 * dice.randrange(500), data)
-        kind = dice.choice(["changed", "cut", "noise", "words"])
+        kind = ("changed", "cut", "noise", "words", "size")[number % 5]
         broken = bytearray(whole)
         if kind == "changed":
             broken[dice.randrange(1, len(broken))] ^= 1 << dice.randrange(8)
@@ -200,6 +202,9 @@ def test_broken_packets(seed: int) -> None:
             del broken[dice.randrange(len(broken)) :]
         elif kind == "words":
             broken[3] = dice.choice([0, 65, 255])
+        elif kind == "size":  # whole, but for its size
+            words = dice.choice([0, LARGEST + 1, 200])
+            broken = bytearray(packet(packets.WRITE, number, words, 64, dice.randbytes(4 * words)))
         else:
             broken = bytearray(dice.getrandbits(8) for _ in range(dice.randint(1, 40)))
         bench.send(bytes(broken))
