@@ -132,7 +132,8 @@ def _run(command: str, folder: Path, tools: dict[str, str]) -> None:
     )
     if ended.returncode:
         lines = (ended.stderr or ended.stdout).strip().splitlines()[-8:]
-        raise Failure("\n".join([f"{command.split()[0]} failed:", *lines]), folder)
+        where = f"The whole log is in {folder}"
+        raise Failure("\n".join([f"{command.split()[0]} failed:", *lines, where]))
 
 
 def part_of(cell: str) -> str:

@@ -55,7 +55,7 @@ def pack_product_register(config: ArrayConfig, top: str) -> tuple[str, dict[str,
     ports += [f".P{bit}(z[{bit}])" for bit in range(36)]
     values = {"a": a - 1, "w": w - 1, "p": a + w - 1, "xa": 18 - a, "xw": 18 - w}
     commands = f"""\
-hierarchy -check -top {top}
+hierarchy -top {top}
 proc
 opt_clean
 extract -map product_register.v
