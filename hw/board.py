@@ -141,6 +141,8 @@ def part_of(cell: str) -> str:
     names = cell.split(".")
     if names[0] != "board" or len(names) == 1:
         return "clock, reset, pins"
+    if len(names) == 2:
+        return "lights, wires"
     if names[1] != "accelerator":
         return names[1]
     inner = names[2:]
@@ -165,6 +167,19 @@ def count(netlist: dict[str, Any]) -> dict[str, Counter[str]]:
     return found
 
 
+def _check_bits(pack: str, folder: Path, tools: dict[str, str]) -> None:
+    """Raise `Failure` unless a bitstream, unpacked and packed again, is the same.
+
+    It then has all that the placed design sets.
+    """
+    unpack = tools["ECPPACK"].replace("ecppack", "ecpunpack")
+    _run(f'"{unpack}" --input {_NAME}.bit --textcfg unpacked.config', folder, tools)
+    again = pack.replace(f"{_NAME}.config", "unpacked.config").replace(f"{_NAME}.bit", "again.bit")
+    _run(again.replace(f"{_NAME}.svf", "again.svf"), folder, tools)
+    if (folder / "again.bit").read_bytes() != (folder / f"{_NAME}.bit").read_bytes():
+        raise Failure(f"the bitstream in {folder} is not the same when unpacked and packed again")
+
+
 def build(report: BoardReport, seed: int, console: Console, tools: dict[str, str]) -> BoardReport:
     """Map, place and route a design in its folder; return what came of it."""
     folder = report.folder
@@ -181,6 +196,7 @@ def build(report: BoardReport, seed: int, console: Console, tools: dict[str, str
     with console.status(f"placing and routing with seed {seed} (minutes)"):
         _run(lines["NEXTPNR_ECP5"], folder, tools)
     _run(lines["ECPPACK"], folder, tools)
+    _check_bits(lines["ECPPACK"], folder, tools)
     placed = json.loads((folder / "report.json").read_text())
     fmax = min(clock["achieved"] for clock in placed["fmax"].values())
     return BoardReport(
@@ -238,7 +254,7 @@ def _page(report: BoardReport) -> Page:
     if report.fmax is not None:
         fits = "enough" if 1e6 * report.fmax >= design.clock else "NOT ENOUGH"
         told.append(f"placed: {report.fmax:.1f} MHz, {fits} for {clock}")
-        told.append(f"bitstream: {report.bits}")
+        told.append(f"bitstream: {report.bits}; unpacked and packed again, it is the same")
     else:
         told.append(f"design and build script are in {report.folder}; --build runs it")
     data = {

@@ -257,6 +257,7 @@ def test_parts():
     """Cells belong to the parts that their names say."""
     for cell, part in (
         ("board.link.head_TRELLIS_FF_Q", "link"), ("pll", "clock, reset, pins"),
+        ("board.looks_LUT4", "lights, wires"),
         ("board.accelerator.machine.engine.grid.row_0.pe_1.x", "array"),
         ("board.accelerator.machine.engine.lane_3.x", "requantization lanes"),
         ("board.accelerator.machine.engine.pacer.x", "engine"),
