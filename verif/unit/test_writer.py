@@ -12,14 +12,14 @@ from verif.lib.machines import SMALL
 from verif.unit.stepper import LONG, Drive, Stepper
 
 
-@pytest.mark.parametrize("seed", range(16 + 12 * LONG))
+@pytest.mark.parametrize("seed", range(16 + 60 * LONG))
 def test_pixels(seed: int) -> None:
     """Channels, pixels and tiles at random, with pauses."""
     dice, machine = random.Random(seed), SMALL[seed % 2]
     bits, word = machine.local_bits, machine.word
     channels, pixels, rows = dice.randint(1, 20), dice.randint(1, 30), dice.randint(1, word)
     most, pace = 9, 0.5
-    if seed >= 16:  # many pixels of many tiles, many pixels of a tile, many blocks
+    if 16 <= seed < 28:  # many pixels of many tiles, many pixels of a tile, many blocks
         many = dice.randint(1 << 14, (1 << 16) - 1)
         channels, pixels, most = [(3, many, 2), (3, many // 8, 511), (many, 2, 2)][(seed - 16) // 4]
         pace = 0.9
