@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ __all__ = ["COMMAND", "main"]
 
 #: Seconds without an answer after which a request is sent again.
 _PATIENCE = 0.2
+#: Bytes of the longest answer, with some to spare.
+_ANSWER = 300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,10 +81,15 @@ def _open(device: str, baud: int) -> Port:
     with needs_extra("board"):
         import serial
     try:
-        port: Port = serial.Serial(device, baud, timeout=_PATIENCE)
-    except (serial.SerialException, ValueError) as error:
+        port = serial.Serial(
+            device, baud, timeout=_PATIENCE + 10 * _ANSWER / baud, write_timeout=2, exclusive=True
+        )
+    except (OSError, ValueError) as error:
         raise UserError(f"--port {device}: {error}") from None
-    return port
+    with suppress(AttributeError, NotImplementedError, OSError, ValueError):
+        port.set_low_latency_mode(True)  # USB adapters wait 16 ms for more otherwise
+    found: Port = port
+    return found
 
 
 def _report(arguments: argparse.Namespace) -> HostReport:
@@ -103,9 +111,13 @@ def _report(arguments: argparse.Namespace) -> HostReport:
             board = Board(link, design.accelerator, lambda: pins.cycles / design.clock)
             run = board.run(program, given)
     else:
-        link = Link(_open(arguments.port, design.baud))
-        with console.status(f"running on the board at {arguments.port}"):
-            run = Board(link, design.accelerator).run(program, given)
+        port = _open(arguments.port, design.baud)
+        try:
+            with console.status(f"running on the board at {arguments.port}"):
+                link = Link(port)
+                run = Board(link, design.accelerator).run(program, given)
+        except OSError as error:  # it was unplugged
+            raise Failure(f"--port {arguments.port}: {error}") from None
     for tensor, value in zip(program.outputs, run.outputs, strict=True):
         if not np.array_equal(value, values[tensor]):
             raise Failure(f"output {tensor.name} differs from the golden model")

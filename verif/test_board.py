@@ -38,7 +38,7 @@ CONFIG = AcceleratorConfig(
     array=ArrayConfig(rows=4, cols=4, st_os=True), axi_width=64, act_kib=8, wgt_kib=4
 )
 #: Four cycles a bit: simulated time is dear.
-SMALL = BoardConfig(accelerator=CONFIG, memory_kib=32, clock=50_000_000, baud=12_500_000)
+SMALL = BoardConfig(accelerator=CONFIG, memory_kib=32, clock=1_000_000, baud=250_000)
 
 
 def small(folder):
@@ -53,7 +53,7 @@ def small(folder):
 def pins():
     """Return the simulated board."""
     found = Pins(SMALL)
-    found.timeout = 0.002
+    found.timeout = 0.05
     yield found
     found.close()
 
@@ -110,7 +110,7 @@ class Lossy:
 
     def __init__(self, pins, seed, rate):
         self.pins, self.dice, self.rate = pins, random.Random(seed), rate
-        self.timeout = pins.timeout = 0.0005
+        self.timeout = pins.timeout = 0.05
 
     def _spoil(self, data):
         found = bytearray()
@@ -144,7 +144,7 @@ def test_a_bad_wire(pins):
     link._port = Lossy(pins, 1, 1.0)
     with pytest.raises(Failure, match="the board does not answer"):
         link.read(0, 4)
-    pins.timeout = 0.002
+    pins.timeout = 0.05
 
 
 def test_broken_packets(pins):
@@ -175,7 +175,7 @@ def test_broken_packets(pins):
         items[0] |= dice.choice([0, 0, patience << 9])
         pins.send(items)
         if number % 50 == 49:
-            pins.send([127 << 9] * 8)  # silence, so that what has begun is given up
+            pins.send([127 << 9] * 45)  # silence, so that what has begun is given up
             pins.read(4096)
             assert Link(pins).facts == link.facts
     assert link.read(0, size) == image
@@ -199,24 +199,51 @@ def test_lights_do_not_disturb(pins):
     assert {link.read_register(8) for _ in range(1500)} == {4 | 4 << 16}
 
 
-def test_a_foreign_device(pins):
+class Foreign:
+    """A port with something else behind it."""
+
+    def __init__(self, answer):
+        self.timeout, self._answer, self._sent = 0.0, answer, b""
+
+    def write(self, data):
+        """Take bytes."""
+        self._sent += data
+
+    def read(self, count):
+        """Return what it has to say."""
+        found, self._sent = self._answer(self._sent, count)
+        return found
+
+
+def silent_first(answer):
+    """Return what says nothing before it is asked."""
+    return lambda sent, count: (answer(count) if sent else b"", sent)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda sent, count: (sent[:count], sent[count:]),  # what it is sent
+        lambda sent, count: (bytes(count), sent),  # zeros, all the time
+        silent_first(bytes),
+        silent_first(lambda count: bytes([packets.ANSWER] * count)),
+    ],
+)
+def test_a_foreign_device(answer):
     """Something else at the port is said, and does not hang the host."""
+    with pytest.raises(Failure, match="the board does not answer|what answers is no board"):
+        Link(Foreign(answer))
 
-    class Echo:
-        timeout = 0.0
 
-        def __init__(self):
-            self.data = b""
-
-        def write(self, data):
-            self.data += data
-
-        def read(self, count):
-            found, self.data = self.data[:count], self.data[count:]
-            return found
-
-    with pytest.raises(Failure, match="the board does not answer"):
-        Link(Echo())
+def test_an_older_run(pins, tmp_path):
+    """What an earlier host asked for, or began, does not disturb."""
+    graph, program = small(tmp_path)
+    pins.write(b"".join(packet(packets.READ, n, packets.LARGEST, 0) for n in range(1, 30)))
+    link = Link(pins)
+    board = Board(link, CONFIG)
+    ran(board, graph, program)
+    link.write_register(0x10, 1)  # and nobody waits
+    ran(Board(Link(pins), CONFIG), graph, program, 1)
 
 
 @pytest.mark.parametrize("board", BOARDS)
@@ -246,6 +273,11 @@ def test_pll(given, wanted):
     assert abs(given / divide * multiply / wanted - 1) < 1e-3
     assert 3.125 <= given / divide <= 400
     assert 400 <= given / divide * multiply * post <= 800
+
+
+def test_pll_in_the_middle():
+    """The oscillator is not at its ends where it need not be."""
+    assert pll(25, 50) == (1, 2, 12)
 
 
 def test_pll_that_there_is_not():
@@ -289,6 +321,22 @@ def test_bad_designs(words, wanted, capsys, tmp_path, monkeypatch):
     assert ended.value.code == 2
     assert wanted in captured.err and not captured.out
     assert not list(tmp_path.rglob("*.v"))
+
+
+def test_programs_what_was_built(capsys, tmp_path, monkeypatch):
+    """A bitstream of other options, or of a build that failed, is not loaded."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OPENFPGALOADER", "true")
+    words = "--board ulx3s-85f --rows 4 --cols 4 --act-kib 8 --memory-kib 32".split()
+    assert board_main(words) == 0
+    folder = tmp_path / "build/boards/ulx3s-85f"
+    for name, text in (("top.bit", "bits"), ("top.stamp", "of something else")):
+        (folder / name).write_text(text)
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        raise SystemExit(board_main([*words, "--program"]))
+    assert ended.value.code == 2
+    assert "there is no bitstream of this design" in capsys.readouterr().err
 
 
 def test_bad_hosts(capsys, tmp_path):
@@ -336,7 +384,7 @@ def test_another_end(tmp_path):
     (tmp_path / "output.bin").write_bytes(output)
     top = -(-len(program.image) // 256) * 256
     facts = {
-        "period_ns": 20, "clock": SMALL.clock, "baud": SMALL.baud, "memory": 32768,
+        "period_ns": 1000, "clock": SMALL.clock, "baud": SMALL.baud, "memory": 32768,
         "load": [(0, "image.bin"), (top, "input.bin")],
         "addresses": [0, top, top + 1024, top + 2048],
         "cycles": program.timing(LATENCY).cycles,

@@ -34,6 +34,8 @@ class BoardKind:
         MHz where nothing else is asked for.
     button : tuple of (str, int), optional
         Resource of a button that resets.
+    loader : tuple of (str, str)
+        Variable that names the tool that programs it, and the tool.
     wires : tuple of (str, str), optional
         Pins of the connector ``io_0`` where a serial adapter is to be wired, if the board has none:
         to the board, and from it.
@@ -44,6 +46,7 @@ class BoardKind:
     lights: tuple[tuple[str, int, str], ...]
     clock: float = CLOCK
     button: tuple[str, int] | None = None
+    loader: tuple[str, str] = ("OPENFPGALOADER", "openFPGALoader")
     wires: tuple[str, str] | None = None
 
 
@@ -59,6 +62,7 @@ BOARDS = {
     "orangecrab-r0.2-85f": BoardKind(
         module="orangecrab_r0_2", platform="OrangeCrabR0_2_85FPlatform", lights=_RGB,
         clock=48.0, button=("button", 0), wires=("0", "1"),
+        loader=("DFU_UTIL", "dfu-util"),
     ),
 }  # fmt: skip
 

@@ -57,8 +57,9 @@ def pll(given: float, wanted: float) -> tuple[int, int, int]:
         out = detector * multiply
         for post in range(1, 129):
             if _OSCILLATOR[0] <= out * post <= _OSCILLATOR[1]:
-                found.append((abs(out / wanted - 1), divide, multiply, post))
-    error, *divisors = min(found, default=(1.0, 0, 0, 0))
+                middle = abs(out * post - sum(_OSCILLATOR) / 2)
+                found.append((abs(out / wanted - 1), middle, divide, multiply, post))
+    error, _, *divisors = min(found, default=(1.0, 0, 0, 0, 0))
     if error > 1e-3:
         raise UserError(f"no PLL makes {wanted:g} MHz of {given:g}; whole MHz are easier")
     return divisors[0], divisors[1], divisors[2]
@@ -166,10 +167,20 @@ def plan(board: str, design: BoardConfig, text: str, seed: int, name: str) -> Bu
     for file, text in extra.items():
         commands = commands.replace(file, f"{file}.txt")  # it is none of the design's
         platform.add_file(f"{file}.txt", text)
+    before = dict(os.environ)
     for variable in ("YOSYS", "NEXTPNR_ECP5", "ECPPACK", "OPENFPGALOADER"):
         os.environ.setdefault(variable, "true")  # they are looked for even if none is run
+    try:
+        return _built(platform, _Design(BOARDS[board], design, divisors), name, commands, seed)
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _built(platform: Any, top: _Design, name: str, commands: str, seed: int) -> BuildPlan:
+    """Return the files of a design."""
     found: BuildPlan = platform.build(
-        _Design(BOARDS[board], design, divisors), name=name, do_build=False,
+        top, name=name, do_build=False,
         script_after_read=commands + WHOLE.format(top=name), synth_opts="-run check:",
         nextpnr_opts=f"--placer static --seed {seed} --report report.json --timing-allow-fail",
     )  # fmt: skip

@@ -20,8 +20,8 @@ __all__ = ["QUEUE", "Soc"]
 
 #: Bytes that may be on their way to the board.
 QUEUE = 1024
-#: Bytes without which a packet is given up.
-_PATIENCE = 64
+#: What a packet waits for its next byte: so many bytes, but 20 ms at least, as USB adapters pause.
+_PATIENCE, _LEAST = 64, 50
 #: Cycles from one look at the status to the next.
 _LOOKS = 4096
 
@@ -66,7 +66,7 @@ class Soc(SharedComponent):
         m.submodules.queue = queue = Fifo(depth=QUEUE, width=8, kind="byte_queue")
         m.submodules.link = link = Link(
             memory=design.memory_bytes, clock=design.clock, queue=QUEUE,
-            patience=10 * divisor * _PATIENCE,
+            patience=max(10 * divisor * _PATIENCE, design.clock // _LEAST),
         )  # fmt: skip
         bus: Any = core
         host: Any = link

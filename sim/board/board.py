@@ -111,7 +111,12 @@ class Board:
                 f"image, inputs and outputs need {-(-top // 1024)} KiB, the board has "
                 f"{self.link.facts.memory // 1024}"
             )
-        link, took, last = self.link, {}, self._now()
+        link = self.link
+        if link.read_register(_OFFSET["STATUS"]) & 1:  # of a host that did not wait
+            link.write_register(_OFFSET["CONTROL"], 2)
+            self._ended(1.0)
+        took: dict[str, float] = {}
+        last = self._now()
 
         def ended(what: str) -> None:
             nonlocal last
@@ -142,11 +147,8 @@ class Board:
         )  # fmt: skip
 
     def _start(self, addresses: Sequence[int]) -> None:
-        """Begin a run; one that nobody waited for is ended first."""
+        """Begin a run."""
         link = self.link
-        if link.read_register(_OFFSET["STATUS"]) & 1:
-            link.write_register(_OFFSET["CONTROL"], 2)
-            self._ended(1.0)
         for name, address in zip(("IMAGE", "INPUT", "OUTPUT", "SCRATCH"), addresses, strict=True):
             link.write_register(_OFFSET[name], address)
             link.write_register(_OFFSET[name] + 4, 0)

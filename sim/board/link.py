@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import struct
 import zlib
 from collections import deque
@@ -15,6 +16,10 @@ from report.errors import Failure
 __all__ = ["Facts", "Link", "Port", "packet"]
 
 _TRIES = 5
+#: Bytes that are no answer, and answers that nobody asked for, that make a device a foreign one.
+_NOISE, _STRANGERS = 1 << 16, 1000
+#: Seconds after which nothing more comes: USB adapters wait up to 16 ms.
+_QUIET = 0.02
 _WRONG = {
     packets.WRONG_OPERATION: "it knows no such operation",
     packets.WRONG_PLACE: "there is nothing at that address",
@@ -92,7 +97,8 @@ class Link:
 
     def __init__(self, port: Port) -> None:
         self._port = port
-        self._number = 0
+        self._number = secrets.randbelow(256)
+        self._silence()
         self.repeated = 0
         self.facts = Facts(memory=0, clock=0, queue=64)
         (one,) = self._all([_Request(packets.INFO, 1, 0)])
@@ -144,7 +150,7 @@ class Link:
         every = list(requests)
         waiting = deque(every)
         going: dict[int, tuple[_Request, bytes]] = {}  # by number
-        tries = _TRIES
+        tries, strangers = _TRIES, 0
         while waiting or going:
             room = self.facts.queue - sum(len(sent) for _, sent in going.values())
             while waiting:
@@ -158,9 +164,12 @@ class Link:
                 self._number = number
                 room -= len(sent)
             answered = self._answer()
-            if answered is None or answered[1] not in going:
-                if answered is not None:  # of one that was sent twice
-                    continue
+            if answered and not self._fits(answered, going):  # of one that was sent twice, or older
+                strangers += 1
+                if strangers > _STRANGERS:
+                    raise Failure("what answers is no board: nobody asked for that")
+                continue
+            if answered is None:
                 tries -= 1
                 if not tries:
                     raise Failure("the board does not answer")
@@ -169,12 +178,8 @@ class Link:
                     self._port.write(sent)
                 continue
             status, number, data = answered
-            one, _ = going[number]
-            wanted = {packets.READ: 4 * one.words, packets.WRITE: 0}.get(one.operation)
-            if not status and wanted is not None and len(data) != wanted:
-                continue  # an answer to somebody else
-            del going[number]
-            tries = _TRIES
+            one, _ = going.pop(number)
+            tries, strangers = _TRIES, 0
             if status:
                 what = (
                     f"{'read' if one.operation == packets.READ else 'write'} at {one.address:#010x}"
@@ -183,9 +188,32 @@ class Link:
             one.answer = data
         return every
 
+    def _fits(
+        self, answered: tuple[int, int, bytes], going: dict[int, tuple[_Request, bytes]]
+    ) -> bool:
+        """Return whether an answer is one to a request that is on its way."""
+        status, number, data = answered
+        if number not in going:
+            return False
+        one, _ = going[number]
+        wanted = {packets.READ: 4 * one.words, packets.WRITE: 0, packets.INFO: 20}[one.operation]
+        return len(data) == (0 if status else wanted)
+
+    def _silence(self) -> None:
+        """Take what is still coming of an earlier host's answers."""
+        patience, self._port.timeout = self._port.timeout, _QUIET
+        for _ in range(_NOISE // 256):
+            if not self._port.read(256):
+                self._port.timeout = patience
+                return
+        raise Failure("what answers is no board: it does not stop")
+
     def _answer(self) -> tuple[int, int, bytes] | None:
         """Return status, number and words of the next answer, or None if there is none in time."""
-        while byte := self._port.read(1):
+        for _ in range(_NOISE):
+            byte = self._port.read(1)
+            if not byte:
+                return None
             if byte[0] != packets.ANSWER:
                 continue
             head = self._port.read(3)

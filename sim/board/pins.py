@@ -44,7 +44,7 @@ class Pins:
 
     def __init__(self, design: BoardConfig) -> None:
         self.design = design
-        self.timeout = 0.1
+        self.timeout = 0.1 + 3000 / design.baud
         self.cycles = self.lights = 0
         self._binary = cached(
             "board", {"core.v": emit_board(design)}, top="stos_board", harness=_HARNESS.read_text(),
