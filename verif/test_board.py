@@ -355,8 +355,8 @@ def test_bad_hosts(capsys, tmp_path):
 def test_commands(capsys, tmp_path, monkeypatch):
     """A design without a build; a network on its pins."""
     monkeypatch.chdir(tmp_path)
-    design = "--rows 4 --cols 4 --st-os --act-kib 8 --memory-kib 32 --baud 12500000".split()
-    assert board_main(["--board", "ulx3s-85f", *design, "--mac-stages", "1"]) == 0
+    design = "--rows 4 --cols 4 --st-os --act-kib 8 --memory-kib 32 --mac-stages 1".split()
+    assert board_main(["--board", "ulx3s-85f", *design]) == 0
     text = (tmp_path / "build/boards/ulx3s-85f/stos_board.v").read_text()
     assert "module stos_board " in text
     assert "--build runs it" in capsys.readouterr().out
@@ -365,7 +365,8 @@ def test_commands(capsys, tmp_path, monkeypatch):
     (tmp_path / "model.tflite").write_bytes(model)
     np.save(tmp_path / "x.npy", np.ones((1, 6, 7, 3), np.int8))
     words = ["--port", "sim", "model.tflite", "--input", "x.npy", "--json", "x.json", *design]
-    assert host_main([*words, "--mac-stages", "1"]) == 0
+    slow = "--clock 1 --baud 250000".split()  # fewer cycles to wait for
+    assert host_main([*words, *slow]) == 0
     out = capsys.readouterr().out
     assert "outputs equal the golden model's" in out and "cycles, as predicted" in out
     data = json.loads((tmp_path / "x.json").read_text())
