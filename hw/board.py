@@ -227,7 +227,7 @@ def _report(arguments: argparse.Namespace) -> BoardReport:
         if arguments.program and not arguments.build:
             if not (stamp.exists() and bits.exists() and stamp.read_text() == digest):
                 raise UserError("there is no bitstream of this design to load: add --build")
-        else:
+        if arguments.build:
             for old in (stamp, bits):
                 old.unlink(missing_ok=True)
         files.extract(folder)  # type: ignore[attr-defined]  # newer than the stubs

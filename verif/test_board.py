@@ -16,12 +16,13 @@ from hw.accelerator.config import AcceleratorConfig
 from hw.board import main as board_main
 from hw.board import part_of
 from hw.boards import link as packets
-from hw.boards.catalog import BOARDS
+from hw.boards.catalog import BOARDS, add_options, design_of
 from hw.boards.config import BoardConfig
 from hw.boards.memory import LATENCY
 from hw.boards.platform import plan, pll
 from hw.config import ArrayConfig
 from hw.emit import emit_board
+from report.command import OneLineParser
 from report.errors import Failure, UserError
 from sim.accelerator.compiler import compile_graph
 from sim.board.board import Board
@@ -283,6 +284,27 @@ def test_pll_in_the_middle():
 def test_pll_that_there_is_not():
     with pytest.raises(UserError, match="no PLL makes 50.123 MHz of 25"):
         pll(25, 50.123)
+
+
+@pytest.mark.parametrize("words", ["", "--st-os --mac-stages 1 --axi-width 128 --clock 40"])
+def test_flags(words):
+    """A design's options are those of the same design."""
+    parser = OneLineParser("x", "y")
+    add_options(parser)
+    first = design_of(parser.parse_args(["--rows", "4", "--cols", "8", *words.split()]))
+    assert design_of(parser.parse_args(first.flags().split())) == first
+    assert first.flags() in emit_board(first)
+
+
+def test_a_plain_run_loses_nothing(tmp_path, monkeypatch):
+    """Writing a design again leaves what was built of it."""
+    monkeypatch.chdir(tmp_path)
+    words = "--board ulx3s-85f --rows 4 --cols 4 --act-kib 8 --memory-kib 32".split()
+    bits = tmp_path / "build/boards/ulx3s-85f/top.bit"
+    bits.parent.mkdir(parents=True)
+    bits.write_text("bits")
+    assert board_main(words) == 0
+    assert bits.read_text() == "bits"
 
 
 def test_parts():

@@ -9,15 +9,12 @@ from report.errors import UserError
 
 from ..accelerator.config import AcceleratorConfig
 from ..config import ArrayConfig
-from .config import BoardConfig
+from .config import DEFAULTS, BoardConfig
 
 __all__ = ["BAUD", "BOARDS", "CLOCK", "BoardKind", "add_options", "design_of"]
 
 #: Baud where nothing else is asked for, and MHz where no board is.
 BAUD, CLOCK = 2_000_000, 50.0
-
-#: What is different from an accelerator in an SoC: block RAM is all the memory there is.
-_DEFAULTS = {"mac_stages": 2, "act_kib": 64, "wgt_kib": 4, "axi_width": 64}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +77,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--baud", type=int, default=BAUD, help="of the serial port")
     ArrayConfig.add_options(parser)
     AcceleratorConfig.add_options(parser)
-    parser.set_defaults(**_DEFAULTS)
+    parser.set_defaults(**DEFAULTS)
 
 
 def design_of(arguments: argparse.Namespace, clock: float = CLOCK) -> BoardConfig:

@@ -8,7 +8,10 @@ from report.errors import UserError
 
 from ..accelerator.config import AcceleratorConfig
 
-__all__ = ["BoardConfig"]
+__all__ = ["DEFAULTS", "BoardConfig"]
+
+#: Options that are different from an accelerator in an SoC: block RAM is all the memory there is.
+DEFAULTS = {"mac_stages": 2, "act_kib": 64, "wgt_kib": 4, "axi_width": 64}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +52,17 @@ class BoardConfig:
                 f"--baud {baud:,} is not to be had of {clock / 1e6:g} MHz to 2 %; "
                 f"{clock // self.divisor:,} is"
             )
+
+    def flags(self) -> str:
+        """Return the options that describe the design."""
+        machine = self.accelerator
+        given = machine.flags().removeprefix("--accelerator ").split()
+        for name in DEFAULTS:  # what is left out there is not what is meant here
+            option = f"--{name.replace('_', '-')}"
+            if option not in given:
+                given += [option, str(machine.to_dict()[name])]
+        given += ["--memory-kib", str(self.memory_kib), "--clock", f"{self.clock / 1e6:g}"]
+        return " ".join([*given, "--baud", str(self.baud)])
 
     @property
     def divisor(self) -> int:

@@ -90,13 +90,12 @@ def emit_accelerator(
 
 def emit_board(design: BoardConfig, *, name: str = "stos_board") -> str:
     """Return the Verilog-2001 text of what is on a board, but for clock and pins."""
-    config = design.accelerator
     header = _comment(
         f"{name}: an accelerator, {design.memory_kib} KiB of memory, and a link of "
         f"{design.baud:,} baud at {design.clock:,} Hz",
-        f"for pins {design.divisor} cycles a bit",
+        f"a bit of the wire takes {design.divisor} cycles",
         f"{name} > {name}_accelerator > {name}_machine > ... > {name}_pe",
-        f"python -m hw.board {config.flags().removeprefix('--accelerator ')}",
+        f"python -m hw.board {design.flags()} --board ...",
     )
     return emit_component(Soc(design=design), name, header)
 
