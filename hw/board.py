@@ -22,6 +22,7 @@ from report.tables import Sheet
 
 from .boards.catalog import BOARDS, add_options, design_of
 from .boards.config import BoardConfig
+from .boards.ecp5 import CAPACITY
 from .config import ArrayConfig
 from .emit import emit_board
 
@@ -31,10 +32,10 @@ _NAME = "top"
 #: What says that the bitstream beside it is that of a design, and fast enough.
 _STAMP = "top.stamp"
 _BUILD = Path("build/boards")
-#: Cells of the netlist that are counted, and what an LFE5U-85F has of each.
+#: Cells of the netlist that are counted.
 _CELLS = {
-    "LUT": (("LUT4", "CCU2C", "TRELLIS_DPR16X4"), 83_640), "FF": (("TRELLIS_FF",), 83_640),
-    "DSP": (("MULT18X18D",), 156), "block RAM": (("DP16KD",), 208),
+    "LUT": ("LUT4", "CCU2C", "TRELLIS_DPR16X4"), "FF": ("TRELLIS_FF",), "DSP": ("MULT18X18D",),
+    "BRAM": ("DP16KD",),
 }  # fmt: skip
 #: Look-up tables that a cell takes.
 _LUTS = {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6}
@@ -99,17 +100,17 @@ def needs(design: BoardConfig) -> dict[str, int]:
     kib = design.memory_kib + config.act_kib + config.wgt_kib
     return {
         "DSP": multipliers(array, array.rows // config.rows_per_lane),
-        "block RAM": -(-kib * 8192 // _BLOCK_BITS),
+        "BRAM": -(-kib * 8192 // _BLOCK_BITS),
     }
 
 
 def _check(board: str, needed: dict[str, int]) -> None:
     """Raise `UserError` if a board has less than a design needs."""
-    lacks = [name for name, count in needed.items() if count > _CELLS[name][1]]
+    lacks = [name for name, count in needed.items() if count > CAPACITY[name]]
     if lacks:
         raise UserError(
             f"{board} is too small: "
-            + ", ".join(f"{needed[name]:,} {name} of {_CELLS[name][1]:,}" for name in needed)
+            + ", ".join(f"{needed[name]:,} {name} of {CAPACITY[name]:,}" for name in needed)
         )
 
 
@@ -162,7 +163,7 @@ def count(netlist: dict[str, Any]) -> dict[str, Counter[str]]:
     """Return what a mapped netlist has, by part and resource."""
     found: dict[str, Counter[str]] = {}
     for name, cell in netlist["modules"][_NAME]["cells"].items():
-        for resource, (kinds, _) in _CELLS.items():
+        for resource, kinds in _CELLS.items():
             if cell["type"] in kinds:
                 part = found.setdefault(part_of(name.lstrip("\\$")), Counter())
                 part[resource] += _LUTS.get(cell["type"], 1)
@@ -255,8 +256,7 @@ def _page(report: BoardReport) -> Page:
         total = sum(report.used.values(), Counter[str]())
         rows.append(("all", *(f"{total[name]:,}" for name in _CELLS)))
         rows.append(
-            ("of the device", *(f"{100 * total[name] / most:.0f} %"
-                                for name, (_, most) in _CELLS.items()))
+            ("of the device", *(f"{100 * total[name] / CAPACITY[name]:.0f} %" for name in _CELLS))
         )  # fmt: skip
         tables.append(
             Sheet(title=f"{report.board}, LFE5U-85F", columns=("part", *_CELLS), rows=rows)
@@ -265,7 +265,7 @@ def _page(report: BoardReport) -> Page:
     told = [
         f"{report.board}: {design.accelerator}, {design.memory_kib} KiB",
         f"{clock} MHz, {design.baud:,} baud",
-        f"{needed['DSP']} multipliers and at least {needed['block RAM']} blocks of RAM",
+        f"{needed['DSP']} multipliers and at least {needed['BRAM']} blocks of RAM",
     ]
     if report.fmax is not None:
         told.append(f"placed: {report.fmax:.1f} MHz, enough for {clock}")

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hw.boards.ecp5 import WHOLE
+from hw.boards.ecp5 import CAPACITY, WHOLE
 from hw.config import ArrayConfig
 from hw.emit import emit_verilog
 from hw.top import core_ports
@@ -43,10 +43,9 @@ __all__ = [
     "seeds",
 ]
 
-#: Device of target ecp5: arguments of nextpnr, and what it has.
+#: Device of target ecp5, and arguments of nextpnr.
 DEVICE = "LFE5U-85F, speed 6"
 _DEVICE_FLAGS = ["--85k", "--speed", "6", "--package", "CABGA756"]
-_CAPACITY = {"LUT": 83640, "FF": 83640, "DSP": 156}
 _GOAL = "200"  # MHz, what the placer aims at
 _NEXTPNR_FLAGS = [
     *_DEVICE_FLAGS, "--freq", _GOAL, "--timing-allow-fail", "--json", "netlist.json",
@@ -166,7 +165,7 @@ def check_fit(config: ArrayConfig) -> Part:
     target = FPGA_TARGETS["ecp5"]
     netlist, _ = synthesize(config, target)
     parts = tree(netlist, config, target, TOP)
-    for name, capacity in _CAPACITY.items():
+    for name, capacity in CAPACITY.items():
         if parts.unit[name] > capacity:
             raise TooLarge(
                 f"a {config.rows} x {config.cols} array needs {parts.unit[name]:.0f} {name}, "

@@ -326,8 +326,8 @@ def test_parts():
     ("words", "wanted"),
     [
         ("--board icestick --rows 8 --cols 8", "invalid choice: 'icestick'"),
-        ("--board ulx3s-85f --rows 16 --cols 16", "320 DSP of 156, 159 block RAM of 208"),
-        ("--board ulx3s-85f --rows 8 --cols 8 --memory-kib 512", "258 block RAM of 208"),
+        ("--board ulx3s-85f --rows 16 --cols 16", "320 DSP of 156, 159 BRAM of 208"),
+        ("--board ulx3s-85f --rows 8 --cols 8 --memory-kib 512", "258 BRAM of 208"),
         ("--board ulx3s-85f --rows 8 --cols 8 --memory-kib 6", "a multiple of 4 from 4"),
         ("--board ulx3s-85f --rows 8 --cols 8 --clock 0.5", "--clock must be 1 to 400 MHz"),
         ("--board ulx3s-85f --rows 8 --cols 8 --clock 50.123", "no PLL makes 50.123 MHz of 25"),

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from ..config import ArrayConfig
 
-__all__ = ["WHOLE", "pack_product_register"]
+__all__ = ["CAPACITY", "WHOLE", "pack_product_register"]
+
+#: What an LFE5U-85F has, and an LFE5UM5G-85F.
+CAPACITY = {"LUT": 83640, "FF": 83640, "DSP": 156, "BRAM": 208}
 
 #: Commands that map a design as a whole: every look-up table counts with the ps that a wire to it
 #: takes once it is routed, and what is faster than the target is mapped for area.
