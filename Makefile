@@ -68,7 +68,8 @@ coverage: .venv/test
 soak: .venv/test
 	STOS_LONG=1 $(BIN)/python -m pytest -q -n auto verif/unit
 	$(BIN)/python -m verif.soak --minutes $(MINUTES)
-	STOS_SOAK=1 $(BIN)/pytest -q verif/test_cocotb_accelerator.py verif/test_board.py
+	STOS_SOAK=1 $(BIN)/pytest -q verif/test_cocotb_accelerator.py verif/test_board.py \
+		verif/test_accelerator.py::test_every_network
 
 mutate: .venv/test
 	$(BIN)/python -m verif.mutate

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import random
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,6 +41,7 @@ from verif.lib.wild import NO_ROOM, wild
 from verif.lib.wild import inputs as some
 from verif.test_gen import lint
 
+EXAMPLES = Path(__file__).parents[1] / "examples"
 SMALL = ArrayConfig(rows=4, cols=6, st_os=True)
 MACHINES = {
     "8 x 8": AcceleratorConfig(array=ArrayConfig(rows=8, cols=8, st_os=True)),
@@ -177,19 +180,56 @@ def test_moves(tmp_path, name):
     assert not ran.program.after
 
 
-NETWORKS = ["kws_ref_model", "ad01_int8", "pretrainedResnet_quant", "vww_96_int8"]
+def network(name: str) -> Graph:
+    """Return a network of docs/accelerator.md."""
+    path = EXAMPLES / f"{name}.tflite" if name in page.EXAMPLES else find(f"models/{name}.tflite")
+    return transform.recognize(tflite.load(path))
+
+
+def there(name: str) -> Any:
+    """Return a network as a parameter of a test, which is skipped where its file is missing."""
+    return pytest.param(
+        name, marks=[needs(f"models/{name}.tflite")] if name not in page.EXAMPLES else []
+    )
+
+
 #: Cycles at 16 x 16 ST-OS, 128-bit AXI, 40 cycles of latency, from the start to done.
-CYCLES = dict(zip(NETWORKS, (14_483, 17_814, 54_990, 54_155), strict=True))
+CYCLES = {
+    "kws_ref_model": 14_483, "ad01_int8": 17_814, "pretrainedResnet_quant": 54_990,
+    "vww_96_int8": 54_155, "mobilenet_v2_46k": 55_991,
+}  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "model", [pytest.param(one, marks=needs(f"models/{one}.tflite")) for one in NETWORKS]
-)
-def test_networks(model):
-    """MLPerf Tiny: bit for bit and to the cycle."""
-    graph = transform.recognize(tflite.load(find(f"models/{model}.tflite")))
-    ran = run(graph, some(graph), MACHINES["16 x 16"], simulator=simulator("16 x 16"))
-    assert ran.result.cycles == CYCLES[model]
+@pytest.mark.parametrize("size", ["8 x 8", "16 x 16"])
+@pytest.mark.parametrize("model", map(there, CYCLES))
+def test_networks(model, size):
+    """MLPerf Tiny and a FuSe network: bit for bit and to the cycle."""
+    graph = network(model)
+    ran = run(graph, some(graph), MACHINES[size], simulator=simulator(size))
+    if size == "16 x 16":
+        assert ran.result.cycles == CYCLES[model]
+
+
+if "STOS_SOAK" in os.environ:  # ten minutes: `make soak` runs it
+
+    @functools.cache
+    def roomy(size: str, act_kib: int) -> AcceleratorSimulator:
+        return AcceleratorSimulator(page.machine(size, act_kib))
+
+    @pytest.mark.parametrize("act_kib", [2048, 160])
+    @pytest.mark.parametrize("size", ["8 x 8", "16 x 16"])
+    @pytest.mark.parametrize("model", map(there, page.MODELS | page.EXAMPLES))
+    def test_every_network(model, size, act_kib):
+        """Those of docs/accelerator.md, in its cycles; with less memory, in bands and spilled."""
+        graph, machine = network(model), page.machine(size, act_kib)
+        said = json.loads((page.DOCS / "accelerator.json").read_text())["networks"][model]
+        values = some(graph)
+        if model.startswith("users/"):
+            stored = np.load(find(f"models/{model}.npz"))
+            values = [stored["input1"].reshape(graph.inputs[0].shape)]
+        ran = run(graph, values, machine, simulator=roomy(size, act_kib))
+        if said["act_bytes"] <= 1024 * act_kib:
+            assert ran.result.cycles == said["cycles"][size]
 
 
 @pytest.mark.parametrize(
