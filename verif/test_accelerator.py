@@ -201,7 +201,7 @@ CYCLES = {
 
 
 @pytest.mark.parametrize("size", ["8 x 8", "16 x 16"])
-@pytest.mark.parametrize("model", map(there, CYCLES))
+@pytest.mark.parametrize("model", [there(one) for one in CYCLES])
 def test_networks(model, size):
     """MLPerf Tiny and a FuSe network: bit for bit and to the cycle."""
     graph = network(model)
@@ -218,7 +218,7 @@ if "STOS_SOAK" in os.environ:  # ten minutes: `make soak` runs it
 
     @pytest.mark.parametrize("act_kib", [2048, 160])
     @pytest.mark.parametrize("size", ["8 x 8", "16 x 16"])
-    @pytest.mark.parametrize("model", map(there, page.MODELS | page.EXAMPLES))
+    @pytest.mark.parametrize("model", [there(one) for one in page.MODELS | page.EXAMPLES])
     def test_every_network(model, size, act_kib):
         """Those of docs/accelerator.md, in its cycles; with less memory, in bands and spilled."""
         graph, machine = network(model), page.machine(size, act_kib)
