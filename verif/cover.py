@@ -151,15 +151,17 @@ class Structure:
         rows.append(("total", *(_share(found) for found in every)))
         return Sheet(title=title, columns=("module", *KINDS), rows=rows)
 
+    def merged(self) -> dict[str, int]:
+        """Return the holes, bits of a signal as one, and how many there are of each."""
+        found = Counter(re.sub(r"\[\d+\]", "[...]", name) for name in self.holes)
+        return dict(sorted(found.items()))
+
     def missing(self) -> str:
-        """Return the list of holes, bits of a signal in one line."""
-        merged: Counter[tuple[str, str]] = Counter()
-        for name in self.holes:
-            module, rest = name.split(": ", 1)
-            merged[module, re.sub(r"\[\d+\]", "[...]", rest)] += 1
-        return "".join(
-            f"- {module}: {signal}" + (f", {count} of its bits\n" if count > 1 else "\n")
-            for (module, signal), count in sorted(merged.items())
+        """Return the list of the lines and branches among the holes, and the count of toggles."""
+        lines = [name for name in self.merged() if not name.endswith("(toggle)")]
+        toggles = sum("(toggle)" in name for name in self.holes)
+        return "".join(f"- {name}\n" for name in lines) + (
+            f"- {toggles:,} toggles: `coverage.json` names them\n"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -168,7 +170,7 @@ class Structure:
             "runs": self.runs,
             "machines": self.machines,
             "points": {f"{m} {k}": v for (m, k), v in sorted(self.totals.items())},
-            "holes": {name: sorted(where) for name, where in sorted(self.holes.items())},
+            "holes": self.merged(),
         }
 
 
