@@ -97,7 +97,7 @@ def needs(design: BoardConfig) -> dict[str, int]:
     """Return the multipliers of a design, and the least blocks of RAM that hold its memories."""
     config = design.accelerator
     array = config.array
-    kib = design.memory_kib + config.act_kib + config.wgt_kib
+    kib = (0 if design.sdram else design.memory_kib) + config.act_kib + config.wgt_kib
     return {
         "DSP": multipliers(array, array.rows // config.rows_per_lane),
         "BRAM": -(-kib * 8192 // _BLOCK_BITS),
@@ -200,8 +200,11 @@ def build(report: BoardReport, seed: int, console: Console, tools: dict[str, str
         _run(lines["NEXTPNR_ECP5"], folder, tools)
     _run(lines["ECPPACK"], folder, tools)
     _check_bits(lines["ECPPACK"], folder, tools)
-    placed = json.loads((folder / "report.json").read_text())
-    fmax = min(clock["achieved"] for clock in placed["fmax"].values())
+    clocks = json.loads((folder / "report.json").read_text())["fmax"].values()
+    asked = max(clock["constraint"] for clock in clocks)
+    if abs(asked - report.design.clock / 1e6) > 0.1:
+        raise Failure(f"the tools placed it for {asked:g} MHz, see {folder}")
+    fmax = min(clock["achieved"] for clock in clocks)
     return BoardReport(
         board=report.board, design=report.design, folder=folder, needs=report.needs, used=used,
         fmax=fmax, bits=folder / f"{_NAME}.bit",
@@ -210,6 +213,9 @@ def build(report: BoardReport, seed: int, console: Console, tools: dict[str, str
 
 def _report(arguments: argparse.Namespace) -> BoardReport:
     design = design_of(arguments, BOARDS[arguments.board].clock)
+    if design.sdram and not BOARDS[arguments.board].sdram:
+        have = ", ".join(name for name, kind in BOARDS.items() if kind.sdram)
+        raise UserError(f"--sdram is for {have}, not for {arguments.board}")
     if not 0 <= arguments.seed < 1 << 31:
         raise UserError(f"--seed must be 0 to {(1 << 31) - 1}, not {arguments.seed}")
     needed = needs(design)
@@ -263,7 +269,7 @@ def _page(report: BoardReport) -> Page:
         )
     clock, needed = f"{design.clock / 1e6:g}", report.needs
     told = [
-        f"{report.board}: {design.accelerator}, {design.memory_kib} KiB",
+        f"{report.board}: {design.accelerator}, {design.memory}",
         f"{clock} MHz, {design.baud:,} baud",
         f"{needed['DSP']} multipliers and at least {needed['BRAM']} blocks of RAM",
     ]
@@ -274,7 +280,8 @@ def _page(report: BoardReport) -> Page:
         told.append(f"design and build script are in {report.folder}; --build runs it")
     data = {
         "board": report.board, "config": design.accelerator.to_dict(),
-        "memory_kib": design.memory_kib, "clock": design.clock, "baud": design.baud,
+        "memory_bytes": design.memory_bytes, "sdram": design.sdram, "clock": design.clock,
+        "baud": design.baud,
         "needs": report.needs, "used": report.used, "fmax": report.fmax,
     }  # fmt: skip
     return Page(tables=tables, notes=told, data=data)
@@ -283,7 +290,7 @@ def _page(report: BoardReport) -> Page:
 COMMAND = Command(
     name="hw.board",
     about="Build a whole design for a board with open tools: the accelerator, a memory of block "
-    "RAM, and a link to a host over a serial port.",
+    "RAM or SDRAM, and a link to a host over a serial port.",
     options=_options,
     report=_report,
     page=_page,

@@ -33,6 +33,8 @@ class BoardKind:
         Resource of a button that resets.
     loader : tuple of (str, str)
         Variable that names the tool that programs it, and the tool.
+    sdram : bool
+        It has SDRAM that this project's designs can use.
     wires : tuple of (str, str), optional
         Pins of the connector ``io_0`` where a serial adapter is to be wired, if the board has none:
         to the board, and from it.
@@ -44,6 +46,7 @@ class BoardKind:
     clock: float = CLOCK
     button: tuple[str, int] | None = None
     loader: tuple[str, str] = ("OPENFPGALOADER", "openFPGALoader")
+    sdram: bool = False
     wires: tuple[str, str] | None = None
 
 
@@ -53,6 +56,7 @@ BOARDS = {
     "ulx3s-85f": BoardKind(
         module="ulx3s", platform="ULX3S_85F_Platform",
         lights=(("led", 0, ""), ("led", 1, ""), ("led", 2, "")), button=("button_fire", 0),
+        sdram=True,
     ),
     "ecpix5-85f": BoardKind(module="ecpix5", platform="ECPIX585Platform", lights=_RGB,
                             button=("rst", 0)),
@@ -69,6 +73,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("board")
     group.add_argument(
         "--memory-kib", type=int, default=288, help="KiB of block RAM for the image and tensors"
+    )
+    group.add_argument(
+        "--sdram", action="store_true", help="the board's SDRAM holds them, not block RAM"
     )
     group.add_argument(
         "--clock", type=float, default=argparse.SUPPRESS, metavar="MHZ",
@@ -94,5 +101,5 @@ def design_of(arguments: argparse.Namespace, clock: float = CLOCK) -> BoardConfi
     return BoardConfig(
         accelerator=AcceleratorConfig.from_options(ArrayConfig.from_options(arguments), arguments),
         memory_kib=arguments.memory_kib, clock=round(1e6 * megahertz),
-        baud=arguments.baud,
+        baud=arguments.baud, sdram=arguments.sdram,
     )  # fmt: skip

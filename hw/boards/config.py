@@ -8,10 +8,13 @@ from report.errors import UserError
 
 from ..accelerator.config import AcceleratorConfig
 
-__all__ = ["DEFAULTS", "BoardConfig"]
+__all__ = ["DEFAULTS", "SDRAM_BYTES", "BoardConfig"]
 
-#: Options that are different from an accelerator in an SoC: block RAM is all the memory there is.
+#: Options that are different from an accelerator in an SoC: there is little memory.
 DEFAULTS = {"mac_stages": 2, "act_kib": 64, "wgt_kib": 4, "axi_width": 64}
+
+#: Of an MT48LC16M16, or what stands in its place.
+SDRAM_BYTES = 32 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,9 +25,11 @@ class BoardConfig:
     ----------
     accelerator : AcceleratorConfig
     memory_kib : int
-        KiB of memory behind its AXI4 port, a multiple of 4.
+        KiB of block RAM behind its AXI4 port, a multiple of 4.
     clock, baud : int
         Cycles, and bits of the wire, per second.
+    sdram : bool
+        The memory is the board's SDRAM, whatever `memory_kib` says.
 
     Raises
     ------
@@ -36,6 +41,7 @@ class BoardConfig:
     memory_kib: int
     clock: int
     baud: int
+    sdram: bool = False
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -61,8 +67,13 @@ class BoardConfig:
             option = f"--{name.replace('_', '-')}"
             if option not in given:
                 given += [option, str(machine.to_dict()[name])]
-        given += ["--memory-kib", str(self.memory_kib), "--clock", f"{self.clock / 1e6:g}"]
-        return " ".join([*given, "--baud", str(self.baud)])
+        given += ["--sdram"] if self.sdram else ["--memory-kib", str(self.memory_kib)]
+        return " ".join([*given, "--clock", f"{self.clock / 1e6:g}", "--baud", str(self.baud)])
+
+    @property
+    def memory(self) -> str:
+        """The memory, in words."""
+        return f"{self.memory_bytes >> 20} MiB of SDRAM" if self.sdram else f"{self.memory_kib} KiB"
 
     @property
     def divisor(self) -> int:
@@ -72,4 +83,4 @@ class BoardConfig:
     @property
     def memory_bytes(self) -> int:
         """Bytes of memory."""
-        return 1024 * self.memory_kib
+        return SDRAM_BYTES if self.sdram else 1024 * self.memory_kib

@@ -93,7 +93,14 @@ class _Design(Elaboratable):
 
         clock = take(platform.request(platform.default_clk, dir="-"))
         divide, multiply, post = self.divisors
-        fast, locked = Signal(name="board_clock"), Signal()
+        fast, locked = Signal(), Signal()
+        late: dict[str, Any] = {}
+        if self.design.sdram:  # the chip's clock, a quarter of a cycle after the design's
+            m.domains.chip = ClockDomain(reset_less=True)
+            late = {
+                "p_CLKOS_ENABLE": "ENABLED", "p_CLKOS_DIV": post, "p_CLKOS_FPHASE": 0,
+                "p_CLKOS_CPHASE": post // 2 + post // 4, "o_CLKOS": ClockSignal("chip"),
+            }  # fmt: skip
         m.submodules.pll = Instance(
             "EHXPLLL",
             p_PLLRST_ENA="DISABLED", p_INTFB_WAKE="DISABLED", p_STDBY_ENABLE="DISABLED",
@@ -105,10 +112,9 @@ class _Design(Elaboratable):
             a_MFG_GMCREF_SEL="2",
             i_RST=0, i_STDBY=0, i_CLKI=clock, o_CLKOP=fast, i_CLKFB=fast, i_PHASESEL0=0,
             i_PHASESEL1=0, i_PHASEDIR=1, i_PHASESTEP=1, i_PHASELOADREG=1, i_PLLWAKESYNC=0,
-            i_ENCLKOP=0, o_LOCK=locked,
+            i_ENCLKOP=0, o_LOCK=locked, **late,
         )  # fmt: skip
-        m.d.comb += ClockSignal().eq(fast)
-        platform.add_clock_constraint(fast, self.design.clock)
+        m.d.comb += ClockSignal().eq(fast)  # the tools derive its frequency
         reset = ~locked
         if kind.button:
             reset = reset | take(platform.request(*kind.button, dir="-"))
@@ -130,11 +136,42 @@ class _Design(Elaboratable):
             give(getattr(lamp, part) if part else lamp, shown[index])
         sent = Signal()
         give(wire.tx, sent)
+        chip = self._chip(m, platform.request("sdram", 0, dir="-")) if self.design.sdram else {}
         m.submodules.board = Instance(
             "stos_board", i_clk=ClockSignal(), i_rst=ResetSignal(), i_i_rx=take(wire.rx),
             o_o_tx=sent, o_o_busy=shown[0], o_o_done=shown[1], o_o_error=shown[2],
+            **chip,
         )  # fmt: skip
         return m
+
+    def _chip(self, m: Module, pins: Any) -> dict[str, Any]:
+        """Give the pins of the SDRAM their buffers; return the ports of the design for them."""
+        clock: Any = io.DDRBuffer(io.Direction.Output, pins.clk, o_domain="chip")
+        m.submodules.chip_clock = clock
+        m.d.comb += clock.o.eq(0b01)  # high in the first half of a cycle
+        ports: dict[str, Any] = {}
+        names = {
+            "a": "a", "ba": "ba", "cas_n": "cas", "cke": "clk_en", "cs_n": "cs", "dm": "dqm",
+            "ras_n": "ras", "we_n": "we",
+        }  # fmt: skip
+        for name, own in names.items():
+            pin = getattr(pins, own)  # names ending in _n say what is at the pin
+            buffer = io.Buffer(
+                io.Direction.Output, io.SingleEndedPort(pin.io, direction=io.Direction.Output)
+            )
+            m.submodules += buffer
+            ports[f"o_o_sdram_{name}"] = buffer.o
+        data = Signal(len(pins.dq))
+        driven, given = Signal.like(data), Signal.like(data)
+        for index in range(len(data)):
+            m.submodules[f"data_{index}"] = buffer = io.Buffer(io.Direction.Bidir, pins.dq[index])
+            m.d.comb += [
+                buffer.o.eq(given[index]),
+                buffer.oe.eq(driven[index]),
+                data[index].eq(buffer.i),
+            ]
+        ports |= {"i_i_sdram_dq": data, "o_o_sdram_dq": given, "o_o_sdram_dq_oe": driven}
+        return ports
 
 
 def _platform(board: str) -> Any:

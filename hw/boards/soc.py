@@ -14,6 +14,7 @@ from ..share import SharedComponent
 from .config import BoardConfig
 from .link import Link
 from .memory import BoardMemory
+from .sdram import Sdram
 from .uart import Receiver, Transmitter
 
 __all__ = ["QUEUE", "Soc"]
@@ -39,6 +40,8 @@ class Soc(SharedComponent):
         The wire.
     o_busy, o_done, o_error : Out(1) each
         Lights: bits of STATUS.
+    i_sdram_..., o_sdram_...
+        Pins of the chip, if the design has one; as of `Sdram`.
     """
 
     i_rx: Signal
@@ -50,6 +53,18 @@ class Soc(SharedComponent):
     def __init__(self, *, design: BoardConfig) -> None:
         names = ("tx", "busy", "done", "error")
         signature: dict[str, Any] = {"i_rx": In(1)} | {f"o_{name}": Out(1) for name in names}
+        config = design.accelerator
+        self.store: BoardMemory | Sdram
+        if design.sdram:
+            self.store = Sdram(
+                clock=design.clock, axi_bytes=config.axi_bytes, address=config.axi_addr_width
+            )
+            pins = {name for name, *_ in self.store.pins}
+            signature |= {n: m for n, m in self.store.signature.members.items() if n in pins}
+        else:
+            self.store = BoardMemory(
+                size=design.memory_bytes, axi_bytes=config.axi_bytes, address=config.axi_addr_width
+            )
         super().__init__(kind="core", parameters=design, signature=signature, resets=True)
         self.design = design
 
@@ -58,9 +73,7 @@ class Soc(SharedComponent):
         m = Module()
         design, config, divisor = self.design, self.design.accelerator, self.design.divisor
         m.submodules.accelerator = core = Accelerator(config=config, kind="accelerator")
-        m.submodules.memory = memory = BoardMemory(
-            size=design.memory_bytes, axi_bytes=config.axi_bytes, address=config.axi_addr_width
-        )
+        m.submodules.memory = self.store
         m.submodules.receiver = receiver = Receiver(divisor=divisor)
         m.submodules.transmitter = transmitter = Transmitter(divisor=divisor)
         m.submodules.queue = queue = Fifo(depth=QUEUE, width=8, kind="byte_queue")
@@ -70,7 +83,7 @@ class Soc(SharedComponent):
         )  # fmt: skip
         bus: Any = core
         host: Any = link
-        store: Any = memory
+        store: Any = self.store
         m.d.comb += [
             receiver.i_rx.eq(self.i_rx), self.o_tx.eq(transmitter.o_tx),
             queue.i_push.eq(receiver.o_valid & queue.o_room.any()),
@@ -83,12 +96,15 @@ class Soc(SharedComponent):
             host.i_grant.eq(store.o_grant), host.i_answer.eq(store.o_answer),
             host.i_read_data.eq(store.o_read_data),
         ]  # fmt: skip
-        for name in ("arid", "araddr", "arlen", "arvalid", "rready", "awid", "awaddr", "awvalid",
-                     "wdata", "wstrb", "wlast", "wvalid", "bready"):  # fmt: skip
-            m.d.comb += getattr(store, f"i_{name}").eq(getattr(bus, f"m_axi_{name}"))
-        for name in ("arready", "rid", "rdata", "rresp", "rlast", "rvalid", "awready", "wready",
-                     "bid", "bresp", "bvalid"):  # fmt: skip
-            m.d.comb += getattr(bus, f"m_axi_{name}").eq(getattr(store, f"o_{name}"))
+        for name in store.signature.members:
+            ours = getattr(bus, f"m_axi_{name[2:]}", None)
+            if name in self.signature.members:  # pins
+                outer, inner = getattr(self, name), getattr(store, name)
+                m.d.comb += inner.eq(outer) if name.startswith("i_") else outer.eq(inner)
+            elif ours is not None and name.startswith("i_"):
+                m.d.comb += getattr(store, name).eq(ours)
+            elif ours is not None:
+                m.d.comb += ours.eq(getattr(store, name))
         self._registers(m, bus, host)
         return m
 

@@ -91,7 +91,7 @@ def emit_accelerator(
 def emit_board(design: BoardConfig, *, name: str = "stos_board") -> str:
     """Return the Verilog-2001 text of what is on a board, but for clock and pins."""
     header = _comment(
-        f"{name}: an accelerator, {design.memory_kib} KiB of memory, and a link of "
+        f"{name}: an accelerator, a memory of {design.memory}, and a link of "
         f"{design.baud:,} baud at {design.clock:,} Hz",
         f"a bit of the wire takes {design.divisor} cycles",
         f"{name} > {name}_accelerator > {name}_machine > ... > {name}_pe",
@@ -163,7 +163,8 @@ def _check_ports(component: SharedComponent, netlist: Netlist) -> None:
 
 def _interface(component: SharedComponent) -> Netlist:
     """Return the ports of a component as those of a module without content."""
-    result = Netlist(component.kind, {"\\clk": Wire("\\clk", 1, "input")})
+    clocking = ["\\clk", *["\\rst"] * component.resets]
+    result = Netlist(component.kind, {name: Wire(name, 1, "input") for name in clocking})
     for name, member in component.signature.members.items():
         direction = "input" if member.flow == In else "output"
         wire = Wire(f"\\{name}", len(getattr(component, name)), direction)

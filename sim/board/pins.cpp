@@ -84,6 +84,9 @@ int main() {
     Vcore core(&context);
     Sender sender;
     Taker taker;
+#ifdef SDRAM_CLOCK
+    Sdram chip(SDRAM_CLOCK);
+#endif
     uint64_t cycles = 0;
     core.i_rx = 1;
     core.clk = 0;
@@ -100,6 +103,9 @@ int main() {
             core.i_rx = sender.level;
             core.eval();
             taker.step(core.o_tx);
+#ifdef SDRAM_CLOCK
+            chip.step(core);
+#endif
             core.clk = 1;
             core.eval();
             core.clk = 0;

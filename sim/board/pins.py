@@ -14,7 +14,7 @@ from ..rtl.process import Ended, Process, cached
 
 __all__ = ["Pins"]
 
-_HARNESS = Path(__file__).with_name("pins.cpp")
+_HARNESS, _CHIP, _CELLS = map(Path(__file__).with_name, ("pins.cpp", "sdram.cpp", "cells.v"))
 _ANSWER = struct.Struct("<IIQ")
 
 
@@ -46,10 +46,12 @@ class Pins:
         self.design = design
         self.timeout = 0.1 + 3000 / design.baud
         self.cycles = self.lights = 0
-        self._binary = cached(
-            "board", {"core.v": emit_board(design)}, top="stos_board", harness=_HARNESS.read_text(),
-            defines={"DIVISOR": design.divisor},
-        )  # fmt: skip
+        sources, defines = {"core.v": emit_board(design)}, {"DIVISOR": design.divisor}
+        harness = _HARNESS.read_text()
+        if design.sdram:
+            sources["cells.v"], defines["SDRAM_CLOCK"] = _CELLS.read_text(), design.clock
+            harness = _CHIP.read_text() + harness
+        self._binary = cached("board", sources, top="stos_board", harness=harness, defines=defines)
         self._process = Process(self._binary)
 
     def write(self, data: bytes) -> None:
