@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import re
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from golden.int8 import tflite, transform
-from hw.accelerator.config import AcceleratorConfig
+from hw.accelerator.config import BURST, AcceleratorConfig
 from hw.board import main as board_main
 from hw.board import part_of
 from hw.boards import link as packets
@@ -113,8 +114,14 @@ def test_sdram_at_the_pins(sdram, tmp_path):
     with pytest.raises(Failure, match="there is nothing"):
         link.write(SDRAM_BYTES - 4, bytes(8))
     graph, program = small(tmp_path)
+    noise = dice.randbytes(8192)
     for seed in range(2):
+        link.write(0, noise)
         ran(Board(link, CONFIG), graph, program, seed)
+        sizes = len(program.image), math.prod(program.inputs[0].shape)
+        end = sum(-(-size // BURST) * BURST for size in sizes) + math.prod(program.outputs[0].shape)
+        assert end % CONFIG.axi_bytes  # a part of a beat is written
+        assert link.read(end, 8192 - end) == noise[end:]
     assert link.repeated == 0
 
 
