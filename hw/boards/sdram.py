@@ -140,7 +140,7 @@ class Sdram(SharedComponent):
             inner.user_port_host_dat_w.eq(ports.i_write_data), inner.user_port_host_sel.eq(15),
             ports.o_grant.eq(done), ports.o_answer.eq(answer), ports.o_read_data.eq(data),
         ]  # fmt: skip
-        m.d.sync += [answer.eq(done & ~ports.i_write), data.eq(inner.user_port_host_dat_r)]
+        m.d.sync += [answer.eq(done), data.eq(inner.user_port_host_dat_r)]
 
         # --- After a reset ---
         steps = bring_up(self.controller.core, self.clock)

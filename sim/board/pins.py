@@ -76,12 +76,15 @@ class Pins:
 
         def answer(read: Callable[[int], bytes]) -> bool:
             nonlocal data
-            count, self.lights, self.cycles = _ANSWER.unpack(read(_ANSWER.size))
+            head = read(_ANSWER.size)
+            if len(head) < _ANSWER.size:
+                return False
+            count, self.lights, self.cycles = _ANSWER.unpack(head)
             data = read(count)
             return len(data) == count
 
         try:
             self._process.ask(request, answer)
-        except (Ended, struct.error) as error:
+        except Ended as error:
             raise Failure(str(error)) from error
         return data
