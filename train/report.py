@@ -272,6 +272,16 @@ def _gap(study: Study) -> str:
             f"error {error:.2f}); NOS is {closed:.2f} points above FuSe half in place ({also:.2f})"
             f"{share}."
         )
+    trio = [f"{operator}_30" for operator in ("depthwise", "fuse_full", "fuse_half")]
+    if all(study.seeds(name) for name in trio):
+        below, error = _difference(study, *trio[:2])
+        above, also = _difference(study, *trio[1:])
+        taken = [f"{cycles(study.seeds(name)[0], 16):,}" for name in trio]
+        found.append(
+            f"- FuSe full in place is {below:.2f} points below depthwise (standard error "
+            f"{error:.2f}) and {above:.2f} above FuSe half ({also:.2f}); at 16 x 16 ST-OS it takes "
+            f"{taken[1]} cycles, depthwise {taken[0]}, FuSe half {taken[2]}."
+        )
     double = "fuse_half_60"
     if study.seeds(double) and study.seeds("nos_20"):
         above, error = _difference(study, "nos_20", double)

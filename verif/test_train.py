@@ -731,7 +731,8 @@ def test_study():
     runs = {}
     for name, values in (("depthwise_30", (90, 91, 92)), ("fuse_half_30", (86, 87, 88)),
                          ("nos_20", (89, 90, 91)), ("nos_20_first", (80,)),
-                         ("depthwise_60", (92,)), ("fuse_half_60", (91.9,))):  # fmt: skip
+                         ("depthwise_60", (92,)), ("fuse_half_60", (91.9,)),
+                         ("fuse_full_30", (89.5,))):  # fmt: skip
         for seed, value in enumerate(values):
             runs[f"{name}_s{seed}"] = made(name, float(value))
     runs["nos_20_s0_int8"] = quantized(89.0)
@@ -749,6 +750,7 @@ def test_study():
         "FuSe half in place is 4.00 points below depthwise (standard error 0.93); NOS is 3.00"
         in (" ".join(text.split()))
     )
+    assert "FuSe full in place is 1.50 points below depthwise" in " ".join(text.split())
     assert "75 % of the gap" in text and "0.10 points below depthwise" in text
     assert text.count("% of the gap") == 1  # 0.1 points are no gap
     assert "| depthwise, the teacher | 1 | 3 | 0.50 | 90.00 +- 1.00 | 91.00 +- 1.00 |" in text
@@ -757,7 +759,7 @@ def test_study():
     )
     assert "| nos_20_s0 | 1 | 89.00 | 88.75 | 0.25 | 1,000 | 3,000 | 2,000 | 2: 100 |" in text
     assert f"| 16 x 16 | {letters} | 7 | 91.00 predicted | 91.50 | 1 | yes |" in text
-    assert "took 8.0 CPU hours" in text and not re.search(r"@\w+@", text)
+    assert "took 8.5 CPU hours" in text and not re.search(r"@\w+@", text)
     assert b"chosen by search" in report.plot(study, "svg")
 
 
