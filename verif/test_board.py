@@ -17,6 +17,7 @@ import pytest
 from golden.int8 import tflite, transform
 from hw.accelerator.config import BURST, AcceleratorConfig
 from hw.board import main as board_main
+from hw.board import needs as needed
 from hw.board import part_of
 from hw.boards import link as packets
 from hw.boards import litedram
@@ -34,7 +35,7 @@ from sim.board.link import Link, packet
 from sim.board.pins import Pins
 from sim.host import main as host_main
 from verif.lib.cocotb_build import Built
-from verif.lib.fetch import find
+from verif.lib.fetch import find, needs
 from verif.lib.models import Net, load
 from verif.lib.wild import inputs
 
@@ -310,6 +311,27 @@ def test_an_older_run(pins, tmp_path):
     ran(board, graph, program)
     link.write_register(0x10, 1)  # and nobody waits
     ran(Board(Link(pins), CONFIG), graph, program, 1)
+
+
+@needs("models/kws_ref_model.tflite")
+def test_shapes_of_the_page():
+    """Cycles, multipliers and images of docs/boards.md are those of the code."""
+    graph = transform.recognize(tflite.load(find("models/kws_ref_model.tflite")))
+    page = (Path(__file__).parents[1] / "docs/boards.md").read_text()
+    rows = re.findall(
+        r"\| (\d+) x (\d+) \| (\d) \| (\d+) \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \|", page
+    )
+    assert len(rows) == 3
+    for height, width, lanes, *found in rows:
+        array = ArrayConfig(rows=int(height), cols=int(width), st_os=True, mac_stages=2)
+        config = AcceleratorConfig(
+            array=array, act_kib=64, wgt_kib=4, axi_width=64, rows_per_lane=int(lanes)
+        )
+        design = BoardConfig(accelerator=config, memory_kib=288, clock=50_000_000, baud=2_000_000)
+        program = compile_graph(graph, config)
+        cycles = program.timing(LATENCY).cycles
+        values = needed(design)["DSP"], cycles, design.clock / cycles, len(program.image)
+        assert found == [f"{value:,.0f}" for value in values]
 
 
 @pytest.mark.parametrize("board", BOARDS)
