@@ -262,6 +262,13 @@ def test_parts_that_are_spilled(tmp_path):
     assert kinds.count(("STORE", "SCRATCH")) > 4
 
 
+def test_tiles_of_a_beat(tmp_path):
+    """On one column a tile may be a pixel, and a beat: no faster than its commands come."""
+    config = AcceleratorConfig(array=ArrayConfig(rows=4, cols=1), axi_width=32, act_kib=4)
+    net = Net(1, (1, 9, 9, 1))
+    run(graph := load(net.done(net.conv(net.input, (1, 1), 3)), tmp_path), some(graph), config)
+
+
 def test_largest_block(tmp_path):
     """Blocks of weights as large as is taken run, one after the other; larger ones are refused."""
     config = MACHINES["4 x 6"]

@@ -21,6 +21,9 @@ pace_job = StructLayout(
     }
 )  # fmt: skip
 
+#: Steps from one tile to the next, at least.
+_APART = 2
+
 
 class GemmPacer(SharedComponent):
     """Offer the beats of a GEMM, one per step, or hold them back.
@@ -31,7 +34,8 @@ class GemmPacer(SharedComponent):
     - the word before began in ``s - P`` or earlier, P the pixels of its tile: one word is read per
       step, and every word of the group before has come by then;
     - it is not the last of its tile, or its last beat, in ``s + L - 1``, is at least ``max(every *
-      P before, P)`` steps after that of the tile before, if there was one: results must not meet;
+      P before, P, 2)`` steps after that of the tile before, if there was one: results must not
+      meet, and a tile is a command, of which one comes in two cycles;
     - it is not the first of a round, or the round is one of the `i_ready` that may begin.
 
     Parameters
@@ -109,7 +113,7 @@ class GemmPacer(SharedComponent):
         bits = self.every.bit_length() - 1
         # Ages are as old as it matters at most.
         word_age = Signal(range(self.cols + 1), init=self.cols)  # steps since the word before began
-        steps = range((self.cols << bits) + 1)
+        steps = range(max(self.cols << bits, _APART) + 1)
         sum_age = Signal(steps, init=steps[-1])  # since the last beat of the tile before
         width = Signal(steps)  # that its results take
         # Of the next beat: its word is a long one, its tile a large one; what `sum_age` has to be
@@ -142,19 +146,19 @@ class GemmPacer(SharedComponent):
         length = job.length + long
         word_ends = byte + 1 == length
         run_ends = Signal()  # the word is the last one of its run
-        # Of the job: a run, or a tile, has a single word; pixels of the first tile.
+        # Of the job: a run, or a tile, has a single word; what the first tile takes.
         one_word = Signal()
         one_in_all = Signal()
         first = Signal(10)
         m.d.sync += [
             one_word.eq(job.words == 1), one_in_all.eq((job.runs == 1) & (job.words == 1)),
-            first.eq(job.pixels + job.large.any()),
+            first.eq(self._apart(job.pixels + job.large.any())),
         ]  # fmt: skip
         next_ends = Mux(run_ends, one_word, word + 1 == job.words)  # the word after it is
         tile_ends = word_ends & now.last_word
         round_ends = tile_ends & (number + 1 == job.tiles)
         ends = round_ends & (round_ + 1 == job.rounds)
-        wide = pixels << bits  # what the results of the tile take
+        wide = self._apart(pixels << bits)  # what the results of the tile take
         few = job.pixels[: len(word_age)]
 
         def enough(age: Value, large: Value) -> Value:
@@ -232,6 +236,10 @@ class GemmPacer(SharedComponent):
         with m.If(self.i_begin & self.i_after):
             m.d.sync += [sum_age.eq(0), width.eq(steps[-1])]
         return m
+
+    def _apart(self, pixels: Value) -> Value:
+        """Return how far from the next one a tile with so many results is."""
+        return pixels if self.every >= _APART else Mux(pixels < _APART, _APART, pixels)
 
     def _older(self, age: Signal) -> Value:
         return Mux(age == Const(age.init, age.shape()), age, age + 1)

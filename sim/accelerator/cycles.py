@@ -289,7 +289,7 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
     # The pacer.
     busy = False
     byte = w = tile_index = pace_round = 0
-    word_age, sum_age = cols, every * cols
+    word_age, sum_age = cols, max(every * cols, 2)
     # Of the cycle before: the next round is not loaded; all of the job are.
     pace_waits = all_loaded = False
     width = 0
@@ -369,7 +369,7 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
             last_word = w + 1 == len(job.lengths)
             begins_word = byte == 0
             if begins_word:
-                apart_now = max(every * width, size_now)
+                apart_now = max(every * width, size_now, 2)  # a command comes in two cycles
                 room = not last_word or sum_age + length > apart_now
                 new = w == 0 and tile_index == 0
                 beat = word_age >= size_now and room and not (new and pace_waits)
@@ -691,7 +691,7 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one cycle after the other, as th
         if en:
             if word_age < cols:
                 word_age += 1
-            if sum_age < every * cols:
+            if sum_age < max(every * cols, 2):
                 sum_age += 1
         if beat and en:
             assert job is not None

@@ -75,7 +75,7 @@ def test_steps(seed: int, every: int) -> None:
                         final = index == len(words) - 1
                         at = max(at, begun + pixels)
                         if final:
-                            at = max(at, ended + max(every * before, pixels) - length + 1)
+                            at = max(at, ended + max(every * before, pixels, 2) - length + 1)
                         begun = at
                         for k in range(length):
                             wanted[at + k] = (int(k == 0), int(final and k == length - 1),
