@@ -268,7 +268,7 @@ def test_broken_packets(pins):
     Link(pins).write(0, image)
     port = Parser(pins, image)
     link = Link(port)
-    patience = 64  # bits of silence, in items of at most 127
+    pause = 64  # bits of silence in front of a packet
     for number in range(100_000 if SOAK else 150):
         words = dice.randint(1, 8)
         operation = dice.choice([packets.WRITE, packets.WRITE, dice.randrange(256)])
@@ -286,7 +286,7 @@ def test_broken_packets(pins):
             items[at] ^= 1 << dice.randrange(8)
         else:
             items[at] |= 256
-        items[0] |= dice.choice([0, 0, patience << 9])
+        items[0] |= dice.choice([0, 0, pause << 9])
         port.send(items)
         if number % 50 == 49:
             port.read(4096)  # silence, so that what has begun is given up
