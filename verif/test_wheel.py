@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("hw", "golden", "sim", "synth", "report", "pages", "train")
-KINDS = (".py", ".typed", ".cpp", ".h", ".vlt")
+KINDS = (".py", ".typed", ".cpp", ".h", ".v", ".vlt")
 
 
 def test_wheel(tmp_path):
