@@ -52,7 +52,7 @@ ABLATIONS = {
     "nos_20_mean": "adapters begin as the mean",
     "nos_20_p1": "no drawing: always FuSe, from the teacher's weights",
     "nos_20_noteacher": "no distillation",
-    "fuse_half_distilled_30": "no scaffold: fresh weights, distillation",
+    "fuse_half_distilled_20": "no scaffold: fresh weights, distillation",
 }
 PATTERNS = ("P", "A", "A-P", "A-P-P", "E", "E-P", "E-P-P")
 #: Accuracy of the ABConv paper's Table 4 (MobileNetV1, CIFAR-100), percent.
