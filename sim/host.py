@@ -14,6 +14,7 @@ from rich.console import Console
 from golden.int8 import transform
 from hw.accelerator.registers import COUNTERS
 from hw.boards.catalog import add_options, design_of
+from hw.boards.config import SDRAM_BYTES, BoardConfig
 from hw.boards.memory import LATENCY
 from report.command import Command, OneLineParser, Page
 from report.errors import Failure, UserError, needs_extra
@@ -26,7 +27,7 @@ from .board.pins import Pins
 from .inputs import add_inputs, inputs_of, labels_of, read_model
 from .results import Result, place_sheet
 
-__all__ = ["COMMAND", "main"]
+__all__ = ["COMMAND", "linked", "main"]
 
 #: Seconds without an answer after which a request is sent again.
 _PATIENCE = 0.2
@@ -45,6 +46,8 @@ class HostReport:
     results : tuple of Result
     predicted : int, optional
         Cycles, if the memory is one that the model knows.
+    memory : int
+        Bytes that the board has.
     clock, baud : int
         Cycles, and bits of the wire, per second.
     where : str
@@ -59,6 +62,7 @@ class HostReport:
     run: BoardRun
     results: tuple[Result, ...]
     predicted: int | None
+    memory: int
     clock: int
     baud: int
     where: str
@@ -92,6 +96,17 @@ def _open(device: str, baud: int) -> Port:
     return found
 
 
+def linked(port: Port, design: BoardConfig) -> Link:
+    """Return a link to a board, which is to have the memory that is said."""
+    link = Link(port)
+    if (link.facts.memory == SDRAM_BYTES) != design.sdram:
+        raise UserError(
+            f"the board has {link.facts.memory // 1024:,} KiB of "
+            + ("block RAM: leave out --sdram" if design.sdram else "SDRAM: add --sdram")
+        )
+    return link
+
+
 def _report(arguments: argparse.Namespace) -> HostReport:
     design = design_of(arguments)
     graph = transform.recognize(read_model(arguments.model))
@@ -107,14 +122,14 @@ def _report(arguments: argparse.Namespace) -> HostReport:
         with console.status(f"building the board's design: {design.accelerator}"):
             pins = Pins(design)
         with console.status("running on the simulated pins"):
-            link = Link(pins)
+            link = linked(pins, design)
             board = Board(link, design.accelerator, lambda: pins.cycles / design.clock)
             run = board.run(program, given)
     else:
         port = _open(arguments.port, design.baud)
         try:
             with console.status(f"running on the board at {arguments.port}"):
-                link = Link(port)
+                link = linked(port, design)
                 run = Board(link, design.accelerator).run(program, given)
         except OSError as error:  # it was unplugged
             raise Failure(f"--port {arguments.port}: {error}") from None
@@ -130,6 +145,7 @@ def _report(arguments: argparse.Namespace) -> HostReport:
     )
     return HostReport(
         program=program, run=run, results=results, predicted=predicted, clock=link.facts.clock,
+        memory=link.facts.memory,
         baud=design.baud, where="simulated pins" if arguments.port == "sim" else arguments.port,
         model=arguments.model.name, source="; ".join(sources), repeated=link.repeated,
     )  # fmt: skip
@@ -170,6 +186,7 @@ def _page(report: HostReport) -> Page:
     data: dict[str, Any] = {
         "model": report.model, "config": report.program.config.to_dict(), "where": report.where,
         "cycles": run.cycles, "predicted_cycles": report.predicted, "counters": run.counters,
+        "memory_bytes": report.memory, "sdram": report.predicted is None,
         "clock": report.clock, "baud": report.baud, "seconds": run.seconds,
         "microseconds": 1e6 * computing, "image_bytes": image,
         "results": [one.to_dict() for one in report.results],

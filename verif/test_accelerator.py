@@ -267,6 +267,10 @@ def test_tiles_of_a_beat(tmp_path):
     config = AcceleratorConfig(array=ArrayConfig(rows=4, cols=1), axi_width=32, act_kib=4)
     net = Net(1, (1, 9, 9, 1))
     run(graph := load(net.done(net.conv(net.input, (1, 1), 3)), tmp_path), some(graph), config)
+    net = Net(1, (1, 1, 1, 1))  # and a round
+    graph = load(net.done(net.conv(net.input, (1, 1), 50)), tmp_path)
+    run(graph, some(graph), config)
+    run(graph, some(graph), MACHINES["4 x 6"], simulator=simulator("4 x 6"))
 
 
 def test_largest_block(tmp_path):

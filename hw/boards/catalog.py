@@ -71,10 +71,11 @@ BOARDS = {
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that describe a board's design; `design_of` reads them."""
     group = parser.add_argument_group("board")
-    group.add_argument(
+    memory = group.add_mutually_exclusive_group()
+    memory.add_argument(
         "--memory-kib", type=int, default=288, help="KiB of block RAM for the image and tensors"
     )
-    group.add_argument(
+    memory.add_argument(
         "--sdram", action="store_true", help="the board's SDRAM holds them, not block RAM"
     )
     group.add_argument(

@@ -15,6 +15,8 @@ DEFAULTS = {"mac_stages": 2, "act_kib": 64, "wgt_kib": 4, "axi_width": 64}
 
 #: Of an MT48LC16M16, or what stands in its place.
 SDRAM_BYTES = 32 << 20
+#: MHz, within which LiteDRAM has enough cycles between refreshes, and the chip is fast enough.
+_SDRAM_CLOCK = 14, 133
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +31,7 @@ class BoardConfig:
     clock, baud : int
         Cycles, and bits of the wire, per second.
     sdram : bool
-        The memory is the board's SDRAM, whatever `memory_kib` says.
+        The memory is the board's SDRAM, and `memory_kib` is not looked at.
 
     Raises
     ------
@@ -46,6 +48,9 @@ class BoardConfig:
     def __post_init__(self) -> None:
         """Check the numbers."""
         memory, clock, baud = self.memory_kib, self.clock, self.baud
+        if self.sdram and not _SDRAM_CLOCK[0] <= clock / 1e6 <= _SDRAM_CLOCK[1]:
+            low, high = _SDRAM_CLOCK
+            raise UserError(f"--sdram needs a --clock of {low} to {high} MHz, not {clock / 1e6:g}")
         if memory % 4 or not 4 <= memory <= 4096:
             raise UserError(f"--memory-kib must be a multiple of 4 from 4 to 4096, not {memory}")
         if not 0 < baud <= clock // 4:

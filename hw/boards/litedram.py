@@ -96,6 +96,8 @@ def generate(clock: int, axi_width: int) -> Core:
             cwd=folder, capture_output=True, text=True, check=False,
         )  # fmt: skip
         try:
+            if ended.returncode:
+                raise OSError
             text = (folder / "build" / "gateware" / f"{_NAME}.v").read_text()
             described = json.loads((folder / "build" / "csr.json").read_text())
         except OSError:
@@ -111,7 +113,8 @@ def generate(clock: int, axi_width: int) -> Core:
 
 def adapted(text: str) -> tuple[str, tuple[tuple[str, str, int], ...]]:
     """Return the text with data pins in three parts, and its ports."""
-    text = text[text.index(f"module {_NAME}") :]
+    end = "\nendmodule\n"
+    text = text[text.index(f"module {_NAME}") : text.index(end) + len(end)]
     pins = (("input", "i"), ("output", "o"), ("output", "oe"))
     parts = ",\n".join(f"    {way} wire [{_DATA - 1}:0] sdram_dq_{part}" for way, part in pins)
     text, ported = re.subn(rf" *\w+ +wire +\[{_DATA - 1}:0\] sdram_dq(?=,)", parts, text)

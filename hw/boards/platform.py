@@ -98,7 +98,8 @@ class _Design(Elaboratable):
         if self.design.sdram:  # the chip's clock, a quarter of a cycle after the design's
             m.domains.chip = ClockDomain(reset_less=True)
             late = {
-                "p_CLKOS_ENABLE": "ENABLED", "p_CLKOS_DIV": post, "p_CLKOS_FPHASE": 0,
+                "p_CLKOS_ENABLE": "ENABLED", "p_CLKOS_DIV": post,
+                "p_CLKOS_FPHASE": 2 * (post % 4),  # eighths of the oscillator's period
                 "p_CLKOS_CPHASE": post // 2 + post // 4, "o_CLKOS": ClockSignal("chip"),
             }  # fmt: skip
         m.submodules.pll = Instance(

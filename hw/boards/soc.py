@@ -23,6 +23,8 @@ __all__ = ["QUEUE", "Soc"]
 QUEUE = 1024
 #: What a packet waits for its next byte: so many bytes, but 20 ms at least, as USB adapters pause.
 _PATIENCE, _LEAST = 64, 50
+#: Ports of a memory that are the host's.
+_HOST = ("i_request", "i_write", "i_address", "i_write_data", "o_grant", "o_answer", "o_read_data")
 #: Cycles from one look at the status to the next.
 _LOOKS = 4096
 
@@ -97,14 +99,12 @@ class Soc(SharedComponent):
             host.i_read_data.eq(store.o_read_data),
         ]  # fmt: skip
         for name in store.signature.members:
-            ours = getattr(bus, f"m_axi_{name[2:]}", None)
-            if name in self.signature.members:  # pins
-                outer, inner = getattr(self, name), getattr(store, name)
-                m.d.comb += inner.eq(outer) if name.startswith("i_") else outer.eq(inner)
-            elif ours is not None and name.startswith("i_"):
-                m.d.comb += getattr(store, name).eq(ours)
-            elif ours is not None:
-                m.d.comb += ours.eq(getattr(store, name))
+            if name in _HOST:
+                continue
+            pin = name in self.signature.members
+            ours = getattr(self, name) if pin else getattr(bus, f"m_axi_{name[2:]}")
+            theirs = getattr(store, name)
+            m.d.comb += theirs.eq(ours) if name.startswith("i_") else ours.eq(theirs)
         self._registers(m, bus, host)
         return m
 

@@ -1,8 +1,8 @@
-"""A placed and routed netlist of an ECP5, as nextpnr writes it, as Verilog that can be simulated.
+"""A placed netlist of an ECP5, as nextpnr writes it, as Verilog that can be simulated.
 
 Cells are what nextpnr has packed the design into: halves of slices, multipliers, pads, clock
-buffers. What they do is Lattice's, as Project Trellis documents it; a pin without a net is 1 in a
-look-up table, as in the device.
+buffers; routing is not in it. What they do is Lattice's, as Project Trellis documents it; a pin
+without a net is 1 in a look-up table, as in the device.
 """
 
 from __future__ import annotations
