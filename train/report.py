@@ -336,7 +336,7 @@ def _missing(study: Study) -> str:
     absent += [f"search_{size}" for size in SIZES if f"search_{size}" not in study.searches]
     if not absent:
         return "All runs of the study are finished."
-    return _prose([f"**Not finished yet**, and so in no table: {', '.join(absent)}."])
+    return _prose([f"**Not run**, and so in no table: {', '.join(absent)}."])
 
 
 def _hours(study: Study) -> str:
