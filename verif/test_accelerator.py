@@ -232,12 +232,10 @@ if "STOS_SOAK" in os.environ:  # ten minutes: `make soak` runs it
             assert ran.result.cycles == said["cycles"][size]
 
 
-@pytest.mark.parametrize(
-    "model", [pytest.param("vww_96_int8", marks=needs("models/vww_96_int8.tflite"))]
-)
+@pytest.mark.parametrize("model", [there("vww_96_int8")])
 def test_folded(model):
     """Visual wake words without its dead channels."""
-    graph = fold(transform.recognize(tflite.load(find(f"models/{model}.tflite"))))
+    graph = fold(network(model))
     ran = run(graph, some(graph), MACHINES["16 x 16"], simulator=simulator("16 x 16"))
     assert ran.result.cycles == 31_299
 
@@ -829,7 +827,7 @@ def test_page():
 def test_counts_of_the_page():
     """The numbers are those of the code."""
     committed = json.loads((page.DOCS / "accelerator.json").read_text())
-    graph = transform.recognize(tflite.load(find("models/kws_ref_model.tflite")))
+    graph = network("kws_ref_model")
     assert (
         page.count(graph) | {"shared": page.shared(graph)} == committed["networks"]["kws_ref_model"]
     )

@@ -159,10 +159,10 @@ def test_text_of_litedram():
 
 
 def parsed(words):
-    """Return options as `hw.board` takes them, but for the board's."""
+    """Return the options that describe a design."""
     parser = OneLineParser("x", "y")
     add_options(parser)
-    return parser.parse_known_args(words)[0]
+    return parser.parse_args(words)
 
 
 def test_errors_at_the_pins(pins, tmp_path):
@@ -453,10 +453,8 @@ def test_pll_that_there_is_not():
 )
 def test_flags(words):
     """A design's options are those of the same design."""
-    parser = OneLineParser("x", "y")
-    add_options(parser)
-    first = design_of(parser.parse_args(["--rows", "4", "--cols", "8", *words.split()]))
-    assert design_of(parser.parse_args(first.flags().split())) == first
+    first = design_of(parsed(["--rows", "4", "--cols", "8", *words.split()]))
+    assert design_of(parsed(first.flags().split())) == first
     assert first.flags() in emit_board(first)
 
 
@@ -526,7 +524,7 @@ def test_programs_what_was_built(capsys, tmp_path, monkeypatch):
         raise SystemExit(board_main([*words, "--program"]))
     assert ended.value.code == 2
     assert "there is no bitstream of this design" in capsys.readouterr().err
-    design = design_of(parsed(words))
+    design = design_of(parsed(words[2:]))  # but for the board
     made = plan("ulx3s-85f", design, emit_board(design), 1, "top")
     (folder / "top.stamp").write_text(made.digest().hex())
     assert board_main([*words, "--program"]) == 0

@@ -95,14 +95,11 @@ def generate(clock: int, axi_width: int) -> Core:
             [sys.executable, "-m", "litedram.gen", "core.yml", "--name", _NAME],
             cwd=folder, capture_output=True, text=True, check=False,
         )  # fmt: skip
-        try:
-            if ended.returncode:
-                raise OSError
-            text = (folder / "build" / "gateware" / f"{_NAME}.v").read_text()
-            described = json.loads((folder / "build" / "csr.json").read_text())
-        except OSError:
+        written = folder / "build" / "gateware" / f"{_NAME}.v", folder / "build" / "csr.json"
+        if ended.returncode or not all(path.exists() for path in written):
             last = (ended.stderr or ended.stdout).strip().splitlines()[-3:]
-            raise Failure("\n".join(["LiteDRAM's generator failed:", *last])) from None
+            raise Failure("\n".join(["LiteDRAM's generator failed:", *last]))
+        text, described = written[0].read_text(), json.loads(written[1].read_text())
     text, ports = adapted(text)
     return Core(
         text=text, ports=ports,

@@ -11,12 +11,39 @@ from ..accelerator.fifo import Fifo
 from ..accelerator.ram import Ram
 from ..share import SharedComponent
 
-__all__ = ["LATENCY", "WAITING", "BoardMemory"]
+__all__ = ["HOST", "LATENCY", "WAITING", "BoardMemory", "memory_ports"]
 
 #: Cycles from an address to its first beat, and bursts that may wait.
 LATENCY, WAITING = 5, 32
 
 _SLVERR = 2
+
+#: Ports of a memory that are the host's, as of `Link`.
+HOST: dict[str, Any] = {
+    "i_request": In(1), "i_write": In(1), "i_address": In(29), "i_write_data": In(32),
+    "o_grant": Out(1), "o_answer": Out(1), "o_read_data": Out(32),
+}  # fmt: skip
+
+
+def memory_ports(axi_bytes: int, address: int) -> dict[str, Any]:
+    """Return the ports of a memory: AXI4, but for what never changes, and the host's.
+
+    Parameters
+    ----------
+    axi_bytes : int
+        Bytes of a beat.
+    address : int
+        Bits of an AXI4 address.
+    """
+    return {
+        "i_arid": In(2), "i_araddr": In(address), "i_arlen": In(8), "i_arvalid": In(1),
+        "o_arready": Out(1), "o_rid": Out(2), "o_rdata": Out(8 * axi_bytes), "o_rresp": Out(2),
+        "o_rlast": Out(1), "o_rvalid": Out(1), "i_rready": In(1),
+        "i_awid": In(2), "i_awaddr": In(address), "i_awvalid": In(1), "o_awready": Out(1),
+        "i_wdata": In(8 * axi_bytes), "i_wstrb": In(axi_bytes), "i_wlast": In(1),
+        "i_wvalid": In(1), "o_wready": Out(1), "o_bid": Out(2), "o_bresp": Out(2),
+        "o_bvalid": Out(1), "i_bready": In(1), **HOST,
+    }  # fmt: skip
 
 
 class BoardMemory(SharedComponent):
@@ -49,17 +76,7 @@ class BoardMemory(SharedComponent):
     def __init__(self, *, size: int, axi_bytes: int, address: int) -> None:
         if size % 4096:
             raise ValueError(f"a memory must have a multiple of 4,096 bytes, not {size}")
-        signature: dict[str, Any] = {
-            "i_arid": In(2), "i_araddr": In(address), "i_arlen": In(8), "i_arvalid": In(1),
-            "o_arready": Out(1), "o_rid": Out(2), "o_rdata": Out(8 * axi_bytes), "o_rresp": Out(2),
-            "o_rlast": Out(1), "o_rvalid": Out(1), "i_rready": In(1),
-            "i_awid": In(2), "i_awaddr": In(address), "i_awvalid": In(1), "o_awready": Out(1),
-            "i_wdata": In(8 * axi_bytes), "i_wstrb": In(axi_bytes), "i_wlast": In(1),
-            "i_wvalid": In(1), "o_wready": Out(1), "o_bid": Out(2), "o_bresp": Out(2),
-            "o_bvalid": Out(1), "i_bready": In(1),
-            "i_request": In(1), "i_write": In(1), "i_address": In(29), "i_write_data": In(32),
-            "o_grant": Out(1), "o_answer": Out(1), "o_read_data": Out(32),
-        }  # fmt: skip
+        signature = memory_ports(axi_bytes, address)
         parameters = (size, axi_bytes, address)
         super().__init__(kind="memory", parameters=parameters, signature=signature, resets=True)
         self.size, self.axi_bytes = size, axi_bytes

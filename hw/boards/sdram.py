@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..share import SharedComponent
 from .litedram import Core, LiteDram
+from .memory import memory_ports
 
 __all__ = ["Sdram"]
 
@@ -82,17 +83,7 @@ class Sdram(SharedComponent):
     """
 
     def __init__(self, *, clock: int, axi_bytes: int, address: int) -> None:
-        signature: dict[str, Any] = {
-            "i_arid": In(2), "i_araddr": In(address), "i_arlen": In(8), "i_arvalid": In(1),
-            "o_arready": Out(1), "o_rid": Out(2), "o_rdata": Out(8 * axi_bytes), "o_rresp": Out(2),
-            "o_rlast": Out(1), "o_rvalid": Out(1), "i_rready": In(1),
-            "i_awid": In(2), "i_awaddr": In(address), "i_awlen": In(8), "i_awvalid": In(1),
-            "o_awready": Out(1), "i_wdata": In(8 * axi_bytes), "i_wstrb": In(axi_bytes),
-            "i_wlast": In(1), "i_wvalid": In(1), "o_wready": Out(1), "o_bid": Out(2),
-            "o_bresp": Out(2), "o_bvalid": Out(1), "i_bready": In(1),
-            "i_request": In(1), "i_write": In(1), "i_address": In(29), "i_write_data": In(32),
-            "o_grant": Out(1), "o_answer": Out(1), "o_read_data": Out(32),
-        }  # fmt: skip
+        signature = memory_ports(axi_bytes, address) | {"i_awlen": In(8)}
         self.controller = LiteDram(clock=clock, axi_width=8 * axi_bytes)
         self.pins = [
             (f"{way[0]}_{name.removesuffix(f'_{way[0]}')}", name, bits)

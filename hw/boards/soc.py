@@ -13,7 +13,7 @@ from ..accelerator.registers import REGISTERS
 from ..share import SharedComponent
 from .config import BoardConfig
 from .link import Link
-from .memory import BoardMemory
+from .memory import HOST, BoardMemory
 from .sdram import Sdram
 from .uart import Receiver, Transmitter
 
@@ -23,8 +23,6 @@ __all__ = ["QUEUE", "Soc"]
 QUEUE = 1024
 #: What a packet waits for its next byte: so many bytes, but 20 ms at least, as USB adapters pause.
 _PATIENCE, _LEAST = 64, 50
-#: Ports of a memory that are the host's.
-_HOST = ("i_request", "i_write", "i_address", "i_write_data", "o_grant", "o_answer", "o_read_data")
 #: Cycles from one look at the status to the next.
 _LOOKS = 4096
 
@@ -99,7 +97,7 @@ class Soc(SharedComponent):
             host.i_read_data.eq(store.o_read_data),
         ]  # fmt: skip
         for name in store.signature.members:
-            if name in _HOST:
+            if name in HOST:
                 continue
             pin = name in self.signature.members
             ours = getattr(self, name) if pin else getattr(bus, f"m_axi_{name[2:]}")
